@@ -1,0 +1,67 @@
+# Everything a person types: `make figures` and `make test` set up what they need by themselves.
+# Another interpreter: make figures PYTHON=python3.12      Another study: make figures CONFIG=presets/mnist.yaml
+
+PYTHON ?= python3
+CORES ?= all
+CONFIG ?=
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(CURDIR)/$(VENV)/bin
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup figures tables redraw report test test-slow check format bench docs clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## the virtual environment in .venv, from pyproject.toml
+
+# The stamp is written last, so a set-up that was interrupted is taken up again the next time.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Isthmus needs Python 3.11 or newer; $(PYTHON) is older. Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "Python's venv module is missing. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m ensurepip --upgrade >/dev/null
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+figures: $(READY) ## run the whole study: results/tables and results/figures
+	$(SNAKEMAKE)
+
+tables: $(READY) ## run the whole study as far as the tables
+	$(SNAKEMAKE) tables
+
+redraw: $(READY) ## draw every figure again from the tables alone
+	$(SNAKEMAKE) redraw --forcerun redraw
+
+report: $(READY) ## Snakemake's HTML report: results/report.html
+	$(SNAKEMAKE)
+	$(SNAKEMAKE) --report results/report.html
+
+test: $(READY) ## formatting, types, workflow lint and all tests but the slow ones
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+test-slow: $(READY) ## the proofs that take minutes
+	$(BIN)/python -m pytest -m slow
+
+format: $(READY) ## format Python and Snakemake files
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow/rules
+
+bench: $(READY) ## one script per statement about speed
+	for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+docs: $(READY) ## docs/configuration.md and docs/tables.md, from the schemas
+	$(BIN)/python -m isthmus.reference
+
+clean: ## remove results (the environment stays)
+	rm -rf results .snakemake

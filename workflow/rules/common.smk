@@ -1,0 +1,134 @@
+# What the rules share: the checked configuration, and functions for inputs, parameters and resources.
+
+import sys
+
+sys.path.insert(0, str(Path(workflow.basedir, "workflow", "scripts")))
+
+from isthmus.config import load
+from isthmus.costs import training_mb, training_minutes
+from isthmus.datasets import facts
+from isthmus.digest import digest
+from isthmus.errors import ConfigurationError
+from isthmus.stages import stages, table
+from isthmus.study import blocks
+
+try:
+    CONFIG = load(config)
+except ConfigurationError as error:
+    raise WorkflowError(str(error)) from None
+
+# Scripts read `snakemake.config["jobs"]`: how a job is packed is no parameter, and changing it reruns nothing.
+config["jobs"] = CONFIG.jobs
+
+
+wildcard_constraints:
+    study="[A-Za-z][A-Za-z0-9_-]*",
+    stage="[a-z_]+",
+    cell="[^/]+",
+    block="[0-9]+",
+    dataset="[A-Za-z][A-Za-z0-9_-]*",
+    table="[a-z_]+",
+
+
+def code(script):
+    """The digest of the library code behind a script, the parameter that reruns its jobs when that code changes."""
+    return digest(Path(workflow.basedir, "workflow", "scripts", script))
+
+
+def cell_of(wildcards):
+    return CONFIG.studies[wildcards.study].cells[wildcards.cell]
+
+
+def recipe_of(wildcards):
+    return cell_of(wildcards).recipe.as_dict()
+
+
+def seeds_of(wildcards):
+    """The seeds of a block."""
+    return list(blocks(CONFIG.studies[wildcards.study].seeds, CONFIG.jobs["seeds"])[int(wildcards.block)])
+
+
+def facts_of(wildcards):
+    name = cell_of(wildcards).recipe.data.name
+    return FACTS[name]
+
+
+def data_of(wildcards):
+    return f"results/data/{cell_of(wildcards).recipe.data.name}.safetensors"
+
+
+def sources_of(wildcards):
+    """Files that a data set is prepared from, where they are known beforehand."""
+    described = CONFIG.datasets[wildcards.dataset]
+    sources = [described.get("train", []), described.get("test", [])]
+    return [path for source in sources for path in ([source] if isinstance(source, str) else source)]
+
+
+# Size and shape of every data set in use, looked up once.
+FACTS = {
+    name: facts(name, CONFIG.datasets[name])
+    for name in sorted({cell.recipe.data.name for study in CONFIG.studies.values() for cell in study.cells.values()})
+}
+
+
+def wanted_stages(study):
+    """Stages of a study: training, and the analyses it asks for."""
+    return [stage for stage in stages().values() if stage.name == "train" or stage.name in study.analyses]
+
+
+def table_parts(wildcards):
+    """All parts of a table, in the order of studies, cells and blocks."""
+    stage = table(wildcards.table).stage
+    return [
+        f"results/{study.name}/{stage}/{cell}/{block}.{wildcards.table}.parquet"
+        for study in CONFIG.studies.values()
+        if stage == "train" or stage in study.analyses
+        for cell in study.cells
+        for block in blocks(study.seeds, CONFIG.jobs["seeds"])
+    ]
+
+
+def all_tables():
+    wanted = {
+        made.name: None
+        for study in CONFIG.studies.values()
+        for stage in wanted_stages(study)
+        for made in stage.tables
+    }
+    return [f"results/tables/{name}.parquet" for name in wanted]
+
+
+def all_figures():
+    return [
+        f"results/figures/{study.name}/{figure.name}.{kind}"
+        for study in CONFIG.studies.values()
+        for stage in wanted_stages(study)
+        for figure in stage.figures
+        for kind in ("pdf", "png")
+    ]
+
+
+def figure_tables(stage):
+    """The tables that the figures of a stage are drawn from."""
+    return [f"results/tables/{name}.parquet" for name in {name: None for figure in stages()[stage].figures for name in figure.tables}]
+
+
+def figure_files(stage):
+    """The files of the figures of a stage: PDF for papers, PNG, with its caption, for the report."""
+    files = []
+    for figure in stages()[stage].figures:
+        path = f"results/figures/{{study}}/{figure.name}"
+        labels = {"study": "{study}", "figure": figure.title}
+        caption = f"../report/{figure.name}.rst"
+        files.append(f"{path}.pdf")
+        files.append(report(f"{path}.png", caption=caption, category=stages()[stage].title, labels=labels))
+    return files
+
+
+def train_minutes(wildcards, attempt):
+    return attempt * training_minutes(cell_of(wildcards).recipe, facts_of(wildcards), len(seeds_of(wildcards)))
+
+
+def train_mb(wildcards, attempt):
+    size = CONFIG.jobs["evaluation_batch_size"]
+    return attempt * training_mb(cell_of(wildcards).recipe, facts_of(wildcards), len(seeds_of(wildcards)), size)

@@ -1,0 +1,22 @@
+rule prepare_data:
+    input:
+        sources_of,
+    output:
+        "results/data/{dataset}.safetensors",
+    log:
+        "results/logs/data/{dataset}.log",
+    benchmark:
+        "results/benchmarks/data/{dataset}.tsv"
+    params:
+        description=lambda wildcards: CONFIG.datasets[wildcards.dataset],
+        code=code("prepare_data.py"),
+    threads: 2
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    conda:
+        "../../envs/torch.yaml"
+    message:
+        "Preparing the data set {wildcards.dataset}"
+    script:
+        "../scripts/prepare_data.py"

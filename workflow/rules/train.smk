@@ -1,0 +1,27 @@
+rule train:
+    input:
+        data=data_of,
+    output:
+        weights="results/{study}/train/{cell}/{block}.safetensors",
+        networks="results/{study}/train/{cell}/{block}.networks.parquet",
+        history="results/{study}/train/{cell}/{block}.history.parquet",
+    log:
+        "results/logs/train/{study}/{cell}/{block}.log",
+    benchmark:
+        "results/benchmarks/train/{study}/{cell}/{block}.tsv"
+    params:
+        recipe=recipe_of,
+        seeds=seeds_of,
+        work="results/work/{study}/train/{cell}/{block}",
+        code=code("train.py"),
+    threads: CONFIG.jobs["threads"]
+    resources:
+        mem_mb=train_mb,
+        runtime=train_minutes,
+        gpu=CONFIG.jobs["gpu"],
+    conda:
+        "../../envs/torch.yaml"
+    message:
+        "Training {wildcards.study}: {wildcards.cell}, seeds {params.seeds}"
+    script:
+        "../scripts/train.py"

@@ -1,0 +1,16 @@
+"""Append the parts of one table into one file."""
+
+import logging
+from typing import Any
+
+from isthmus.logs import job_log
+from isthmus.tables import collect
+
+
+def main(job: Any) -> None:
+    rows = collect(job.input, job.output[0], job.wildcards.table)
+    logging.info("%s: %d rows from %d files", job.output[0], rows, len(job.input))
+
+
+with job_log(snakemake.log[0]):
+    main(snakemake)

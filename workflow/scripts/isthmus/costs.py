@@ -1,0 +1,107 @@
+"""What a network costs, in closed form: parameters, multiplications, memory, time.
+
+The numbers scale the resources that the workflow asks for, before torch is imported. Time and memory are generous
+guesses for a slow core; a job that needs more gets more when it is retried.
+"""
+
+from isthmus.datasets import Facts
+from isthmus.recipe import NetworkRecipe, Recipe
+
+# A slow core: multiplications a second in training, seconds a step costs whatever its size.
+MULTIPLICATIONS_PER_SECOND = 5e9
+SECONDS_PER_STEP = 2e-3
+PROCESS_MB = 1000
+
+
+def layer_sizes(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int) -> list[tuple[int, int, int, int]]:
+    """The layers of a network as (fan-in, outputs, output pixels, normalized outputs).
+
+    The last entry is the number of outputs that a normalization with weight and bias follows, or 0.
+    """
+    norm = recipe.normalization != "none"
+    if recipe.architecture == "mlp":
+        inputs, layers = shape[0] * shape[1] * shape[2], []
+        for _ in range(recipe.depth):
+            layers.append((inputs, recipe.width, 1, recipe.width * norm))
+            inputs = recipe.width
+        return [*layers, (inputs, classes, 1, 0)]
+    if recipe.architecture == "cnn":
+        return _cnn_layers(recipe, shape, classes, norm)
+    return _resnet_layers(recipe, shape, classes, norm)
+
+
+def _cnn_layers(
+    recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int, norm: bool
+) -> list[tuple[int, int, int, int]]:
+    inputs, height, width = shape
+    layers = []
+    for block in range(recipe.blocks):
+        channels = recipe.width * 2**block
+        for _ in range(recipe.depth):
+            layers.append((9 * inputs, channels, height * width, channels * norm))
+            inputs = channels
+        height, width = height // 2, width // 2
+    features = inputs * height * width
+    if recipe.hidden_units:
+        layers.append((features, recipe.hidden_units, 1, 0))
+        features = recipe.hidden_units
+    return [*layers, (features, classes, 1, 0)]
+
+
+def _resnet_layers(
+    recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int, norm: bool
+) -> list[tuple[int, int, int, int]]:
+    _, height, width = shape
+    layers = [(9 * shape[0], recipe.width, height * width, recipe.width * norm)]
+    inputs = recipe.width
+    for stage in range(3):
+        outputs = recipe.width * 2**stage
+        if stage:
+            height, width = -(-height // 2), -(-width // 2)
+        for _ in range((recipe.depth - 2) // 6):
+            layers.append((9 * inputs, outputs, height * width, outputs * norm))
+            layers.append((9 * outputs, outputs, height * width, outputs * norm))
+            if inputs != outputs:
+                layers.append((inputs, outputs, height * width, outputs * norm))
+            inputs = outputs
+    return [*layers, (inputs, classes, 1, 0)]
+
+
+def parameters(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int) -> int:
+    """Trainable scalars of one network."""
+    total = 0
+    for fan_in, outputs, _, normalized in layer_sizes(recipe, shape, classes):
+        biased = not (normalized and recipe.normalization == "batch")
+        total += fan_in * outputs + outputs * biased + 2 * normalized
+    return total
+
+
+def multiplications(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int) -> int:
+    """Multiplications of one forward pass of one network on one example."""
+    return sum(fan_in * outputs * pixels for fan_in, outputs, pixels, _ in layer_sizes(recipe, shape, classes))
+
+
+def training_minutes(recipe: Recipe, known: Facts, networks: int) -> int:
+    """A generous guess of the minutes that training `networks` networks takes on one slow core, 10 at least."""
+    training = recipe.training
+    shape, classes = known.shape or (3, 32, 32), known.classes or 10
+    examples = recipe.data.train_size or known.train_size
+    per_epoch = -(-examples // training.batch_size)
+    steps = training.steps if training.steps is not None else training.epochs * per_epoch
+    evaluated = (examples + known.test_size) * (steps / per_epoch / training.history_every + 2)
+    passes = 3 * steps * training.batch_size + evaluated
+    seconds = passes * multiplications(recipe.network, shape, classes) / MULTIPLICATIONS_PER_SECOND
+    return 10 + round(networks * (seconds + steps * SECONDS_PER_STEP) / 60)
+
+
+def training_mb(recipe: Recipe, known: Facts, networks: int, evaluation_batch_size: int) -> int:
+    """A generous guess of the memory that training needs, in MB: process, data, weights and activations."""
+    training = recipe.training
+    shape, classes = known.shape or (3, 32, 32), known.classes or 10
+    pixels = shape[0] * shape[1] * shape[2]
+    data = (known.train_size + known.test_size) * pixels * 6
+    kept = 8 + len(training.snapshots)
+    weights = networks * parameters(recipe.network, shape, classes) * 4 * kept
+    units = sum(outputs * places for _, outputs, places, _ in layer_sizes(recipe.network, shape, classes))
+    batch = max(3 * networks * training.batch_size, evaluation_batch_size, training.statistics_size)
+    return PROCESS_MB + round((data + weights + 4 * 4 * batch * units) / 1e6)

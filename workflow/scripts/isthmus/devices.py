@@ -1,0 +1,49 @@
+"""Where and how networks run: device, threads, memory format, and how many are trained at once."""
+
+import torch
+
+from isthmus.recipe import NetworkRecipe
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device for `jobs.device`; `auto` takes a GPU where this process sees one (`CUDA_VISIBLE_DEVICES`)."""
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+def set_up(threads: int, deterministic: bool) -> None:
+    """Give this process `threads` CPU threads and, on request, PyTorch's deterministic algorithms."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+
+
+def use_channels_last(wanted: bool | str, recipe: NetworkRecipe, device: torch.device) -> bool:
+    """Whether images are laid out channels-last: convolutions on a GPU, unless `wanted` says otherwise."""
+    if recipe.architecture == "mlp":
+        return False
+    return device.type == "cuda" if wanted == "auto" else bool(wanted)
+
+
+# A stack pays while a step of one network is too small to keep a core busy. Measured on a CPU with
+# benchmarks/bench_stacking.py (five MLPs, one thread): 4 times faster at 10^4 weights x examples, even near 2 x 10^7,
+# half as fast at 10^9. Convolutions never gained more than a tenth.
+CPU_STACK_LIMIT = 2e7
+# On a GPU the launch of a kernel costs as much as some 10^9 multiplications.
+GPU_STACK_LIMIT = 1e9
+
+
+def stack_size(
+    wanted: int | str, recipe: NetworkRecipe, parameters: int, batch_size: int, device: torch.device, networks: int
+) -> int:
+    """How many of `networks` networks one stacked computation trains: `wanted`, or what was measured to be fastest.
+
+    The choice depends on the arguments alone, never on a timing of the moment: a run that is repeated makes it again.
+    """
+    if wanted != "auto":
+        return min(int(wanted), networks)
+    if device.type == "cpu":
+        small = recipe.architecture == "mlp" and parameters * batch_size <= CPU_STACK_LIMIT
+    else:
+        small = parameters * batch_size <= GPU_STACK_LIMIT
+    return networks if small else 1

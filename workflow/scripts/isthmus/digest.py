@@ -1,0 +1,64 @@
+"""A digest of the library code a script depends on.
+
+Snakemake reruns a job when its script changes, but does not look into what the script imports. Every rule therefore
+carries, as a parameter, the digest of all modules of the library that its script reaches, directly or not. Comments,
+docstrings and layout do not enter it: only a change of the code does. Modules that carry results from one place to
+another without changing a number (`PLUMBING`) do not enter it either: hours of training are not repeated for a new
+wording in a log, and columns that no longer fit are found when tables are collected.
+"""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+from isthmus.files import sha256_of
+
+LIBRARY = Path(__file__).resolve().parent
+PLUMBING = frozenset({"errors", "files", "logs", "progress", "stages", "tables"})
+
+
+def digest(script: Path | str) -> str:
+    """The digest, 16 hexadecimal digits, of the library modules that `script` reaches."""
+    reached: set[Path] = set()
+    waiting = sorted(_imports(Path(script)))
+    while waiting:
+        module = waiting.pop()
+        if module not in reached:
+            reached.add(module)
+            waiting += sorted(_imports(module))
+    chunks = [f"{module.relative_to(LIBRARY)}\n{_code(module)}\n".encode() for module in sorted(reached) if module.stem not in PLUMBING]
+    return sha256_of(*chunks)[:16]
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+@cache
+def _code(path: Path) -> str:
+    """The code of a module without comments, docstrings and layout."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+@cache
+def _imports(path: Path) -> frozenset[Path]:
+    """Files of the library that a file imports, wherever in the file it does."""
+    names: set[str] = set()
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    found = set()
+    for name in names:
+        if name == "isthmus" or name.startswith("isthmus."):
+            place = LIBRARY.joinpath(*name.split(".")[1:])
+            found |= {each for each in (place.with_suffix(".py"), place / "__init__.py") if each.is_file()}
+    return frozenset(found)

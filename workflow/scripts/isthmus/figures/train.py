@@ -1,0 +1,212 @@
+"""The figures of the training stage: test accuracy, learning curves, and the interpolation threshold."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from isthmus.figures.panels import axes_only, count_note, lay_out, panels_of, rows_of
+from isthmus.figures.style import (
+    GREY,
+    Look,
+    decade_axis,
+    draw_dots,
+    draw_means,
+    footnote,
+    label_of,
+    legend_above,
+    legend_key,
+    log_axis,
+    look_of,
+    paper,
+    values_of,
+)
+from isthmus.statistics import bootstrap_intervals, summarize
+
+FRACTION = (0.0, 1.0)
+POSITIVE = (0.0, np.inf)
+LOSSES = {"cross_entropy": "loss (nats)", "squared_error": "mean squared error"}
+CURVE_POINTS = 100  # epochs at most that a learning curve is drawn at
+
+Looks = dict[int, Look]
+
+
+def _looks(tables: dict[str, pd.DataFrame], axis: str, rows: pd.DataFrame) -> Looks:
+    """The look of every value that `axis` takes in `rows`."""
+    values = values_of(tables, axis)
+    return {int(value): look_of(axis, value, values) for value in sorted(rows[axis].unique())}
+
+
+def _keys(axis: str, looks: Looks, *, marker: bool = True) -> list[Line2D]:
+    return [legend_key(f"{label_of(axis)} {value}", look, marker=marker) for value, look in looks.items()]
+
+
+def _apart(widths: Sequence[int], depths: Sequence[int]) -> dict[int, float]:
+    """A factor on the width for each depth, so that dots and bars of one width stand side by side."""
+    gap = np.diff(np.log(np.unique(widths))).min() if len(set(widths)) > 1 else 0.7
+    offsets = (np.arange(len(depths)) - (len(depths) - 1) / 2) * min(0.5 / len(depths), 0.12) * gap
+    return dict(zip(depths, np.exp(offsets), strict=True))
+
+
+def _against_width(axes: Axes, rows: pd.DataFrame, column: str, looks: Looks, shift: dict[int, float]) -> list[int]:
+    """Draw `column` against width, a line per depth; return the number of networks behind each point."""
+    counts: list[int] = []
+    limits = FRACTION if column == "test_accuracy" else (-1.0, 1.0)
+    for depth, look in looks.items():
+        networks = rows[rows["depth"] == depth]
+        if networks.empty:
+            continue
+        draw_dots(axes, networks["width"] * shift[depth], networks[column].mask(networks["diverged"]), look)
+        summary = summarize(networks, ["width"], column, limits=limits)
+        draw_means(axes, summary["width"] * shift[depth], summary, look).set_gid(f"{column} depth={depth}")
+        counts += summary["count"].tolist()
+    return counts
+
+
+def draw_test_accuracy(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
+    """Test accuracy and generalization gap against width, a line per depth, a panel per batch size.
+
+    `tables` holds `networks`. Above: test accuracy; below: training minus test accuracy, both fractions. Lines join
+    means over networks, bars are bootstrap intervals of the mean, faint dots are the networks.
+    Raises DataError where the study has no network.
+    """
+    networks = rows_of(study, tables, "networks")
+    widths, looks = sorted(networks["width"].unique()), _looks(tables, "depth", networks)
+    shift = _apart(widths, list(looks))
+    with paper():
+        labels = ["test accuracy", "generalization gap\n(training - test accuracy)".replace("-", "−")]
+        figure, placed = lay_out(panels_of(networks, ["batch_size"]), labels, label_of("width"))
+        counts = []
+        for panel, (upper, lower) in placed:
+            counts += _against_width(upper, panel.rows, "test_accuracy", looks, shift)
+            counts += _against_width(lower, panel.rows, "generalization_gap", looks, shift)
+            lower.axhline(0, color=GREY, linewidth=0.5, zorder=1)
+            for axes in (upper, lower):
+                log_axis(axes.xaxis, widths)
+        legend_above(figure, _keys("depth", looks))
+        footnote(figure, count_note(networks, counts, "Dots: networks. Lines: means. Bars"))
+    return figure
+
+
+def _curves(history: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """The epochs at which some network was evaluated, [epochs], and `column` there, [epochs, networks].
+
+    A network whose training has stopped keeps its last value; one not evaluated at another's epoch is interpolated.
+    """
+    epochs = np.unique(history["epoch"])
+    if len(epochs) > CURVE_POINTS:
+        epochs = epochs[np.unique(np.linspace(0, len(epochs) - 1, CURVE_POINTS).round().astype(int))]
+    curves = []
+    for _, rows in history.dropna(subset=[column]).sort_values("epoch").groupby("seed", observed=True):
+        curves.append(np.interp(epochs, rows["epoch"], rows[column]))
+    return epochs, np.array(curves).reshape(len(curves), len(epochs)).T
+
+
+def _against_epoch(axes: Axes, rows: pd.DataFrame, column: str, looks: Looks) -> tuple[list[int], list[float]]:
+    """Draw `column` against epoch, a line per width; return the networks behind each line, and the values drawn."""
+    counts, drawn = [], []
+    for width, look in looks.items():
+        epochs, curves = _curves(rows[(rows["width"] == width) & ~rows["diverged"]], column)
+        counts.append(curves.shape[1])
+        if not curves.size:
+            continue
+        mean = curves.mean(axis=1)
+        low, high = bootstrap_intervals(curves, limits=POSITIVE)
+        axes.fill_between(epochs, low, high, color=look.colour, alpha=0.18, linewidth=0, zorder=2)
+        axes.plot(epochs, mean, color=look.colour, linestyle=look.line, gid=f"{column} width={width}", zorder=3)
+        drawn += mean.tolist()
+    return counts, drawn
+
+
+def draw_learning_curves(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
+    """Training and test loss against epoch, a line per width, a panel per depth and batch size.
+
+    `tables` holds `history` and `networks`. Above: test loss; below: training loss, in nats or as mean squared
+    error, on log axes. Lines are means over networks, bands bootstrap intervals of the mean.
+    Raises DataError where the study has no network or no history.
+    """
+    networks = rows_of(study, tables, "networks")
+    known = networks[["cell", "seed", "diverged"]]
+    history = rows_of(study, tables, "history").merge(known, on=["cell", "seed"], validate="many_to_one")
+    kinds = networks["loss"].unique()
+    loss = LOSSES.get(kinds[0], kinds[0]) if len(kinds) == 1 else "loss (nats or squared error)"
+    looks = _looks(tables, "width", networks)
+    with paper():
+        blocks = panels_of(history, ["depth", "batch_size"])
+        figure, placed = lay_out(blocks, [f"test {loss}", f"training {loss}"], "epoch")
+        counts: list[int] = []
+        for row, column in enumerate(("test_loss", "train_loss")):
+            values: list[float] = []
+            for panel, stack in placed:
+                number, drawn = _against_epoch(stack[row], panel.rows, column, looks)
+                counts, values = counts + number, values + drawn
+                stack[row].set_xlim(0, max(panel.rows["epoch"].max(), 1e-9))
+            decade_axis(placed[0][1][row].yaxis, values)
+        legend_above(figure, _keys("width", looks, marker=False))
+        note = count_note(networks, counts, "Lines: means. Bands")
+        footnote(figure, f"{note} A network that stopped early keeps its last value. Epoch 0 is initialization.")
+    return figure
+
+
+def _against_parameters(axes: Axes, rows: pd.DataFrame, accuracy: str, looks: Looks) -> list[int]:
+    """Draw 1 - `accuracy` against parameters, a line per depth; return the networks behind each point.
+
+    Networks with a training accuracy below 1 are hollow; a mean is hollow where one of its networks is.
+    """
+    counts: list[int] = []
+    for depth, look in looks.items():
+        networks = rows[rows["depth"] == depth].assign(error=lambda frame: 1 - frame[accuracy])
+        if networks.empty:
+            continue
+        kept = networks[~networks["diverged"]]
+        fits = kept["train_accuracy"] >= 1
+        draw_dots(axes, kept["parameters"][fits], kept["error"][fits], look)
+        draw_dots(axes, kept["parameters"][~fits], kept["error"][~fits], look, hollow=True)
+        summary = summarize(networks, ["parameters", "cell"], "error", limits=FRACTION)
+        line = draw_means(axes, summary["parameters"], summary, look)
+        line.set_gid(f"{accuracy} depth={depth}")
+        line.set_markerfacecolor("none")
+        whole = summary[~summary["parameters"].isin(kept["parameters"][~fits])]
+        axes.plot(whole["parameters"], whole["mean"], look.marker, color=look.colour, zorder=5)
+        counts += summary["count"].tolist()
+    return counts
+
+
+THRESHOLDS: dict[str, tuple[str, Callable[[pd.DataFrame], pd.Series]]] = {
+    "parameters = training examples": ("--", lambda rows: rows["train_examples"]),
+    "parameters = training examples × classes": (":", lambda rows: rows["train_examples"] * rows["classes"]),
+}
+
+
+def draw_interpolation(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
+    """Test and training error against the number of parameters, a line per depth, a panel per batch size.
+
+    `tables` holds `networks`. Errors are fractions, 1 - accuracy. Networks that do not interpolate, with a training
+    accuracy below 1, have hollow markers. Vertical lines are where the parameters are as many as the training
+    examples, and as the examples times the classes: the threshold of interpolation for one output and for one
+    output per class (Belkin et al. 2019). Raises DataError where the study has no network.
+    """
+    networks = rows_of(study, tables, "networks")
+    looks = _looks(tables, "depth", networks)
+    with paper():
+        blocks = panels_of(networks, ["batch_size"])
+        figure, placed = lay_out(blocks, ["test error", "training error"], "parameters", above=0.55)
+        counts, shown = [], list(networks["parameters"])
+        for panel, stack in placed:
+            for axes, accuracy in zip(stack, ("test_accuracy", "train_accuracy"), strict=True):
+                counts += _against_parameters(axes, panel.rows, accuracy, looks)
+                for line, threshold in THRESHOLDS.values():
+                    for at in threshold(panel.rows).unique():
+                        axes.axvline(at, color=GREY, linestyle=line, linewidth=0.8, zorder=1)
+                        shown.append(at)
+        for axes in (axes for row in (0, 1) for axes in axes_only(placed, row)):
+            decade_axis(axes.xaxis, shown)
+        keys = [legend_key(name, Look(GREY, "none", line)) for name, (line, _) in THRESHOLDS.items()]
+        hollow = Line2D([], [], color=GREY, marker="o", markerfacecolor="none", linestyle="none")
+        hollow.set_label("training accuracy below 1")
+        legend_above(figure, [*_keys("depth", looks), hollow, *keys])
+        footnote(figure, count_note(networks, counts, "Dots: networks. Lines: means. Bars"))
+    return figure

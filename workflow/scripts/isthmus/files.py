@@ -1,0 +1,36 @@
+"""Files that are either whole or absent.
+
+Whatever is written goes to a temporary name in the same folder and is renamed at the end (POSIX `rename` is
+atomic), so that a reader never sees half a file, whenever the writer was killed.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_whole(path: Path | str, write: Callable[[Path], object]) -> None:
+    """Call `write` with a temporary path and move what it wrote to `path`.
+
+    The data reach the disk before the name does. On any error the temporary file is removed, `path` keeps
+    what it held, and the error is raised again.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256_of(*chunks: bytes | memoryview) -> str:
+    """The SHA-256 digest of the chunks one after another, in hexadecimal."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,35 @@
+"""Which networks of a job train together, given what an earlier try of the same job left behind."""
+
+from pathlib import Path
+
+from isthmus.files import sha256_of
+from isthmus.state import State, load_state
+
+
+def state_path(folder: Path, seeds: tuple[int, ...]) -> Path:
+    """Where the checkpoints of a group are kept."""
+    return folder / f"seeds-{'+'.join(map(str, seeds))}.safetensors"
+
+
+def plan(wanted: tuple[int, ...], size: int, folder: Path, fingerprint: str) -> list[tuple[tuple[int, ...], State | None]]:
+    """Split the seeds `wanted` into groups, each with the state to go on from, or None where it starts afresh.
+
+    Groups that an earlier try began are taken as they were, so that they end as they would have; all other seeds
+    form new groups of at most `size`.
+    """
+    groups: list[tuple[tuple[int, ...], State | None]] = []
+    left = set(wanted)
+    names = {path.name.removesuffix(".previous") for path in folder.glob("seeds-*.safetensors*")}
+    for name in sorted(names):
+        state = load_state(folder / name, fingerprint)
+        if state is not None and left.issuperset(state.seeds):
+            groups.append((state.seeds, state))
+            left.difference_update(state.seeds)
+    rest = sorted(left)
+    groups += [(tuple(rest[start : start + size]), None) for start in range(0, len(rest), size)]
+    return groups
+
+
+def fingerprint(*parts: str) -> str:
+    """One digest of everything besides the seeds that a state depends on: recipe, data, code."""
+    return sha256_of(*(part.encode() + b"\0" for part in parts))

@@ -1,0 +1,149 @@
+"""The state of training, and its checkpoint: all that is needed to go on bit for bit.
+
+A state belongs to a group of networks that train together. Networks leave the group one by one as they finish
+(stopping rule reached, diverged, or out of steps); a state without live networks is a finished one. Random numbers
+need no saving, since every draw is a function of the seed and the step (`isthmus.seeds`).
+
+A checkpoint is one safetensors file with a checksum over all its tensors. Two are kept, the newest and the one
+before it, so that a file cut short by a crash or a full disk costs the last minute and not the run.
+"""
+
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from isthmus.errors import DataError
+from isthmus.files import sha256_of, write_whole
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass
+class State:
+    """Where a group of networks stands after `step` steps.
+
+    seeds: all networks of the group; live: those still training, in the order of the stack.
+    weights, optimizer: tensors `[len(live), ...]`, the optimizer's by slot (`momentum_buffer`, ...) and parameter.
+    snapshots: by seed, then by name (`initial`, `epoch-10`, `final`), the tensors of one network.
+    history, results: rows as they will stand in the tables, less the keys; results by seed, for finished networks.
+    seconds: wall time per live network so far.
+    """
+
+    seeds: tuple[int, ...]
+    live: tuple[int, ...]
+    step: int
+    weights: Tensors
+    optimizer: dict[str, Tensors] = field(default_factory=dict)
+    snapshots: dict[int, dict[str, Tensors]] = field(default_factory=dict)
+    history: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    results: dict[int, dict[str, Any]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def checksum(tensors: Tensors) -> str:
+    """SHA-256 over names, types, shapes and contents, in the order of the names."""
+    chunks: list[bytes | memoryview] = []
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        chunks.append(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        chunks.append(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+    return sha256_of(*chunks)
+
+
+def save_tensors(path: Path, tensors: Tensors, metadata: dict[str, str]) -> None:
+    """Write tensors and metadata to one safetensors file, whole or not at all, with a checksum."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = metadata | {"checksum": checksum(tensors)}
+    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def load_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
+    """Read what `save_tensors` wrote. DataError, naming the file, where it is missing, cut short or altered."""
+    try:
+        with safe_open(path, framework="pt") as stored:
+            metadata = stored.metadata() or {}
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path} cannot be read ({error}); delete it and run the workflow again") from error
+    if metadata.get("checksum") != checksum(tensors):
+        raise DataError(f"{path} is damaged: its checksum does not fit; delete it and run the workflow again")
+    return tensors, metadata
+
+
+def save_state(path: Path, state: State, fingerprint: str) -> None:
+    """Write a checkpoint to `path`; the one before it becomes `path` with `.previous` appended.
+
+    fingerprint: what the run depends on besides the seeds; a checkpoint is only ever resumed under the same one.
+    """
+    tensors = {f"weights/{name}": tensor for name, tensor in state.weights.items()}
+    for slot, content in state.optimizer.items():
+        tensors |= {f"optimizer/{slot}/{name}": tensor for name, tensor in content.items()}
+    for seed, labelled in state.snapshots.items():
+        for label, content in labelled.items():
+            tensors |= {f"snapshots/{seed}/{label}/{name}": tensor for name, tensor in content.items()}
+    plain = {
+        "seeds": state.seeds,
+        "live": state.live,
+        "step": state.step,
+        "history": state.history,
+        "results": state.results,
+        "seconds": state.seconds,
+    }
+    if path.exists():
+        path.replace(previous(path))
+    save_tensors(path, tensors, {"fingerprint": fingerprint, "state": json.dumps(plain)})
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the newest is kept."""
+    return path.with_name(path.name + ".previous")
+
+
+def load_state(path: Path, fingerprint: str) -> State | None:
+    """The newest whole checkpoint at `path`, or the one before it; None where neither is of use.
+
+    A damaged file is reported in the log and left aside, and so is one of another recipe, data or code.
+    """
+    for candidate in (path, previous(path)):
+        if not candidate.exists():
+            continue
+        try:
+            tensors, metadata = load_tensors(candidate)
+        except DataError as error:
+            logging.warning("checkpoint left aside: %s", error)
+            continue
+        if metadata.get("fingerprint") != fingerprint:
+            logging.info("checkpoint %s belongs to another recipe, data or code: left aside", candidate)
+            continue
+        return _restore(tensors, json.loads(metadata["state"]))
+    return None
+
+
+def _restore(tensors: Tensors, plain: dict[str, Any]) -> State:
+    state = State(
+        seeds=tuple(plain["seeds"]),
+        live=tuple(plain["live"]),
+        step=plain["step"],
+        weights={},
+        history={int(seed): rows for seed, rows in plain["history"].items()},
+        results={int(seed): row for seed, row in plain["results"].items()},
+        seconds=plain["seconds"],
+    )
+    for key, tensor in tensors.items():
+        kind, rest = key.split("/", 1)
+        if kind == "weights":
+            state.weights[rest] = tensor
+        elif kind == "optimizer":
+            slot, name = rest.split("/", 1)
+            state.optimizer.setdefault(slot, {})[name] = tensor
+        else:
+            seed, label, name = rest.split("/", 2)
+            state.snapshots.setdefault(int(seed), {}).setdefault(label, {})[name] = tensor
+    return state

@@ -1,0 +1,63 @@
+"""Studies, cells, blocks: what the workflow works through, and the names of its folders.
+
+A cell is one combination of all axes but the seed, and its name spells it out: `width=128,depth=2,batch_size=32`.
+Names depend on the cell alone, and blocks are numbered by what they hold, so that a new seed, width or study
+adds names and changes none.
+"""
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from isthmus.recipe import Recipe
+
+AXES = ("width", "depth", "batch_size")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of axes: `axes` holds their values, `recipe` everything else too."""
+
+    study: str
+    name: str
+    axes: dict[str, Any]
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Study:
+    """A named block of the configuration: its cells by name, its seeds, and its analyses with their options."""
+
+    name: str
+    cells: dict[str, Cell]
+    seeds: tuple[int, ...]
+    analyses: dict[str, dict[str, Any]]
+
+
+def spell(value: Any) -> str:
+    """A value as it stands in a folder's name: `128`, `0.05`, `none`, `true`."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def cell_name(axes: dict[str, Any]) -> str:
+    """The name of a cell: width, depth and batch size first, other axes after them in alphabetical order."""
+    order = [*AXES, *sorted(key for key in axes if key not in AXES)]
+    return ",".join(f"{key}={spell(axes[key])}" for key in order)
+
+
+def combinations(grid: dict[str, Iterable[Any]]) -> list[dict[str, Any]]:
+    """Every combination of the values of a grid, as dictionaries, the last axis fastest."""
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def blocks(seeds: Iterable[int], size: int) -> dict[int, tuple[int, ...]]:
+    """Seeds by the index of the block that holds them: block b has the seeds b * size, ..., b * size + size - 1."""
+    found: dict[int, list[int]] = {}
+    for seed in sorted(seeds):
+        found.setdefault(seed // size, []).append(seed)
+    return {index: tuple(members) for index, members in sorted(found.items())}

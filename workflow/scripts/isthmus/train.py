@@ -1,0 +1,357 @@
+"""Training: one loop for every architecture, optimizer and number of networks at once.
+
+The networks of a group train in one stacked computation (`isthmus.layers`), each on its own order of the data, its own
+labels and its own augmentation, and none sees the others. Data are tensors on the device; there is no loader.
+Every draw is a function of the network's seed and the step, so the state (`isthmus.state`) is all it takes to go on.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from isthmus import data, seeds
+from isthmus.augmentation import augment, draw
+from isthmus.data import Dataset
+from isthmus.errors import Interrupted
+from isthmus.evaluation import evaluate, evaluation_mode, losses, spaced_indices
+from isthmus.networks import build, initialize
+from isthmus.progress import Progress
+from isthmus.recipe import DataRecipe, Recipe, TrainingRecipe
+from isthmus.schedules import learning_rate
+from isthmus.state import State, Tensors
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the computation is done; none of it changes a result beyond rounding."""
+
+    device: torch.device
+    channels_last: bool = False
+    evaluation_batch_size: int = 2048
+    checkpoint_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The data as a group of networks sees them, on the device.
+
+    images `[N, C, H, W]` float32, normalized; labels `[S, N]`, a row per network; clean_labels `[1, N]`;
+    fill `[C]`, the normalized value of a black pixel.
+    """
+
+    images: Tensor
+    labels: Tensor
+    clean_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    fill: Tensor
+
+
+def training_labels(recipe: DataRecipe, dataset: Dataset, network_seeds: tuple[int, ...]) -> tuple[np.ndarray, Tensor]:
+    """Indices `[N]` of the training examples a recipe selects, and their labels `[S, N]`, noise included."""
+    every_label = dataset.train_labels.numpy()
+    indices = data.select(every_label, recipe.train_size, recipe.selection, recipe.selection_seed)
+    clean = every_label[indices]
+    rows = []
+    for seed in network_seeds:
+        drawn_from = seed if recipe.label_noise_draw == "per_seed" else recipe.selection_seed
+        noise = seeds.generator(drawn_from, seeds.Stream.LABEL_NOISE)
+        rows.append(data.noisy_labels(clean, dataset.classes, recipe.label_noise, noise))
+    return indices, torch.from_numpy(np.stack(rows))
+
+
+def place_examples(recipe: Recipe, dataset: Dataset, network_seeds: tuple[int, ...], settings: Settings) -> Examples:
+    """Select, normalize and move the data to the device."""
+    indices, labels = training_labels(recipe.data, dataset, network_seeds)
+    device = settings.device
+    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+
+    def images(raw: Tensor) -> Tensor:
+        return data.normalized(raw.to(device), dataset.mean.to(device), dataset.std.to(device)).contiguous(
+            memory_format=layout
+        )
+
+    return Examples(
+        images=images(dataset.train_images[torch.from_numpy(indices)]),
+        labels=labels.to(device),
+        clean_labels=dataset.train_labels[torch.from_numpy(indices)][None].to(device),
+        test_images=images(dataset.test_images),
+        test_labels=dataset.test_labels[None].to(device),
+        fill=(-dataset.mean / dataset.std).to(device),
+    )
+
+
+def make_optimizer(training: TrainingRecipe, network: nn.Module, device: torch.device) -> torch.optim.Optimizer:
+    """PyTorch's optimizer for a recipe. All of them act element by element, so a stack changes nothing."""
+    common: dict[str, Any] = {"weight_decay": training.weight_decay, "fused": device.type in ("cpu", "cuda")}
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(
+            network.parameters(), lr=0.0, momentum=training.momentum, nesterov=training.nesterov, **common
+        )
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    return kinds[training.optimizer](network.parameters(), lr=0.0, betas=(training.beta1, training.beta2), **common)
+
+
+def new_state(recipe: Recipe, dataset: Dataset, network_seeds: tuple[int, ...]) -> State:
+    """The state of a group at initialization, on the CPU."""
+    shape = dataset.train_images.shape[1:]
+    network = build(recipe.network, (shape[0], shape[1], shape[2]), dataset.classes, len(network_seeds))
+    initialize(network, network_seeds)
+    weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    snapshots = {
+        seed: {"initial": {name: tensor[member].clone() for name, tensor in weights.items()}}
+        for member, seed in enumerate(network_seeds)
+    }
+    history: dict[int, list[dict[str, Any]]] = {seed: [] for seed in network_seeds}
+    return State(network_seeds, network_seeds, 0, weights, {}, snapshots, history)
+
+
+def run_length(training: TrainingRecipe, examples: int) -> tuple[int, int]:
+    """Steps per epoch and steps of the whole run for a number of training examples."""
+    whole, rest = divmod(examples, training.batch_size)
+    per_epoch = whole if training.drop_last or not rest else whole + 1
+    return per_epoch, training.steps if training.steps is not None else training.epochs * per_epoch
+
+
+def train(
+    recipe: Recipe,
+    state: State,
+    dataset: Dataset,
+    settings: Settings,
+    save: Callable[[State], None],
+    stop_signal: Callable[[], int | None],
+) -> State:
+    """Train the live networks of `state` to their end and return the finished state.
+
+    `save` is called with the state every `checkpoint_seconds` and before stopping on request; `stop_signal` is asked
+    after every step and returns the number of a signal that asked to stop, or None. Raises `Interrupted` then.
+    """
+    run = _Run(recipe, state, dataset, settings)
+    progress = Progress(f"networks {', '.join(map(str, state.live))}", run.total_steps, state.step)
+    saved = time.monotonic()
+    if state.step == 0:
+        run.measure()
+    while state.live:
+        run.update()
+        if state.step == run.total_steps or state.step % (run.steps_per_epoch * recipe.training.history_every) == 0:
+            run.measure()
+            progress.report(state.step, run.summary())
+        elif state.step % run.steps_per_epoch == 0:
+            run.keep_snapshots()
+        progress.report(state.step, run.summary())
+        signal_number = stop_signal()
+        if signal_number is not None or time.monotonic() - saved > settings.checkpoint_seconds:
+            run.capture()
+            save(state)
+            saved = time.monotonic()
+        if signal_number is not None:
+            raise Interrupted(signal_number)
+    run.capture()
+    return state
+
+
+class _Run:
+    """The tensors of a run on its device, in step with a `State`."""
+
+    def __init__(self, recipe: Recipe, state: State, dataset: Dataset, settings: Settings) -> None:
+        self.recipe, self.training, self.settings, self.state = recipe, recipe.training, settings, state
+        self.shape = tuple(dataset.train_images.shape[1:])
+        self.classes = dataset.classes
+        self.examples = place_examples(recipe, dataset, state.live, settings)
+        self.labels = self.examples.labels
+        count = len(self.examples.images)
+        self.steps_per_epoch, self.total_steps = run_length(self.training, count)
+        spaced = spaced_indices(count, self.training.statistics_size).to(settings.device)
+        self.statistics_images = self.examples.images[spaced][None]
+        self.order_epoch = -1
+        self.clock = time.monotonic()
+        self._assemble(state.weights, state.optimizer)
+
+    def _assemble(self, weights: Tensors, optimizer: dict[str, Tensors]) -> None:
+        """Network and optimizer for the live networks, holding the given values."""
+        device, stack = self.settings.device, len(self.state.live)
+        self.network = build(self.recipe.network, self.shape, self.classes, stack).to(device)  # type: ignore[arg-type]
+        self.optimizer = make_optimizer(self.training, self.network, device)
+        self.initial = {}
+        for name, parameter in self.network.named_parameters():
+            with torch.no_grad():
+                parameter.copy_(weights[name])
+            for slot, content in optimizer.items():
+                scalar = content[name].dim() == 0
+                self.optimizer.state[parameter][slot] = content[name].clone() if scalar else content[name].to(device)
+            start = [self.state.snapshots[seed]["initial"][name] for seed in self.state.live]
+            self.initial[name] = torch.stack(start).to(device)
+
+    def update(self) -> None:
+        """One step of every live network."""
+        state, training = self.state, self.training
+        epoch, position = divmod(state.step, self.steps_per_epoch)
+        if epoch != self.order_epoch:
+            self.order, self.order_epoch = self._draw_order(epoch), epoch
+        chosen = self.order[:, position * training.batch_size : (position + 1) * training.batch_size]
+        rate = learning_rate(training, state.step, self.steps_per_epoch, self.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        labels = self.labels.gather(1, chosen)
+        with torch.autocast(self.settings.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
+            outputs = self.network(self._images(chosen))
+        self.optimizer.zero_grad()
+        losses(outputs.float(), labels, training.loss).sum().backward()
+        self.optimizer.step()
+        state.step += 1
+
+    def _draw_order(self, epoch: int) -> Tensor:
+        """The order of the data in an epoch: a permutation per live network, `[S, N]`."""
+        count = len(self.examples.images)
+        rows = [seeds.generator(seed, seeds.Stream.ORDER, epoch).permutation(count) for seed in self.state.live]
+        return torch.from_numpy(np.stack(rows)).to(self.settings.device)
+
+    def _images(self, chosen: Tensor) -> Tensor:
+        """The (augmented) images `[S, B, C, H, W]` of the chosen examples `[S, B]`."""
+        training = self.training
+        images = self.examples.images[chosen.flatten()]
+        if training.flip or training.crop_padding:
+            draws = [
+                draw(seed, self.state.step, chosen.shape[1], training.flip, training.crop_padding)
+                for seed in self.state.live
+            ]
+            mirrored = torch.cat([each[0] for each in draws]).to(images.device)
+            offsets = torch.cat([each[1] for each in draws], dim=1).to(images.device)
+            images = augment(images, mirrored, offsets, training.crop_padding, self.examples.fill)
+        if self.settings.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return images.unflatten(0, tuple(chosen.shape))
+
+    def measure(self) -> None:
+        """Evaluate the live networks, add a row of history to each, and let those go that have finished."""
+        state, training, size = self.state, self.training, self.settings.evaluation_batch_size
+        kinds = self.labels[None]
+        if self.recipe.data.label_noise:
+            kinds = torch.cat([kinds, self.examples.clean_labels.expand_as(self.labels)[None]])
+        with evaluation_mode(self.network, self.statistics_images):
+            train_loss, train_accuracy = evaluate(self.network, self.examples.images, kinds, training.loss, size)
+            test = evaluate(self.network, self.examples.test_images, self.examples.test_labels[None], training.loss, size)
+        norm, movement = self._norms()
+        now = time.monotonic()
+        state.seconds += (now - self.clock) / len(state.live)
+        self.clock = now
+        stay = []
+        for member, seed in enumerate(state.live):
+            values = {
+                "train_loss": train_loss[0, member],
+                "train_accuracy": train_accuracy[0, member],
+                "test_loss": test[0][0, member],
+                "test_accuracy": test[1][0, member],
+                "weight_norm": norm[member],
+                "movement": movement[member],
+            }
+            row = {key: _finite(value) for key, value in values.items()}
+            state.history[seed].append(self._place() | row)
+            reason = self._reason_to_stop(seed, row)
+            if reason is None:
+                stay.append(member)
+            else:
+                clean = _finite(train_accuracy[-1, member])
+                self._finish(member, seed, reason, row | {"train_accuracy_clean": clean})
+        self.keep_snapshots()
+        if len(stay) < len(state.live):
+            self._keep(stay)
+
+    def _place(self) -> dict[str, Any]:
+        """Where on its way the run is: the columns of `history` that are not measured."""
+        step = self.state.step
+        rate = learning_rate(self.training, min(step, self.total_steps - 1), self.steps_per_epoch, self.total_steps)
+        return {"epoch": step / self.steps_per_epoch, "step": step, "learning_rate": rate}
+
+    def _norms(self) -> tuple[Tensor, Tensor]:
+        """Norm of the parameters and their distance from the start, `[S]` each, summed in float64."""
+        with torch.no_grad():
+            pairs = [(parameter.double(), self.initial[name]) for name, parameter in self.network.named_parameters()]
+            norm = torch.stack([now.flatten(1).square().sum(1) for now, _ in pairs]).sum(0).sqrt()
+            movement = torch.stack([(now - start).flatten(1).square().sum(1) for now, start in pairs]).sum(0).sqrt()
+        return norm.cpu(), movement.cpu()
+
+    def _reason_to_stop(self, seed: int, row: dict[str, Any]) -> str | None:
+        training = self.training
+        if any(value is None for value in row.values()):
+            return "diverged"
+        if row["train_loss"] > training.divergence_factor * self.state.history[seed][0]["train_loss"]:
+            return "diverged"
+        if training.until_train_loss is not None and row["train_loss"] <= training.until_train_loss:
+            return "train_loss"
+        if training.until_train_accuracy is not None and row["train_accuracy"] >= training.until_train_accuracy:
+            return "train_accuracy"
+        return "budget" if self.state.step >= self.total_steps else None
+
+    def _finish(self, member: int, seed: int, reason: str, row: dict[str, Any]) -> None:
+        state = self.state
+        first = state.history[seed][0]
+        state.snapshots[seed]["final"] = self._weights_of(member)
+        state.results[seed] = row | {
+            "stopped": reason,
+            "diverged": reason == "diverged",
+            "steps": state.step,
+            "epochs": state.step / self.steps_per_epoch,
+            "seconds": state.seconds,
+            "weight_norm_initial": first["weight_norm"],
+        }
+        logging.info("network %d: %s after %d steps, %s", seed, reason, state.step, row)
+
+    def _weights_of(self, member: int) -> Tensors:
+        return {name: value[member].detach().cpu().clone() for name, value in self.network.named_parameters()}
+
+    def keep_snapshots(self) -> None:
+        """Keep the weights of the live networks where the recipe asks for this epoch."""
+        epoch, rest = divmod(self.state.step, self.steps_per_epoch)
+        if rest == 0 and epoch in self.training.snapshots:
+            for member, seed in enumerate(self.state.live):
+                self.state.snapshots[seed][f"epoch-{epoch}"] = self._weights_of(member)
+
+    def _keep(self, members: list[int]) -> None:
+        """Shrink the stack to the given members."""
+        self.capture()
+        state = self.state
+        state.live = tuple(state.live[member] for member in members)
+
+        def shrink(tensors: Tensors) -> Tensors:
+            return {name: value if value.dim() == 0 else value[members] for name, value in tensors.items()}
+
+        state.weights = shrink(state.weights)
+        state.optimizer = {slot: shrink(content) for slot, content in state.optimizer.items()}
+        self.labels = self.labels[members]
+        self.order_epoch = -1
+        if members:
+            self._assemble(state.weights, state.optimizer)
+
+    def capture(self) -> None:
+        """Bring `state` up to date with what is on the device."""
+        state = self.state
+        now = time.monotonic()
+        state.seconds += (now - self.clock) / max(len(state.live), 1)
+        self.clock = now
+        if not state.live:
+            state.weights, state.optimizer = {}, {}
+            return
+        state.weights = {name: value.detach() for name, value in self.network.named_parameters()}
+        state.optimizer = {}
+        for name, parameter in self.network.named_parameters():
+            for slot, value in self.optimizer.state[parameter].items():
+                if isinstance(value, Tensor):
+                    state.optimizer.setdefault(slot, {})[name] = value.detach()
+
+    def summary(self) -> str:
+        """Mean training loss of the last evaluation, for the log."""
+        values = [rows[-1]["train_loss"] for rows in self.state.history.values()]
+        known = [value for value in values if value is not None]
+        return f"mean training loss {np.mean(known):.4g} at epoch {self.state.step / self.steps_per_epoch:.1f}" if known else ""
+
+
+def _finite(value: Tensor) -> float | None:
+    number = float(value)
+    return number if np.isfinite(number) else None

@@ -1,0 +1,68 @@
+"""The rows of the tables `networks` and `history` for trained networks."""
+
+from typing import Any
+
+from isthmus.data import Dataset
+from isthmus.networks import count_parameters
+from isthmus.recipe import Recipe
+from isthmus.schedules import peak_rate
+from isthmus.state import State
+
+Rows = list[dict[str, Any]]
+
+
+def keys(study: str, cell: str, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """The first columns of every table with a row per network."""
+    return {
+        "study": study,
+        "cell": cell,
+        "width": recipe.network.width,
+        "depth": recipe.network.depth,
+        "batch_size": recipe.training.batch_size,
+        "seed": seed,
+    }
+
+
+def network_row(recipe: Recipe, dataset: Dataset, result: dict[str, Any]) -> dict[str, Any]:
+    """The columns of `networks` beyond the keys, from the result that training left in `State.results`."""
+    shape = dataset.train_images.shape[1:]
+    row = {
+        "dataset": dataset.name,
+        "architecture": recipe.network.architecture,
+        "normalization": recipe.network.normalization,
+        "activation": recipe.network.activation,
+        "loss": recipe.training.loss,
+        "optimizer": recipe.training.optimizer,
+        "learning_rate": peak_rate(recipe.training),
+        "weight_decay": recipe.training.weight_decay,
+        "label_noise": recipe.data.label_noise,
+        "precision": recipe.training.precision,
+        "classes": dataset.classes,
+        "train_examples": recipe.data.train_size or len(dataset.train_labels),
+        "test_examples": len(dataset.test_labels),
+        "parameters": count_parameters(recipe.network, (shape[0], shape[1], shape[2]), dataset.classes),
+    }
+    measured = {key: value for key, value in result.items() if key != "weight_norm"}
+    measured["weight_norm_final"] = result["weight_norm"]
+    measured["generalization_gap"] = _difference(result["train_accuracy"], result["test_accuracy"])
+    measured["generalization_gap_loss"] = _difference(result["test_loss"], result["train_loss"])
+    measured["relative_movement"] = (
+        None if result["movement"] is None else result["movement"] / result["weight_norm_initial"]
+    )
+    return row | measured
+
+
+def _difference(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else first - second
+
+
+def rows(study: str, cell: str, recipe: Recipe, dataset: Dataset, states: list[State]) -> tuple[Rows, Rows]:
+    """The rows of `networks` and of `history` for finished states, in the order of the seeds."""
+    networks: Rows = []
+    history: Rows = []
+    by_seed = {seed: state for state in states for seed in state.seeds}
+    for seed in sorted(by_seed):
+        first = keys(study, cell, recipe, seed)
+        networks.append(first | network_row(recipe, dataset, by_seed[seed].results[seed]))
+        history += [first | row for row in by_seed[seed].history[seed]]
+    return networks, history

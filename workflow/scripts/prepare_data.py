@@ -1,0 +1,17 @@
+"""Prepare one data set: read its source, write the file of tensors that all jobs share."""
+
+import logging
+from typing import Any
+
+from isthmus.datasets import prepare, write_prepared
+from isthmus.logs import job_log
+
+
+def main(job: Any) -> None:
+    prepared = prepare(job.wildcards.dataset, job.params.description)
+    write_prepared(job.output[0], prepared)
+    logging.info("%s: %d training and %d test images", prepared.name, len(prepared.train_labels), len(prepared.test_labels))
+
+
+with job_log(snakemake.log[0]):
+    main(snakemake)
