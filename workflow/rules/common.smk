@@ -83,7 +83,7 @@ def table_parts(wildcards):
         f"results/{study.name}/{stage}/{cell}/{block}.{wildcards.table}.parquet"
         for study in CONFIG.studies.values()
         if stage == "train" or stage in study.analyses
-        for cell in study.cells
+        for cell in study.cells_of(stage)
         for block in blocks(study.seeds, CONFIG.jobs["seeds"])
     ]
 

@@ -10,7 +10,8 @@ from isthmus.logs import job_log
 def main(job: Any) -> None:
     prepared = prepare(job.wildcards.dataset, job.params.description)
     write_prepared(job.output[0], prepared)
-    logging.info("%s: %d training and %d test images", prepared.name, len(prepared.train_labels), len(prepared.test_labels))
+    counts = len(prepared.train_labels), len(prepared.test_labels)
+    logging.info("%s: %d training and %d test images", prepared.name, *counts)
 
 
 with job_log(snakemake.log[0]):

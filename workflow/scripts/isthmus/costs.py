@@ -84,7 +84,7 @@ def multiplications(recipe: NetworkRecipe, shape: tuple[int, int, int], classes:
 def training_minutes(recipe: Recipe, known: Facts, networks: int) -> int:
     """A generous guess of the minutes that training `networks` networks takes on one slow core, 10 at least."""
     training = recipe.training
-    shape, classes = known.shape or (3, 32, 32), known.classes or 10
+    shape, classes = known.shape, known.classes
     examples = recipe.data.train_size or known.train_size
     per_epoch = -(-examples // training.batch_size)
     steps = training.steps if training.steps is not None else training.epochs * per_epoch
@@ -97,7 +97,7 @@ def training_minutes(recipe: Recipe, known: Facts, networks: int) -> int:
 def training_mb(recipe: Recipe, known: Facts, networks: int, evaluation_batch_size: int) -> int:
     """A generous guess of the memory that training needs, in MB: process, data, weights and activations."""
     training = recipe.training
-    shape, classes = known.shape or (3, 32, 32), known.classes or 10
+    shape, classes = known.shape, known.classes
     pixels = shape[0] * shape[1] * shape[2]
     data = (known.train_size + known.test_size) * pixels * 6
     kept = 8 + len(training.snapshots)

@@ -69,9 +69,10 @@ def load_dataset(path: Path | str) -> Dataset:
                 raise _unusable(path, f"it is not a prepared data set of the format {FORMAT}")
             tensors = {key: file.get_tensor(key) for key in TENSORS}
             name, classes, recorded = metadata["name"], int(metadata["classes"]), metadata["checksum"]
+        found = checksum(name, classes, {key: tensor.numpy() for key, tensor in tensors.items()})
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise _unusable(path, f"it is damaged ({error})") from error
-    if checksum(name, classes, {key: tensor.numpy() for key, tensor in tensors.items()}) != recorded:
+    if found != recorded:
         raise _unusable(path, "it is damaged (its content does not match its checksum)")
     return Dataset(name=name, classes=classes, checksum=recorded, **tensors)
 
@@ -128,9 +129,7 @@ def _balanced_order(labels: np.ndarray, random: np.random.Generator) -> np.ndarr
     return by_class[np.lexsort((random.random(len(labels)), rounds))]
 
 
-def noisy_labels(
-    labels: np.ndarray, classes: int, fraction: float, generator: np.random.Generator
-) -> np.ndarray:
+def noisy_labels(labels: np.ndarray, classes: int, fraction: float, generator: np.random.Generator) -> np.ndarray:
     """A copy of `labels` in which round(`fraction` * examples) of them are wrong (Zhang et al. 2017).
 
     `labels`: int64 [examples], in 0 .. `classes` - 1, and so is the result. Which of them change is uniform

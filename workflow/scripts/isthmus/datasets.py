@@ -53,7 +53,7 @@ BUILTIN: dict[str, Facts] = {
 """The data sets that need no description."""
 
 DIGITS_SPLIT_SEED = 0
-"""Seed of the one split of the digits into training and test set: part of every result, never to be changed."""
+"""Seed of the one split of the digits into training and test set. Part of every result: keep it."""
 
 UNREADABLE = (
     *(OSError, EOFError, RuntimeError, ValueError, TypeError, KeyError, IndexError, AssertionError),
@@ -116,8 +116,7 @@ def prepare(name: str, description: Mapping[str, Any]) -> PreparedDataset:
 
         halves = (parquet_images.split_of(name, description, split) for split in ("train", "test"))
         train, test = (
-            (parquet_images.read_images(half, known.shape), parquet_images.read_labels(half))
-            for half in halves
+            (parquet_images.read_images(half, known.shape), parquet_images.read_labels(half)) for half in halves
         )
     elif name == "digits":
         train, test = _digits()
@@ -179,8 +178,8 @@ def _digits() -> tuple[Arrays, Arrays]:
 class _Layout:
     """Where torchvision keeps a set.
 
-    `files`: what it reads, relative to its root, with the MD5 where it knows one. `archive`: the one file they
-    come in, relative to the root, or None. `origin`: where to get them.
+    `files`: what it reads, relative to its root, with the MD5 where it knows one. `archive`: the one file
+    they come in, relative to the root, or None. `origin`: where to get them.
     """
 
     files: dict[Path, str | None]

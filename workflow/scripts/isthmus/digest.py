@@ -26,7 +26,8 @@ def digest(script: Path | str) -> str:
         if module not in reached:
             reached.add(module)
             waiting += sorted(_imports(module))
-    chunks = [f"{module.relative_to(LIBRARY)}\n{_code(module)}\n".encode() for module in sorted(reached) if module.stem not in PLUMBING]
+    counted = sorted(module for module in reached if module.stem not in PLUMBING)
+    chunks = [f"{module.relative_to(LIBRARY)}\n{_code(module)}\n".encode() for module in counted]
     return sha256_of(*chunks)[:16]
 
 
@@ -40,10 +41,9 @@ def _code(path: Path) -> str:
     """The code of a module without comments, docstrings and layout."""
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-                node.body = node.body[1:] or [ast.Pass()]
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
     return ast.unparse(tree)
 
 

@@ -11,13 +11,16 @@ def state_path(folder: Path, seeds: tuple[int, ...]) -> Path:
     return folder / f"seeds-{'+'.join(map(str, seeds))}.safetensors"
 
 
-def plan(wanted: tuple[int, ...], size: int, folder: Path, fingerprint: str) -> list[tuple[tuple[int, ...], State | None]]:
+Group = tuple[tuple[int, ...], State | None]
+
+
+def plan(wanted: tuple[int, ...], size: int, folder: Path, fingerprint: str) -> list[Group]:
     """Split the seeds `wanted` into groups, each with the state to go on from, or None where it starts afresh.
 
     Groups that an earlier try began are taken as they were, so that they end as they would have; all other seeds
     form new groups of at most `size`.
     """
-    groups: list[tuple[tuple[int, ...], State | None]] = []
+    groups: list[Group] = []
     left = set(wanted)
     names = {path.name.removesuffix(".previous") for path in folder.glob("seeds-*.safetensors*")}
     for name in sorted(names):

@@ -4,6 +4,8 @@ A network is built from a recipe, the shape of its inputs and the number of clas
 `[S or 1, B, channels, height, width]` to logits `[S, B, classes]`, S being the number of networks in the stack.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -46,7 +48,7 @@ def count_parameters(recipe: NetworkRecipe, shape: Shape, classes: int) -> int:
 
 
 def _norm(recipe: NetworkRecipe, stack: int, channels: int) -> list[nn.Module]:
-    kinds = {"none": [], "batch": [BatchNorm], "layer": [LayerNorm]}
+    kinds: dict[str, list[Any]] = {"none": [], "batch": [BatchNorm], "layer": [LayerNorm]}
     return [kind(stack, channels) for kind in kinds[recipe.normalization]]
 
 

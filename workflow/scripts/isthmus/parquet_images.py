@@ -24,9 +24,7 @@ from isthmus.errors import ConfigurationError, DataError
 
 ROWS_PER_BATCH = 2048  # rows whose encoded images are in memory at once
 ROWS_PER_TASK = 64  # images that a thread takes at a time
-THREADED_PIXELS = (
-    64 * 64
-)  # the size of image from which threads help: below, they wait for the interpreter lock
+THREADED_PIXELS = 64 * 64  # size from which threads help; below it they wait for the interpreter lock
 
 Shape = tuple[int, int, int]
 
@@ -174,9 +172,7 @@ def _encoded(column: pa.Array, file: Path, split: Split) -> list[bytes | None]:
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         column = pc.struct_field(column, "bytes")
     if not (
-        pa.types.is_binary(column.type)
-        or pa.types.is_large_binary(column.type)
-        or pa.types.is_binary_view(column.type)
+        pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type) or pa.types.is_binary_view(column.type)
     ):
         raise DataError(
             f"The image column `{split.image_column}` of {file} holds {kind}; it must hold encoded images "

@@ -80,7 +80,9 @@ class Recipe:
     @classmethod
     def from_dict(cls, sections: dict[str, dict[str, Any]]) -> "Recipe":
         """The recipe in `sections`, the nested dictionary that `as_dict` returns. TypeError where keys differ."""
-        training = {key: tuple(value) if isinstance(value, list) else value for key, value in sections["training"].items()}
+        training: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in sections["training"].items()
+        }
         return cls(DataRecipe(**sections["data"]), NetworkRecipe(**sections["network"]), TrainingRecipe(**training))
 
     def as_dict(self) -> dict[str, dict[str, Any]]:

@@ -53,7 +53,7 @@ def checksum(tensors: Tensors) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         chunks.append(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        chunks.append(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+        chunks.append(tensor.flatten().view(torch.uint8).numpy().data)
     return sha256_of(*chunks)
 
 

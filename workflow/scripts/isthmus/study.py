@@ -13,6 +13,7 @@ from typing import Any
 from isthmus.recipe import Recipe
 
 AXES = ("width", "depth", "batch_size")
+SECTIONS = ("data", "network", "training")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,15 @@ class Study:
     seeds: tuple[int, ...]
     analyses: dict[str, dict[str, Any]]
 
+    def cells_of(self, stage: str) -> list[str]:
+        """Names of the cells that a stage works on: all of them for training, those in `where` for an analysis."""
+        where = self.analyses[stage]["where"] if stage in self.analyses else {}
+        return [
+            name
+            for name, cell in self.cells.items()
+            if all(cell.axes[axis] in values for axis, values in where.items())
+        ]
+
 
 def spell(value: Any) -> str:
     """A value as it stands in a folder's name: `128`, `0.05`, `none`, `true`."""
@@ -53,6 +63,27 @@ def cell_name(axes: dict[str, Any]) -> str:
 def combinations(grid: dict[str, Iterable[Any]]) -> list[dict[str, Any]]:
     """Every combination of the values of a grid, as dictionaries, the last axis fastest."""
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def cells(grid: dict[str, Any]) -> list[dict[str, Any]]:
+    """The axes of every cell of a grid."""
+    return combinations({axis: values for axis, values in grid.items() if axis != "seed"})
+
+
+def sections_of(study: dict[str, Any], axes: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sections `data`, `network`, `training` of one cell: its axes in place, its learning rate looked up.
+
+    The learning rate is None where it is given by batch size and this one is missing.
+    """
+    sections = {section: dict(study[section]) for section in SECTIONS}
+    homes = {"width": "network", "depth": "network", "batch_size": "training"}
+    for axis, value in axes.items():
+        home = homes.get(axis) or next(section for section in SECTIONS if axis in study[section])
+        sections[home][axis] = value
+    rate = sections["training"]["learning_rate"]
+    if isinstance(rate, dict):
+        sections["training"]["learning_rate"] = rate.get(str(axes["batch_size"]))
+    return sections
 
 
 def blocks(seeds: Iterable[int], size: int) -> dict[int, tuple[int, ...]]:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from isthmus import data, seeds
+from isthmus import data, optimizers, seeds
 from isthmus.augmentation import augment, draw
 from isthmus.data import Dataset
 from isthmus.errors import Interrupted
@@ -85,17 +85,6 @@ def place_examples(recipe: Recipe, dataset: Dataset, network_seeds: tuple[int, .
         test_labels=dataset.test_labels[None].to(device),
         fill=(-dataset.mean / dataset.std).to(device),
     )
-
-
-def make_optimizer(training: TrainingRecipe, network: nn.Module, device: torch.device) -> torch.optim.Optimizer:
-    """PyTorch's optimizer for a recipe. All of them act element by element, so a stack changes nothing."""
-    common: dict[str, Any] = {"weight_decay": training.weight_decay, "fused": device.type in ("cpu", "cuda")}
-    if training.optimizer == "sgd":
-        return torch.optim.SGD(
-            network.parameters(), lr=0.0, momentum=training.momentum, nesterov=training.nesterov, **common
-        )
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    return kinds[training.optimizer](network.parameters(), lr=0.0, betas=(training.beta1, training.beta2), **common)
 
 
 def new_state(recipe: Recipe, dataset: Dataset, network_seeds: tuple[int, ...]) -> State:
@@ -177,14 +166,14 @@ class _Run:
         """Network and optimizer for the live networks, holding the given values."""
         device, stack = self.settings.device, len(self.state.live)
         self.network = build(self.recipe.network, self.shape, self.classes, stack).to(device)  # type: ignore[arg-type]
-        self.optimizer = make_optimizer(self.training, self.network, device)
+        self.weights = dict(self.network.named_parameters())
+        self.slots = optimizers.new_slots(self.training, self.weights)
+        for slot, content in optimizer.items():
+            self.slots[slot] = {name: value.to(device) for name, value in content.items()}
         self.initial = {}
-        for name, parameter in self.network.named_parameters():
+        for name, parameter in self.weights.items():
             with torch.no_grad():
                 parameter.copy_(weights[name])
-            for slot, content in optimizer.items():
-                scalar = content[name].dim() == 0
-                self.optimizer.state[parameter][slot] = content[name].clone() if scalar else content[name].to(device)
             start = [self.state.snapshots[seed]["initial"][name] for seed in self.state.live]
             self.initial[name] = torch.stack(start).to(device)
 
@@ -195,15 +184,13 @@ class _Run:
         if epoch != self.order_epoch:
             self.order, self.order_epoch = self._draw_order(epoch), epoch
         chosen = self.order[:, position * training.batch_size : (position + 1) * training.batch_size]
-        rate = learning_rate(training, state.step, self.steps_per_epoch, self.total_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         labels = self.labels.gather(1, chosen)
         with torch.autocast(self.settings.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
             outputs = self.network(self._images(chosen))
-        self.optimizer.zero_grad()
-        losses(outputs.float(), labels, training.loss).sum().backward()
-        self.optimizer.step()
+        loss = losses(outputs.float(), labels, training.loss).sum()
+        gradients = torch.autograd.grad(loss, tuple(self.weights.values()))
+        rate = learning_rate(training, state.step, self.steps_per_epoch, self.total_steps)
+        optimizers.step(training, rate, self.weights, gradients, self.slots)
         state.step += 1
 
     def _draw_order(self, epoch: int) -> Tensor:
@@ -236,7 +223,9 @@ class _Run:
             kinds = torch.cat([kinds, self.examples.clean_labels.expand_as(self.labels)[None]])
         with evaluation_mode(self.network, self.statistics_images):
             train_loss, train_accuracy = evaluate(self.network, self.examples.images, kinds, training.loss, size)
-            test = evaluate(self.network, self.examples.test_images, self.examples.test_labels[None], training.loss, size)
+            test = evaluate(
+                self.network, self.examples.test_images, self.examples.test_labels[None], training.loss, size
+            )
         norm, movement = self._norms()
         now = time.monotonic()
         state.seconds += (now - self.clock) / len(state.live)
@@ -272,7 +261,7 @@ class _Run:
     def _norms(self) -> tuple[Tensor, Tensor]:
         """Norm of the parameters and their distance from the start, `[S]` each, summed in float64."""
         with torch.no_grad():
-            pairs = [(parameter.double(), self.initial[name]) for name, parameter in self.network.named_parameters()]
+            pairs = [(parameter.double(), self.initial[name]) for name, parameter in self.weights.items()]
             norm = torch.stack([now.flatten(1).square().sum(1) for now, _ in pairs]).sum(0).sqrt()
             movement = torch.stack([(now - start).flatten(1).square().sum(1) for now, start in pairs]).sum(0).sqrt()
         return norm.cpu(), movement.cpu()
@@ -304,7 +293,7 @@ class _Run:
         logging.info("network %d: %s after %d steps, %s", seed, reason, state.step, row)
 
     def _weights_of(self, member: int) -> Tensors:
-        return {name: value[member].detach().cpu().clone() for name, value in self.network.named_parameters()}
+        return {name: value[member].detach().cpu().clone() for name, value in self.weights.items()}
 
     def keep_snapshots(self) -> None:
         """Keep the weights of the live networks where the recipe asks for this epoch."""
@@ -338,18 +327,18 @@ class _Run:
         if not state.live:
             state.weights, state.optimizer = {}, {}
             return
-        state.weights = {name: value.detach() for name, value in self.network.named_parameters()}
-        state.optimizer = {}
-        for name, parameter in self.network.named_parameters():
-            for slot, value in self.optimizer.state[parameter].items():
-                if isinstance(value, Tensor):
-                    state.optimizer.setdefault(slot, {})[name] = value.detach()
+        state.weights = {name: value.detach() for name, value in self.weights.items()}
+        state.optimizer = self.slots
 
     def summary(self) -> str:
         """Mean training loss of the last evaluation, for the log."""
         values = [rows[-1]["train_loss"] for rows in self.state.history.values()]
         known = [value for value in values if value is not None]
-        return f"mean training loss {np.mean(known):.4g} at epoch {self.state.step / self.steps_per_epoch:.1f}" if known else ""
+        return (
+            f"mean training loss {np.mean(known):.4g} at epoch {self.state.step / self.steps_per_epoch:.1f}"
+            if known
+            else ""
+        )
 
 
 def _finite(value: Tensor) -> float | None:

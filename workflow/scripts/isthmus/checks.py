@@ -1,0 +1,145 @@
+"""What a configuration may not ask for though its schema allows it: mistakes that take knowledge to see.
+
+A batch larger than the training set, a depth no residual network has, an axis that is no key. Every function yields
+sentences, each with the key, what was given and what is allowed.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from isthmus.datasets import BUILTIN, Facts
+from isthmus.errors import UserError
+from isthmus.schema import study_schema
+from isthmus.study import AXES, SECTIONS, cells, sections_of
+from isthmus.wording import schema_errors, shown, unknown_key
+
+
+def dataset_errors(described: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """What is wrong with the section `datasets`."""
+    for name, dataset in described.items():
+        where = f"datasets.{name}"
+        if dataset["source"] == "parquet":
+            for key in ("train", "test"):
+                if key not in dataset:
+                    yield f"{where}: the key `{key}` is missing; a Parquet set names its files"
+        elif name not in BUILTIN:
+            names = ", ".join(BUILTIN)
+            yield f"{where}: no built-in data set has this name; there are {names}, or set `source: parquet`"
+
+
+def study_errors(
+    where: str,
+    given: dict[str, Any],
+    study: dict[str, Any],
+    datasets: dict[str, dict[str, Any]],
+    look_up: Callable[[str, dict[str, Any]], Facts],
+) -> Iterator[str]:
+    """What is wrong with one study beyond the schema; `given` is the study before its defaults were filled in."""
+    found = list(_axis_errors(f"{where}.grid", given, study["grid"]))
+    yield from found
+    if found:
+        return
+    yield from _where_errors(where, study)
+    known: dict[str, Facts | None] = {}
+    found_in_cells: dict[str, None] = {}  # a dictionary keeps the order and drops repetitions
+    for axes in cells(study["grid"]):
+        sections = sections_of(study, axes)
+        name = sections["data"]["name"]
+        if name not in known:
+            known[name] = None
+            try:
+                known[name] = look_up(name, datasets[name]) if name in datasets else None
+            except UserError as error:
+                yield f"{where}.data.name: {error}"
+        facts = known[name]
+        if facts is not None:
+            found_in_cells |= dict.fromkeys(_cell_errors(where, sections, facts))
+        elif name not in datasets:
+            unknown = f"{where}.data.name: {shown(name)} was given; there are {', '.join(sorted(datasets))}"
+            found_in_cells |= {unknown: None}
+    yield from found_in_cells
+
+
+def _axis_errors(where: str, given: dict[str, Any], grid: dict[str, list[Any]]) -> Iterator[str]:
+    """What is wrong with axes other than the four that always exist."""
+    sections = study_schema()
+    for axis, values in grid.items():
+        if axis in (*AXES, "seed"):
+            continue
+        home = next((section for section in SECTIONS if axis in sections[section]["properties"]), None)
+        scalars = [
+            key
+            for section in SECTIONS
+            for key, described in sections[section]["properties"].items()
+            if described.get("type") != "array"
+        ]
+        if home is None or axis not in scalars:
+            yield unknown_key(f"{where}.{axis}", axis, [*AXES, "seed", *sorted(scalars)])
+            continue
+        if axis in given.get(home, {}):
+            yield f"{where}.{axis}: also given as {home}.{axis}; keep one of the two"
+        for number, value in enumerate(values):
+            if isinstance(value, dict | list):
+                yield f"{where}.{axis}[{number}]: {shown(value)} was given; an axis takes single values"
+            else:
+                yield from schema_errors(value, sections[home]["properties"][axis], f"{where}.{axis}[{number}]")
+
+
+def _where_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the parts of the grid that analyses are limited to."""
+    for analysis, options in study["analyses"].items():
+        for axis, values in options["where"].items():
+            place = f"{where}.analyses.{analysis}.where.{axis}"
+            if axis == "seed" or axis not in study["grid"]:
+                yield unknown_key(place, axis, [key for key in study["grid"] if key != "seed"])
+                continue
+            absent = [value for value in values if value not in study["grid"][axis]]
+            if absent:
+                yield f"{place}: {shown(absent[0])} was given; the grid has {shown(study['grid'][axis])}"
+
+
+def _cell_errors(where: str, sections: dict[str, dict[str, Any]], known: Facts) -> Iterator[str]:
+    """What is wrong with one cell, the data being known."""
+    data, network, training = (sections[section] for section in SECTIONS)
+    examples = data["train_size"] or known.train_size
+    if examples > known.train_size:
+        yield f"{where}.data.train_size: {examples} was given; {data['name']} has {known.train_size} training examples"
+    elif training["batch_size"] > examples:
+        yield f"{where}.grid.batch_size: {training['batch_size']} was given; there are {examples} training examples"
+    else:
+        yield from _network_errors(where, network, known)
+        yield from _training_errors(where, training, examples)
+        if network["normalization"] == "batch" and network["architecture"] == "mlp":
+            yield from _lonely_batch(where, training, examples)
+
+
+def _network_errors(where: str, network: dict[str, Any], known: Facts) -> Iterator[str]:
+    depth, blocks = network["depth"], network["blocks"]
+    if network["architecture"] == "resnet" and (depth < 8 or depth % 6 != 2):
+        yield f"{where}.grid.depth: {depth} was given; a resnet has 6n + 2 layers: 8, 14, 20, 26, 32, ..."
+    if network["architecture"] == "cnn" and min(known.shape[1:]) < 2**blocks:
+        size = "x".join(str(side) for side in known.shape[1:])
+        yield f"{where}.network.blocks: {blocks} was given; each halves the image, and {size} pixels allow fewer"
+
+
+def _training_errors(where: str, training: dict[str, Any], examples: int) -> Iterator[str]:
+    if training["learning_rate"] is None:
+        yield f"{where}.training.learning_rate: no rate is given for batch size {training['batch_size']}"
+    if training["nesterov"] and (training["optimizer"] != "sgd" or training["momentum"] == 0):
+        yield f"{where}.training.nesterov: true was given; it needs the optimizer sgd with a momentum above 0"
+    per_epoch = -(-examples // training["batch_size"])
+    length = training["epochs"] if training["steps"] is None else training["steps"] / per_epoch
+    if training["warmup_epochs"] >= length:
+        yield f"{where}.training.warmup_epochs: {training['warmup_epochs']} was given; the run has {length:g} epochs"
+    late = [epoch for epoch in training["snapshots"] if epoch > length]
+    if late:
+        yield f"{where}.training.snapshots: {late[0]} was given; the run has {length:g} epochs"
+
+
+def _lonely_batch(where: str, training: dict[str, Any], examples: int) -> Iterator[str]:
+    batch = training["batch_size"]
+    if batch == 1 or (examples % batch == 1 and not training["drop_last"]):
+        yield (
+            f"{where}.grid.batch_size: {batch} was given; with {examples} examples it leaves a batch of one, which "
+            "cannot be batch-normalized: choose another size or set training.drop_last"
+        )

@@ -1,0 +1,80 @@
+"""The schema of the configuration, read from `workflow/schemas/`, and the defaults it holds."""
+
+import copy
+from functools import cache
+from typing import Any
+
+import yaml
+
+from isthmus.stages import SCHEMAS, stages
+
+# Every analysis may be limited to part of the grid.
+WHERE = {
+    "description": "Part of the grid to work on, values by axis, e.g. `{depth: [3]}`; `{}` is all of it.",
+    "type": "object",
+    "default": {},
+    "additionalProperties": {"type": "array", "minItems": 1, "uniqueItems": True},
+}
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The schema of the whole configuration, the options of every analysis included, references resolved."""
+    described = yaml.safe_load((SCHEMAS / "config.schema.yaml").read_text(encoding="utf-8"))
+    definitions = described.pop("$defs")
+    analyses = definitions["study"]["properties"]["analyses"]
+    analyses["additionalProperties"] = False
+    analyses["properties"] = {
+        stage.name: {
+            "description": stage.description,
+            "type": "object",
+            "additionalProperties": False,
+            "properties": stage.options | {"where": WHERE},
+        }
+        for stage in stages().values()
+        if stage.options is not None
+    }
+
+    def resolve(node: Any) -> Any:
+        if isinstance(node, list):
+            return [resolve(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        node = dict(node)
+        reference = node.pop("$ref", None)
+        if reference is not None:
+            node = definitions[reference.removeprefix("#/$defs/")] | node
+        return {key: resolve(value) for key, value in node.items()}
+
+    return resolve(described)
+
+
+def study_schema() -> dict[str, Any]:
+    """The properties of a study: `data`, `network`, `training`, `grid`, `analyses`."""
+    return schema()["properties"]["studies"]["additionalProperties"]["properties"]
+
+
+def with_defaults(value: Any, described: dict[str, Any]) -> Any:
+    """`value` with the defaults of its schema filled in, at every depth; the original is left as it is."""
+    if not isinstance(value, dict) or described.get("type") != "object":
+        return copy.deepcopy(value)
+    properties = described.get("properties", {})
+    other = described.get("additionalProperties")
+    complete = {}
+    for key, content in value.items():
+        inner = properties.get(key, other if isinstance(other, dict) else {})
+        complete[key] = with_defaults(content, inner)
+    for key, inner in properties.items():
+        if key not in complete and "default" in inner:
+            complete[key] = with_defaults(inner["default"], inner)
+    return complete
+
+
+def typed(value: Any, described: dict[str, Any]) -> Any:
+    """A number in the type its schema gives it, so that `1` and `1.0` are one recipe and one name of a cell."""
+    types = described.get("type") or [each.get("type") for each in described.get("oneOf", [])]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if "number" in types:
+        return float(value)
+    return int(value) if "integer" in types else value

@@ -1,0 +1,84 @@
+"""What a JSON schema holds against a value, as sentences: the key, what was given, what is allowed."""
+
+import difflib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+
+WHOLE = "the configuration"
+
+
+def dotted(where: str, key: object) -> str:
+    """The place of `key` under `where`: `studies.digits`, `grid.width[0]`."""
+    return f"{where}[{key}]" if isinstance(key, int) else f"{where}.{key}".removeprefix(".")
+
+
+def shown(value: Any) -> str:
+    """A value as the user wrote it, shortened."""
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def unknown_key(where: str, key: str, allowed: list[str]) -> str:
+    """The sentence for a key that does not exist, with the nearest that does."""
+    near = difflib.get_close_matches(key, allowed, 1)
+    hint = f" (did you mean `{near[0]}`?)" if near else ""
+    return f"{where}: unknown key{hint}; allowed are: {', '.join(allowed) or 'none'}"
+
+
+def schema_errors(value: Any, described: dict[str, Any], where: str) -> list[str]:
+    """What the schema `described` holds against `value`, which stands at `where`, in the order of places."""
+    validator = jsonschema.Draft202012Validator(described)
+    found: dict[str, None] = {}  # a dictionary keeps the order and drops repetitions
+    for error in sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path]):
+        place = where
+        for part in error.absolute_path:
+            place = dotted(place, part)
+        found |= dict.fromkeys(_sentences(error, place))
+    return list(found)
+
+
+def _sentences(error: jsonschema.ValidationError, place: str) -> Iterator[str]:
+    described: dict[str, Any] = error.schema if isinstance(error.schema, dict) else {}
+    given: Any = error.instance
+    if error.validator == "additionalProperties":
+        allowed = sorted(described.get("properties", {}))
+        for key in sorted(set(given) - set(allowed)):
+            yield unknown_key(dotted(place, key), key, allowed)
+    elif error.validator == "required":
+        for key in described["required"]:
+            if key not in given:
+                yield f"{place or WHOLE}: the key `{key}` is missing"
+    elif error.validator == "not":
+        yield f"{place or WHOLE}: {shown(given)} was given; this name is reserved"
+    else:
+        yield f"{place or WHOLE}: {shown(given)} was given; allowed is {_allowed(described)}"
+
+
+def _allowed(described: dict[str, Any]) -> str:
+    """What a schema allows, in words."""
+    if "enum" in described:
+        return "one of " + ", ".join(str(value) for value in described["enum"])
+    if "oneOf" in described:
+        return " or ".join(_allowed(each) for each in described["oneOf"])
+    types = described.get("type", "anything")
+    names = {"null": "null", "object": "a mapping", "array": "a list", "integer": "an integer", "number": "a number"}
+    names |= {"string": "a name", "boolean": "true or false"}
+    words = " or ".join(names.get(each, each) for each in ([types] if isinstance(types, str) else types))
+    bounds = {
+        "minimum": "at least {}",
+        "exclusiveMinimum": "above {}",
+        "maximum": "at most {}",
+        "exclusiveMaximum": "below {}",
+        "minItems": "with at least {} entries",
+        "minProperties": "with at least {} entries",
+        "pattern": "of the form {}",
+    }
+    parts = [text.format(described[key]) for key, text in bounds.items() if key in described]
+    if described.get("uniqueItems"):
+        parts.append("without repetitions")
+    if isinstance(described.get("items"), dict) and described.get("type") == "array":
+        parts.append(f"each of them {_allowed(described['items'])}")
+    return " ".join([words, *([", ".join(parts)] if parts else [])])
