@@ -7,14 +7,14 @@ rule collect_table:
         "results/logs/tables/{table}.log",
     benchmark:
         "results/benchmarks/tables/{table}.tsv"
-    params:
-        code=code("collect_table.py"),
+    conda:
+        "../../envs/tables.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
-    conda:
-        "../../envs/tables.yaml"
+    params:
+        code=code("collect_table.py"),
     message:
         "Collecting the table {wildcards.table}"
     script:

@@ -90,10 +90,7 @@ def table_parts(wildcards):
 
 def all_tables():
     wanted = {
-        made.name: None
-        for study in CONFIG.studies.values()
-        for stage in wanted_stages(study)
-        for made in stage.tables
+        made.name: None for study in CONFIG.studies.values() for stage in wanted_stages(study) for made in stage.tables
     }
     return [f"results/tables/{name}.parquet" for name in wanted]
 
@@ -110,7 +107,10 @@ def all_figures():
 
 def figure_tables(stage):
     """The tables that the figures of a stage are drawn from."""
-    return [f"results/tables/{name}.parquet" for name in {name: None for figure in stages()[stage].figures for name in figure.tables}]
+    return [
+        f"results/tables/{name}.parquet"
+        for name in {name: None for figure in stages()[stage].figures for name in figure.tables}
+    ]
 
 
 def figure_files(stage):

@@ -7,15 +7,15 @@ rule prepare_data:
         "results/logs/data/{dataset}.log",
     benchmark:
         "results/benchmarks/data/{dataset}.tsv"
-    params:
-        description=lambda wildcards: CONFIG.datasets[wildcards.dataset],
-        code=code("prepare_data.py"),
+    conda:
+        "../../envs/torch.yaml"
     threads: 2
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
-    conda:
-        "../../envs/torch.yaml"
+    params:
+        description=lambda wildcards: CONFIG.datasets[wildcards.dataset],
+        code=code("prepare_data.py"),
     message:
         "Preparing the data set {wildcards.dataset}"
     script:

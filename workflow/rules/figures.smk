@@ -7,15 +7,15 @@ rule draw_training:
         "results/logs/figures/{study}/training.log",
     benchmark:
         "results/benchmarks/figures/{study}/training.tsv"
-    params:
-        stage="train",
-        code=code("isthmus/figures/train.py"),
+    conda:
+        "../../envs/tables.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 15 * attempt,
-    conda:
-        "../../envs/tables.yaml"
+    params:
+        stage="train",
+        code=code("isthmus/figures/train.py"),
     message:
         "Drawing the figures of training of {wildcards.study}"
     script:

@@ -9,18 +9,18 @@ rule train:
         "results/logs/train/{study}/{cell}/{block}.log",
     benchmark:
         "results/benchmarks/train/{study}/{cell}/{block}.tsv"
-    params:
-        recipe=recipe_of,
-        seeds=seeds_of,
-        work="results/work/{study}/train/{cell}/{block}",
-        code=code("train.py"),
+    conda:
+        "../../envs/torch.yaml"
     threads: CONFIG.jobs["threads"]
     resources:
         mem_mb=train_mb,
         runtime=train_minutes,
         gpu=CONFIG.jobs["gpu"],
-    conda:
-        "../../envs/torch.yaml"
+    params:
+        recipe=recipe_of,
+        seeds=seeds_of,
+        work="results/work/{study}/train/{cell}/{block}",
+        code=code("train.py"),
     message:
         "Training {wildcards.study}: {wildcards.cell}, seeds {params.seeds}"
     script:

@@ -43,9 +43,12 @@ def step(
     The weight penalty is part of the gradient for `sgd` and `adam` and decoupled for `adamw` (Loshchilov &
     Hutter 2019).
     """
-    parameters, given = list(weights.values()), list(gradients)
+    parameters = list(weights.values())
+    # The fused kernels walk through memory and take it that a gradient is laid out like its parameter. Those of
+    # batched products are transposed.
+    given = [gradient.contiguous() for gradient in gradients]
     fused = parameters[0].device.type in ("cpu", "cuda")
-    state = {slot: list(content.values()) for slot, content in slots.items()}
+    state = {slot: [content[name] for name in weights] for slot, content in slots.items()}
     with torch.no_grad():
         if training.optimizer == "sgd":
             sgd(

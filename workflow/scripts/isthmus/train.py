@@ -282,6 +282,8 @@ class _Run:
         state = self.state
         first = state.history[seed][0]
         state.snapshots[seed]["final"] = self._weights_of(member)
+        if reason == "diverged":
+            row = dict.fromkeys(row)
         state.results[seed] = row | {
             "stopped": reason,
             "diverged": reason == "diverged",

@@ -1,0 +1,26 @@
+"""Fixtures that several test files share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from isthmus.data import Dataset, load_dataset
+from isthmus.datasets import prepare, write_prepared
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The handwritten digits, prepared and read as a job reads them."""
+    path = Path(tmp_path_factory.mktemp("data")) / "digits.safetensors"
+    write_prepared(path, prepare("digits", {"source": "builtin"}))
+    return load_dataset(path)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tests compute with one thread, as the jobs of the default profile do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
