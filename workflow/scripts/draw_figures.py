@@ -1,0 +1,27 @@
+"""Draw the figures of one study and one stage from the collected tables."""
+
+import importlib
+import logging
+from pathlib import Path
+from typing import Any
+
+from isthmus.figures.style import save
+from isthmus.logs import job_log
+from isthmus.tables import read_table
+
+
+def main(job: Any) -> None:
+    study = job.wildcards.study
+    tables = {Path(path).stem: read_table(path).to_pandas() for path in job.input}
+    stage = importlib.import_module(f"isthmus.figures.{job.params.stage}")
+    files: dict[str, list[Path]] = {}
+    for path in map(Path, job.output):
+        files.setdefault(path.stem, []).append(path)
+    for name, paths in files.items():
+        draw = getattr(stage, "draw_" + name.replace("-", "_"))
+        save(draw(study, tables), paths)
+        logging.info("study %s: drew %s", study, name)
+
+
+with job_log(snakemake.log[0]):
+    main(snakemake)

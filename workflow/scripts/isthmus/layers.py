@@ -63,8 +63,6 @@ class Convolution(nn.Module):
         inputs, size = self.weight.shape[2:4]
         bias = None if self.bias is None else self.bias.flatten()
         weight = self.weight.flatten(0, 1)
-        if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
-            weight = weight.contiguous(memory_format=torch.channels_last)
         return F.conv2d(x, weight, bias, self.stride, padding=size // 2, groups=x.shape[1] // inputs)
 
 

@@ -5,6 +5,7 @@ A study may have any axes beside width, depth, batch size and seed. They are fou
 combinations gets panels of its own.
 """
 
+import itertools
 import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from isthmus.errors import DataError
-from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, SINGLE_COLUMN, label_of, new_figure
+from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, LETTER, SINGLE_COLUMN, label_of, new_figure
 
 COMMON_AXES = ("width", "depth", "batch_size", "seed")
 MOST_COLUMNS = 4
@@ -74,7 +75,8 @@ class Panel:
 def panels_of(frame: pd.DataFrame, axes: Sequence[str]) -> list[list[Panel]]:
     """Panels by the values of `axes`, in one list per combination of the extra axes.
 
-    Every panel is titled with what sets it apart. Where each list would hold a single panel, they share one list.
+    Every panel is titled with what sets it apart. A list of more panels than fit a line is split by the first of
+    `axes`. Where each list would hold a single panel, they share one list.
     """
     extra, _ = _extra_axes(frame["cell"].unique())
     combination = frame["cell"].map(lambda cell: tuple(extra[cell].items()))
@@ -85,8 +87,21 @@ def panels_of(frame: pd.DataFrame, axes: Sequence[str]) -> list[list[Panel]]:
         for values, rows in frame[combination == key].groupby(list(axes), observed=True):
             titled = ", ".join(f"{label_of(axis)} {value}" for axis, value in zip(axes, values, strict=True))
             block.append(Panel("\n".join(filter(None, (heading, titled))), rows))
-        blocks.append(block)
-    return [sum(blocks, [])] if all(len(block) == 1 for block in blocks) else blocks
+        blocks += _split(block, axes[0]) if len(axes) > 1 else [block]
+    return _joined(blocks)
+
+
+def _joined(blocks: list[list[Panel]]) -> list[list[Panel]]:
+    """One list where each would hold a single panel."""
+    return [list(itertools.chain.from_iterable(blocks))] if all(len(block) == 1 for block in blocks) else blocks
+
+
+def _split(block: list[Panel], axis: str) -> list[list[Panel]]:
+    """The panels of a block by their value of `axis`, unless they fit one line."""
+    if len(block) <= MOST_COLUMNS:
+        return [block]
+    values = dict.fromkeys(panel.rows[axis].iloc[0] for panel in block)
+    return _joined([[panel for panel in block if panel.rows[axis].iloc[0] == value] for value in values])
 
 
 def _lines(blocks: list[list[Panel]]) -> list[list[Panel]]:
@@ -99,8 +114,10 @@ def _lines(blocks: list[list[Panel]]) -> list[list[Panel]]:
 
 
 def _titled(panel: Panel, inches: float) -> str:
-    letters = int(inches * 72 / (FONT_SIZE * 0.55))
-    return "\n".join("\n".join(textwrap.wrap(line, letters)) for line in panel.title.split("\n"))
+    """The title of a panel, broken between axes to fit `inches`."""
+    letters = int(inches * 72 / (FONT_SIZE * LETTER))
+    joined = [line.replace(", ", ",\n").replace(" ", "\xa0").replace("\n", " ") for line in panel.title.split("\n")]
+    return "\n".join("\n".join(textwrap.wrap(line, letters)) for line in joined).replace("\xa0", " ")
 
 
 def lay_out(
@@ -150,11 +167,14 @@ def count_note(networks: pd.DataFrame, counts: Iterable[int], marks: str) -> str
         return f"All {total} networks diverged: there is nothing to draw."
     several = f"{drawn[0]} to {drawn[-1]}" if len(drawn) > 1 else f"{drawn[0]}"
     note = f"n = {several} network{'s' if drawn[-1] > 1 else ''} per point"
-    note += f"; {diverged} of {total} networks diverged and {'is' if diverged == 1 else 'are'} left out"
+    note += (
+        f"; {diverged} of {total} networks diverged and {'is' if diverged == 1 else 'are'} left out" if diverged else ""
+    )
     lost = int(networks.groupby("cell", observed=True)["diverged"].all().sum())
     if lost:
         note += f" (all of them in {lost} cell{'s' if lost > 1 else ''})"
     note += f". {marks}: 95 % bootstrap intervals of the mean over networks"
     note += " (none where n = 1)." if drawn[0] == 1 else "."
+    note += "" if diverged else f" None of the {total} networks diverged." if total > 1 else ""
     fixed = ", ".join(f"{label_of(name)} {value}" for name, value in constants(networks).items())
     return f"{note} Throughout: {fixed}." if fixed else note

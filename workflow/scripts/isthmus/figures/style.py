@@ -20,6 +20,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
@@ -30,8 +31,9 @@ DOUBLE_COLUMN = 7.0  # inches
 PNG_RESOLUTION = 200  # dots per inch
 FONT_SIZE = 8  # points
 NOTE_SIZE = 7  # points
+LETTER = 0.53  # mean width of a letter / font size, for deciding where lines break
 
-PAPER: dict[str, Any] = {
+PAPER: Any = {
     "font.size": FONT_SIZE,
     "axes.titlesize": FONT_SIZE,
     "axes.labelsize": FONT_SIZE,
@@ -46,7 +48,7 @@ PAPER: dict[str, Any] = {
     "xtick.major.size": 2.5,
     "ytick.major.size": 2.5,
     "lines.linewidth": 1.0,
-    "lines.markersize": 3.5,
+    "lines.markersize": 3.2,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlelocation": "left",
@@ -198,7 +200,7 @@ def decade_axis(axis: Axis, values: Iterable[float], most: int = 5) -> None:
 
 
 def _set_log(axis: Axis, limits: tuple[float, float], label: Callable[[float], str] = plain) -> None:
-    name = axis.axis_name
+    name = "x" if axis is axis.axes.xaxis else "y"
     axis.axes.set(**{f"{name}scale": "log", f"{name}lim": limits})
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: label(value)))
@@ -209,7 +211,7 @@ def draw_means(axes: Axes, x: Sequence[float], summary: pd.DataFrame, look: Look
 
     A group without a network left breaks the line. Returns the line of the means.
     """
-    axes.vlines(x, summary["low"], summary["high"], color=look.colour, linewidth=0.9, zorder=3)
+    axes.vlines(x, summary["low"], summary["high"], color=look.colour, linewidth=0.8, alpha=0.8, zorder=3)
     (line,) = axes.plot(
         x, summary["mean"], color=look.colour, marker=look.marker, linestyle=look.line, zorder=4, markeredgewidth=0.6
     )
@@ -233,6 +235,12 @@ def draw_dots(axes: Axes, x: Iterable[float], y: Iterable[float], look: Look, *,
     return dots
 
 
+def say_if_empty(axes: Axes, counts: Iterable[int]) -> None:
+    """Write "all diverged" into a panel where none of the points or lines has a network left."""
+    if not any(counts):
+        axes.text(0.5, 0.5, "all diverged", transform=axes.transAxes, ha="center", va="center", color=GREY)
+
+
 def legend_key(label: str, look: Look, *, marker: bool = True, band: bool = False) -> Line2D:
     """An entry of a legend: the line (thicker for a `band`) and, if wanted, the marker of a look."""
     return Line2D(
@@ -246,22 +254,31 @@ def legend_key(label: str, look: Look, *, marker: bool = True, band: bool = Fals
     )
 
 
+def _legend_width(labels: Sequence[str], columns: int) -> float:
+    """About how wide a legend gets, in inches: it is filled column by column."""
+    rows = math.ceil(len(labels) / columns)
+    longest = [max(map(len, labels[start : start + rows])) for start in range(0, len(labels), rows)]
+    return sum(0.5 + letters * LETTER * FONT_SIZE / 72 for letters in longest)
+
+
 def legend_above(figure: Figure, keys: Sequence[Line2D]) -> None:
-    """One legend for the whole figure, above its panels, in as many columns as its width allows."""
-    longest = max(len(str(key.get_label())) for key in keys)
-    column = 0.55 + longest * FONT_SIZE * 0.5 / 72  # inches
-    columns = max(1, min(len(keys), int(figure.get_figwidth() / column)))
-    columns = math.ceil(len(keys) / math.ceil(len(keys) / columns))  # rows of nearly the same length
+    """One legend for the whole figure, above its panels, in as few rows as its width allows."""
+    labels = [str(key.get_label()) for key in keys]
+    for rows in range(1, len(keys) + 1):
+        columns = math.ceil(len(keys) / rows)
+        if _legend_width(labels, columns) <= figure.get_figwidth():
+            break
     figure.legend(handles=list(keys), loc="outside upper center", ncols=columns, columnspacing=1.2)
 
 
 def footnote(figure: Figure, text: str) -> None:
     """Write a note under the panels: how many networks are behind a point, and how many are left out."""
     width, height = figure.get_size_inches()
-    lines = textwrap.wrap(text, width=int(width * 72 / (NOTE_SIZE * 0.47)))
+    text = text.replace(" %", "\xa0%").replace(" = ", "\xa0=\xa0")  # no line breaks there
+    lines = textwrap.wrap(text, width=int(0.98 * width * 72 / (NOTE_SIZE * LETTER)))
     reserved = (len(lines) * NOTE_SIZE * 1.25 + 4) / 72 / height
     layout = figure.get_layout_engine()
-    if layout is not None:
+    if isinstance(layout, ConstrainedLayoutEngine):
         layout.set(rect=(0, reserved, 1, 1 - reserved))
     figure.text(0.01, 2 / 72 / height, "\n".join(lines), fontsize=NOTE_SIZE, va="bottom", color="0.25", gid="footnote")
 
@@ -271,6 +288,8 @@ def save(figure: Figure, paths: Iterable[Path | str]) -> None:
 
     The files hold no date: the same figure gives the same bytes. Raises ValueError for another ending.
     """
+    with paper():
+        figure.draw_without_rendering()  # tick labels settle in a first layout, and margins in the second
     for path in map(Path, paths):
         kind = path.suffix.removeprefix(".")
         if kind not in ("pdf", "png"):

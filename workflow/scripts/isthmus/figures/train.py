@@ -22,6 +22,7 @@ from isthmus.figures.style import (
     log_axis,
     look_of,
     paper,
+    say_if_empty,
     values_of,
 )
 from isthmus.statistics import bootstrap_intervals, summarize
@@ -63,6 +64,7 @@ def _against_width(axes: Axes, rows: pd.DataFrame, column: str, looks: Looks, sh
         summary = summarize(networks, ["width"], column, limits=limits)
         draw_means(axes, summary["width"] * shift[depth], summary, look).set_gid(f"{column} depth={depth}")
         counts += summary["count"].tolist()
+    say_if_empty(axes, counts)
     return counts
 
 
@@ -77,7 +79,7 @@ def draw_test_accuracy(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     widths, looks = sorted(networks["width"].unique()), _looks(tables, "depth", networks)
     shift = _apart(widths, list(looks))
     with paper():
-        labels = ["test accuracy", "generalization gap\n(training - test accuracy)".replace("-", "−")]
+        labels = ["test accuracy", "generalization gap"]
         figure, placed = lay_out(panels_of(networks, ["batch_size"]), labels, label_of("width"))
         counts = []
         for panel, (upper, lower) in placed:
@@ -115,9 +117,14 @@ def _against_epoch(axes: Axes, rows: pd.DataFrame, column: str, looks: Looks) ->
             continue
         mean = curves.mean(axis=1)
         low, high = bootstrap_intervals(curves, limits=POSITIVE)
-        axes.fill_between(epochs, low, high, color=look.colour, alpha=0.18, linewidth=0, zorder=2)
+        if curves.shape[1] > 2:
+            axes.fill_between(epochs, low, high, color=look.colour, alpha=0.18, linewidth=0, zorder=2)
+        else:
+            low, high = curves.min(axis=1), curves.max(axis=1)
+            axes.plot(epochs, curves, color=look.colour, linewidth=0.4, alpha=0.6, zorder=2)
         axes.plot(epochs, mean, color=look.colour, linestyle=look.line, gid=f"{column} width={width}", zorder=3)
-        drawn += mean.tolist()
+        drawn += [*high, *np.maximum(low, mean / 3)]  # a band that reaches down to zero is cut off
+    say_if_empty(axes, counts)
     return counts, drawn
 
 
@@ -125,7 +132,8 @@ def draw_learning_curves(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Training and test loss against epoch, a line per width, a panel per depth and batch size.
 
     `tables` holds `history` and `networks`. Above: test loss; below: training loss, in nats or as mean squared
-    error, on log axes. Lines are means over networks, bands bootstrap intervals of the mean.
+    error, on log axes. Lines are means over networks, bands bootstrap intervals of the mean; where only two networks
+    are left, whose interval would cover the panel, thin lines show these instead.
     Raises DataError where the study has no network or no history.
     """
     networks = rows_of(study, tables, "networks")
@@ -141,13 +149,16 @@ def draw_learning_curves(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         for row, column in enumerate(("test_loss", "train_loss")):
             values: list[float] = []
             for panel, stack in placed:
+                stack[row].autoscale(False)  # limits are set below, once for all panels
                 number, drawn = _against_epoch(stack[row], panel.rows, column, looks)
                 counts, values = counts + number, values + drawn
                 stack[row].set_xlim(0, max(panel.rows["epoch"].max(), 1e-9))
             decade_axis(placed[0][1][row].yaxis, values)
         legend_above(figure, _keys("width", looks, marker=False))
         note = count_note(networks, counts, "Lines: means. Bands")
-        footnote(figure, f"{note} A network that stopped early keeps its last value. Epoch 0 is initialization.")
+        if 2 in counts:
+            note += " Where n = 2, thin lines are the two networks, in place of a band."
+        footnote(figure, note)
     return figure
 
 
@@ -168,10 +179,11 @@ def _against_parameters(axes: Axes, rows: pd.DataFrame, accuracy: str, looks: Lo
         summary = summarize(networks, ["parameters", "cell"], "error", limits=FRACTION)
         line = draw_means(axes, summary["parameters"], summary, look)
         line.set_gid(f"{accuracy} depth={depth}")
-        line.set_markerfacecolor("none")
+        line.set_markerfacecolor("white")
         whole = summary[~summary["parameters"].isin(kept["parameters"][~fits])]
         axes.plot(whole["parameters"], whole["mean"], look.marker, color=look.colour, zorder=5)
         counts += summary["count"].tolist()
+    say_if_empty(axes, counts)
     return counts
 
 
@@ -198,12 +210,13 @@ def draw_interpolation(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         for panel, stack in placed:
             for axes, accuracy in zip(stack, ("test_accuracy", "train_accuracy"), strict=True):
                 counts += _against_parameters(axes, panel.rows, accuracy, looks)
-                for line, threshold in THRESHOLDS.values():
+                for name, (line, threshold) in THRESHOLDS.items():
                     for at in threshold(panel.rows).unique():
-                        axes.axvline(at, color=GREY, linestyle=line, linewidth=0.8, zorder=1)
+                        axes.axvline(at, color=GREY, linestyle=line, linewidth=0.8, zorder=1, gid=name)
                         shown.append(at)
         for axes in (axes for row in (0, 1) for axes in axes_only(placed, row)):
             decade_axis(axes.xaxis, shown)
+            axes.set_ylim(bottom=max(axes.get_ylim()[0], -0.04 * axes.get_ylim()[1]))  # no error is below zero
         keys = [legend_key(name, Look(GREY, "none", line)) for name, (line, _) in THRESHOLDS.items()]
         hollow = Line2D([], [], color=GREY, marker="o", markerfacecolor="none", linestyle="none")
         hollow.set_label("training accuracy below 1")
