@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from isthmus.data import Dataset, load_dataset
 from isthmus.datasets import prepare, write_prepared
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
+
 from isthmus.data import TENSORS, Dataset, checksum, load_dataset, noisy_labels, normalized, select
 from isthmus.datasets import PreparedDataset, channel_statistics, write_prepared
 from isthmus.errors import ConfigurationError, DataError
 from isthmus.seeds import Stream, generator
-from safetensors.numpy import save_file
 
 
 @pytest.fixture

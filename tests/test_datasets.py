@@ -16,11 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
+
 from isthmus import datasets
 from isthmus.data import load_dataset
 from isthmus.datasets import BUILTIN, Facts, channel_statistics, facts, prepare, write_prepared
 from isthmus.errors import ConfigurationError, DataError
-from PIL import Image
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 MNIST = SHARED / "mnist"

@@ -7,10 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.nn.functional as F
+from running import configuration, succeed
+
 from isthmus import seeds
 from isthmus.data import Dataset, normalized
 from isthmus.weights import load_network, load_weights
-from running import configuration, succeed
 
 STUDY = {
     "training": {"epochs": 5, "learning_rate": 0.05, "batch_scaling": "sqrt", "reference_batch_size": 32},
@@ -45,7 +46,10 @@ def test_the_tables_hold_what_a_plain_loop_finds(finished: Path, digits: Dataset
 
     # The parameters come in the order of their names: bias before weight.
     names = list(load_weights(finished / f"results/tiny/train/{CELL}/0.safetensors", 1, "initial"))
-    weights = [weights[names.index(name)] for name in sorted(names, key=lambda name: (int(name.split(".")[0]), name[-1] == "s"))]
+    weights = [
+        weights[names.index(name)]
+        for name in sorted(names, key=lambda name: (int(name.split(".")[0]), name[-1] == "s"))
+    ]
     peak = 0.05 * (128 / 32) ** 0.5
     optimizer = torch.optim.SGD(weights, peak, momentum=0.9)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 5 * 12)

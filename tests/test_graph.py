@@ -72,7 +72,12 @@ def test_how_jobs_are_run_is_no_reason_to_run_them_again(finished: tuple[Path, P
     ("module", "before", "after", "expected"),
     [
         ("schedules.py", "peak = peak_rate(training)", "peak = 2 * peak_rate(training)", "training"),
-        ("schedules.py", "    peak = peak_rate(training)", "    # A comment.\n    peak = peak_rate(training)", "nothing"),
+        (
+            "schedules.py",
+            "    peak = peak_rate(training)",
+            "    # A comment.\n    peak = peak_rate(training)",
+            "nothing",
+        ),
         ("seeds.py", '"""Random streams', '"""Streams of random numbers', "nothing"),
         ("logs.py", "logging.INFO", "logging.DEBUG", "nothing"),
         ("datasets.py", "DIGITS_SPLIT_SEED = 0", "DIGITS_SPLIT_SEED = 1", "data"),
@@ -91,7 +96,9 @@ def test_a_change_of_the_library_runs_exactly_what_depends_on_it(
     finally:
         path.write_text(original)
     trained = {training("small", cell(width), [0, 1]) for width in (4, 8)} | COLLECT | DRAW
-    assert jobs == {"nothing": set(), "training": trained, "data": trained | {"Preparing the data set digits"}}[expected]
+    assert (
+        jobs == {"nothing": set(), "training": trained, "data": trained | {"Preparing the data set digits"}}[expected]
+    )
 
 
 def test_a_block_that_grows_keeps_its_finished_networks(tmp_path: Path) -> None:

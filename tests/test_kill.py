@@ -10,8 +10,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from isthmus.state import load_tensors
 from running import command, configuration, succeed
+
+from isthmus.state import load_tensors
 
 BLOCK = Path("results/small/train/width=24,depth=2,batch_size=16")
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import recipe
+
 from isthmus import groups, seeds
 from isthmus.data import Dataset, noisy_labels, normalized
 from isthmus.errors import Interrupted
@@ -165,7 +166,9 @@ def test_a_run_interrupted_again_and_again_ends_bit_for_bit_like_an_undisturbed_
 
 
 def test_networks_leave_the_stack_when_they_reach_the_goal(digits: Dataset) -> None:
-    chosen = recipe(width=16, batch_size=32, training={"epochs": 12, "until_train_accuracy": 0.97, "schedule": "constant"})
+    chosen = recipe(
+        width=16, batch_size=32, training={"epochs": 12, "until_train_accuracy": 0.97, "schedule": "constant"}
+    )
     state = trained(chosen, digits, tuple(range(6)))
     steps = {row["steps"] for row in state.results.values()}
     assert len(steps) > 1, "all networks stopped together: the test shows nothing"
@@ -293,7 +296,9 @@ def test_channels_last_changes_nothing_but_rounding(digits: Dataset) -> None:
     assert other.results[0]["train_loss"] == pytest.approx(plain.results[0]["train_loss"], rel=1e-2)
 
 
-def test_a_checkpoint_cut_short_is_noticed_and_the_one_before_it_used(digits: Dataset, tmp_path: Any, caplog: Any) -> None:
+def test_a_checkpoint_cut_short_is_noticed_and_the_one_before_it_used(
+    digits: Dataset, tmp_path: Any, caplog: Any
+) -> None:
     chosen = recipe(width=8, batch_size=64, training={"epochs": 2})
     path = tmp_path / "state.safetensors"
     saved: list[int] = []

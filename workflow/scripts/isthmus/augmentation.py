@@ -1,7 +1,6 @@
 """Random flips and crops, drawn per image and done on the device that holds the images."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from isthmus import seeds
@@ -25,8 +24,8 @@ def augment(images: Tensor, mirrored: Tensor, offsets: Tensor, padding: int, fil
     columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
     if not padding:
         return images.gather(3, columns[:, None, None, :].expand_as(images))
-    fill = fill[:, None, None]
-    padded = F.pad(images - fill, (padding,) * 4) + fill
+    padded = fill[:, None, None].repeat(len(images), 1, height + 2 * padding, width + 2 * padding)
+    padded[:, :, padding:-padding, padding:-padding] = images
     rows = offsets[0, :, None] + torch.arange(height, device=images.device)
     # A mirrored image is cropped first and mirrored after, so the offset counts from the image as it was.
     columns = offsets[1, :, None] + columns

@@ -127,7 +127,8 @@ def _training_errors(where: str, training: dict[str, Any], examples: int) -> Ite
         yield f"{where}.training.learning_rate: no rate is given for batch size {training['batch_size']}"
     if training["nesterov"] and (training["optimizer"] != "sgd" or training["momentum"] == 0):
         yield f"{where}.training.nesterov: true was given; it needs the optimizer sgd with a momentum above 0"
-    per_epoch = -(-examples // training["batch_size"])
+    whole, rest = divmod(examples, training["batch_size"])
+    per_epoch = whole + (rest > 0 and not training["drop_last"])
     length = training["epochs"] if training["steps"] is None else training["steps"] / per_epoch
     if training["warmup_epochs"] >= length:
         yield f"{where}.training.warmup_epochs: {training['warmup_epochs']} was given; the run has {length:g} epochs"

@@ -19,8 +19,9 @@ PLUMBING = frozenset({"errors", "files", "logs", "progress", "stages", "tables"}
 
 def digest(script: Path | str) -> str:
     """The digest, 16 hexadecimal digits, of the library modules that `script` reaches."""
-    reached: set[Path] = set()
-    waiting = sorted(_imports(Path(script)))
+    script = Path(script).resolve()
+    reached: set[Path] = {script} if script.is_relative_to(LIBRARY) else set()
+    waiting = sorted(_imports(script))
     while waiting:
         module = waiting.pop()
         if module not in reached:
@@ -43,9 +44,13 @@ def _code(path: Path) -> str:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
-        if ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
+        body = [each for each in node.body if not _is_text(each)]
+        node.body = body or [ast.Pass()]
     return ast.unparse(tree)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 @cache

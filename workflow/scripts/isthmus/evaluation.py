@@ -72,7 +72,8 @@ def evaluate(
     with torch.no_grad():
         for start in range(0, images.shape[0], batch_size):
             part = slice(start, start + batch_size)
-            outputs = network(images[None, part]).float()
+            outputs = network(images[None, part])
+            outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
             predictions = outputs.argmax(-1)
             scored = [losses(outputs, each[:, part], loss).double() * outputs.shape[1] for each in labels]
             total_loss = total_loss + torch.stack(scored).cpu()

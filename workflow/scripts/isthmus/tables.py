@@ -71,14 +71,14 @@ def write_table(path: Path | str, name: str, rows: Sequence[Mapping[str, Any]]) 
     described = table(name)
     _check(described, rows)
     content = pa.Table.from_pylist([dict(row) for row in rows], schema=arrow_schema(described))
-    write_whole(path, lambda temporary: pa.parquet.write_table(content, temporary))
+    write_whole(path, lambda temporary: pa.parquet.write_table(content, temporary, write_page_checksum=True))
 
 
 def read_table(path: Path | str) -> pa.Table:
     """Read one Parquet file. Raises DataError, naming the file, where it is absent, cut short or no Parquet."""
     try:
-        return pa.parquet.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
+        return pa.parquet.read_table(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot read the table {path} ({error}); delete it and run the workflow again") from error
 
 
@@ -93,10 +93,10 @@ def collect(paths: Iterable[Path | str], destination: Path | str, name: str) -> 
     def write(temporary: Path) -> None:
         nonlocal rows, written
         waiting: list[pa.Table] = []
-        with pa.parquet.ParquetWriter(temporary, schema) as writer:
+        with pa.parquet.ParquetWriter(temporary, schema, write_page_checksum=True) as writer:
             for path in paths:
                 part = read_table(path)
-                if part.column_names != schema.names:
+                if not part.schema.equals(schema):
                     raise DataError(f"{path} does not have the columns of the table {name!r}; delete it and run again")
                 waiting.append(part.cast(schema))
                 rows += part.num_rows

@@ -121,6 +121,8 @@ def train(
     `save` is called with the state every `checkpoint_seconds` and before stopping on request; `stop_signal` is asked
     after every step and returns the number of a signal that asked to stop, or None. Raises `Interrupted` then.
     """
+    if not state.live:
+        return state
     run = _Run(recipe, state, dataset, settings)
     progress = Progress(f"networks {', '.join(map(str, state.live))}", run.total_steps, state.step)
     saved = time.monotonic()

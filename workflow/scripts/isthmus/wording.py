@@ -2,11 +2,27 @@
 
 import difflib
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
 
+
+def _is_integer(_: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_: object, value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": _is_integer, "number": _is_number}
+    ),
+)
 WHOLE = "the configuration"
 
 
@@ -30,7 +46,7 @@ def unknown_key(where: str, key: str, allowed: list[str]) -> str:
 
 def schema_errors(value: Any, described: dict[str, Any], where: str) -> list[str]:
     """What the schema `described` holds against `value`, which stands at `where`, in the order of places."""
-    validator = jsonschema.Draft202012Validator(described)
+    validator = Validator(described)
     found: dict[str, None] = {}  # a dictionary keeps the order and drops repetitions
     for error in sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path]):
         place = where
