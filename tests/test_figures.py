@@ -195,8 +195,8 @@ def test_learning_curves_show_means_and_intervals_of_the_table(tables: dict[str,
     curves = here.pivot(index="epoch", columns="seed", values="train_loss")
     epochs, means = line(axes, "train_loss width=128")
     np.testing.assert_allclose(epochs, curves.index)
-    np.testing.assert_allclose(means, curves.mean(axis=1))
-    last = bootstrap_interval(curves.iloc[-1].to_numpy(), limits=(0, np.inf))
+    np.testing.assert_allclose(means, np.exp(np.log(curves).mean(axis=1)))
+    last = np.exp(bootstrap_interval(np.log(curves.iloc[-1].to_numpy())))
     band = axes.collections[-1].get_paths()[0].vertices
     ends = np.unique(band[band[:, 0] == epochs[-1], 1])
     assert (ends[0], ends[-1]) == pytest.approx(last)
@@ -209,7 +209,7 @@ def test_a_network_that_stopped_early_keeps_its_last_loss() -> None:
     axes = points(train.draw_learning_curves("digits", tables), 0)[0][1]
     at = history.set_index(["seed", "epoch"])["test_loss"]
     _, means = line(axes, "test_loss width=8")
-    assert means[-1] == pytest.approx((at[0, 10.0] + at[1, 30.0] + at[2, 30.0]) / 3)
+    assert means[-1] == pytest.approx((at[0, 10.0] * at[1, 30.0] * at[2, 30.0]) ** (1 / 3))
 
 
 def test_interpolation_shows_errors_thresholds_and_who_does_not_interpolate(tables: dict[str, pd.DataFrame]) -> None:

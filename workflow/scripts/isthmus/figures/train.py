@@ -28,7 +28,7 @@ from isthmus.figures.style import (
 from isthmus.statistics import bootstrap_intervals, summarize
 
 FRACTION = (0.0, 1.0)
-POSITIVE = (0.0, np.inf)
+SMALLEST_LOSS = 1e-12  # float32 cannot tell smaller losses from zero
 LOSSES = {"cross_entropy": "loss (nats)", "squared_error": "mean squared error"}
 CURVE_POINTS = 100  # epochs at most that a learning curve is drawn at
 
@@ -115,15 +115,16 @@ def _against_epoch(axes: Axes, rows: pd.DataFrame, column: str, looks: Looks) ->
         counts.append(curves.shape[1])
         if not curves.size:
             continue
-        mean = curves.mean(axis=1)
-        low, high = bootstrap_intervals(curves, limits=POSITIVE)
+        logarithms = np.log(np.maximum(curves, SMALLEST_LOSS))
+        mean = np.exp(logarithms.mean(axis=1))
+        low, high = (np.exp(end) for end in bootstrap_intervals(logarithms))
         if curves.shape[1] > 2:
             axes.fill_between(epochs, low, high, color=look.colour, alpha=0.18, linewidth=0, zorder=2)
         else:
             low, high = curves.min(axis=1), curves.max(axis=1)
             axes.plot(epochs, curves, color=look.colour, linewidth=0.4, alpha=0.6, zorder=2)
         axes.plot(epochs, mean, color=look.colour, linestyle=look.line, gid=f"{column} width={width}", zorder=3)
-        drawn += [*high, *np.maximum(low, mean / 3)]  # a band that reaches down to zero is cut off
+        drawn += [*np.minimum(high, 3 * mean), *np.maximum(low, mean / 3)]  # wider bands are cut off
     say_if_empty(axes, counts)
     return counts, drawn
 
@@ -132,8 +133,9 @@ def draw_learning_curves(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Training and test loss against epoch, a line per width, a panel per depth and batch size.
 
     `tables` holds `history` and `networks`. Above: test loss; below: training loss, in nats or as mean squared
-    error, on log axes. Lines are means over networks, bands bootstrap intervals of the mean; where only two networks
-    are left, whose interval would cover the panel, thin lines show these instead.
+    error, on log axes. Lines are geometric means over networks, as losses spread over orders of magnitude, bands
+    bootstrap intervals of those; where only two networks are left, whose interval would cover the panel, thin lines
+    show these instead.
     Raises DataError where the study has no network or no history.
     """
     networks = rows_of(study, tables, "networks")
@@ -155,7 +157,7 @@ def draw_learning_curves(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
                 stack[row].set_xlim(0, max(panel.rows["epoch"].max(), 1e-9))
             decade_axis(placed[0][1][row].yaxis, values)
         legend_above(figure, _keys("width", looks, marker=False))
-        note = count_note(networks, counts, "Lines: means. Bands")
+        note = count_note(networks, counts, "Lines: geometric means. Bands")
         if 2 in counts:
             note += " Where n = 2, thin lines are the two networks, in place of a band."
         footnote(figure, note)
