@@ -189,8 +189,10 @@ TRAIN_ONE_STEP = """
 import sys
 import torch
 from helpers import recipe
+from isthmus import devices
 from isthmus.data import Dataset
 from isthmus.train import Settings, new_state, train
+devices.set_up(1, deterministic=False)
 images = torch.arange(40 * 64, dtype=torch.uint8).view(40, 1, 8, 8)
 labels = torch.arange(40) % 10
 dataset = Dataset("ramps", 10, "", images, labels, images, labels, torch.tensor([128.0]), torch.tensor([70.0]))

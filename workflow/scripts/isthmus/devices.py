@@ -15,7 +15,8 @@ def choose_device(wanted: str) -> torch.device:
 def set_up(threads: int, deterministic: bool) -> None:
     """Give this process `threads` CPU threads and, on request, PyTorch's deterministic algorithms."""
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
+    if deterministic:  # asking for it, even for "no", imports PyTorch's compiler: a second of start-up
+        torch.use_deterministic_algorithms(True)
 
 
 def use_channels_last(wanted: bool | str, recipe: NetworkRecipe, device: torch.device) -> bool:
