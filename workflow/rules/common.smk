@@ -1,8 +1,12 @@
 # What the rules share: the checked configuration, and functions for inputs, parameters and resources.
 
+import os
 import sys
 
-sys.path.insert(0, str(Path(workflow.basedir, "workflow", "scripts")))
+# The library beside this workflow, here and in the jobs, whatever else may be installed under its name.
+SCRIPTS = str(Path(workflow.basedir, "workflow", "scripts"))
+sys.path.insert(0, SCRIPTS)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")]))
 
 from isthmus.config import load
 from isthmus.costs import training_mb, training_minutes
@@ -32,7 +36,7 @@ wildcard_constraints:
 
 def code(script):
     """The digest of the library code behind a script, the parameter that reruns its jobs when that code changes."""
-    return digest(Path(workflow.basedir, "workflow", "scripts", script))
+    return digest(Path(SCRIPTS, script))
 
 
 def cell_of(wildcards):
@@ -41,6 +45,11 @@ def cell_of(wildcards):
 
 def recipe_of(wildcards):
     return cell_of(wildcards).recipe.as_dict()
+
+
+def options_of(analysis):
+    """A function for the options of an analysis in a study."""
+    return lambda wildcards: CONFIG.studies[wildcards.study].analyses[analysis]
 
 
 def seeds_of(wildcards):

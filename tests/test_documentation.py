@@ -1,0 +1,26 @@
+"""Documentation that is made from the schemas is up to date, and every figure has a caption."""
+
+import re
+
+from running import ROOT
+
+from isthmus.reference import configuration_page, tables_page
+from isthmus.stages import stages
+
+
+def test_the_references_are_those_of_the_schemas() -> None:
+    for name, page in (("configuration", configuration_page()), ("tables", tables_page())):
+        assert (ROOT / "docs" / f"{name}.md").read_text() == page, "run `make docs`"
+
+
+def test_every_figure_has_a_caption() -> None:
+    for stage in stages().values():
+        for figure in stage.figures:
+            assert (ROOT / "workflow" / "report" / f"{figure.name}.rst").exists(), figure.name
+
+
+def test_links_within_the_repository_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            if not target.startswith("https://"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
