@@ -6,7 +6,7 @@ import sys
 # The library beside this workflow, here and in the jobs, whatever else may be installed under its name.
 SCRIPTS = str(Path(workflow.basedir, "workflow", "scripts"))
 sys.path.insert(0, SCRIPTS)
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")]))
+os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])))
 
 from isthmus.config import load
 from isthmus.costs import training_mb, training_minutes
