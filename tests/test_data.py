@@ -7,10 +7,11 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from isthmus.data import TENSORS, Dataset, checksum, load_dataset, noisy_labels, normalized, select
+from isthmus.data import TENSORS, Dataset, load_dataset, noisy_labels, normalized, select
 from isthmus.datasets import PreparedDataset, channel_statistics, write_prepared
 from isthmus.errors import ConfigurationError, DataError
 from isthmus.seeds import Stream, generator
+from isthmus.tensor_files import checksum, load_tensors
 
 
 @pytest.fixture
@@ -39,17 +40,18 @@ def test_what_is_read_is_what_was_written(prepared: PreparedDataset, file: Path)
         np.testing.assert_array_equal(read, written)
 
 
-def test_checksum_changes_with_every_part_of_a_data_set(prepared: PreparedDataset, file: Path) -> None:
-    tensors = {key: getattr(prepared, key) for key in TENSORS}
-    original = checksum("noise", 4, tensors)
+def test_checksum_changes_with_every_part_of_a_data_set(file: Path) -> None:
+    tensors, metadata = load_tensors(file)
+    del metadata["checksum"]
+    original = checksum(tensors, metadata)
     assert load_dataset(file).checksum == original
-    changed = [checksum("other", 4, tensors), checksum("noise", 5, tensors)]
+    changed = [checksum(tensors, metadata | {"name": "other"}), checksum(tensors, metadata | {"classes": "5"})]
     for key in TENSORS:
-        altered = tensors[key].copy()
-        altered.flat[-1] += 1
-        changed.append(checksum("noise", 4, tensors | {key: altered}))
+        altered = tensors[key].clone()
+        altered.view(-1)[-1] += 1
+        changed.append(checksum(tensors | {key: altered}, metadata))
     reshaped = tensors["train_images"].reshape(40, 3, 5, 6)
-    changed.append(checksum("noise", 4, tensors | {"train_images": reshaped}))
+    changed.append(checksum(tensors | {"train_images": reshaped}, metadata))
     assert len({original, *changed}) == 1 + len(changed)
 
 
@@ -61,14 +63,14 @@ def test_any_flipped_bit_is_noticed(file: Path) -> None:
         damaged = bytearray(whole)
         damaged[position] ^= 1 << int(random.integers(8))
         file.write_bytes(damaged)
-        with pytest.raises(DataError, match=rf"{file}.*Delete the file and run the workflow again"):
+        with pytest.raises(DataError, match=rf"{file}.*delete it and run the workflow again"):
             load_dataset(file)
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100, -1])
 def test_truncated_file_is_named(file: Path, kept: int) -> None:
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(DataError, match=rf"{file}.*Delete the file"):
+    with pytest.raises(DataError, match=rf"{file}.*delete it"):
         load_dataset(file)
 
 
@@ -77,7 +79,7 @@ def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
         load_dataset(tmp_path / "absent.safetensors")
     foreign = tmp_path / "weights.safetensors"
     save_file({"weight": np.zeros(3)}, foreign)
-    with pytest.raises(DataError, match=r"weights\.safetensors cannot be used: it is not a prepared data set"):
+    with pytest.raises(DataError, match=r"weights\.safetensors is another program's file"):
         load_dataset(foreign)
     foreign.write_text("not safetensors at all, but long enough to hold a header", encoding="utf-8")
     with pytest.raises(DataError, match=r"weights\.safetensors cannot be used: it is damaged"):

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from running import command, configuration, succeed
 
-from isthmus.state import load_tensors
+from isthmus.tensor_files import load_tensors
 
 BLOCK = Path("results/small/train/width=24,depth=2,batch_size=16")
 

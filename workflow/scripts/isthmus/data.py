@@ -5,24 +5,21 @@ the processes of a machine share its pages. What a study makes of it (a subset, 
 seeds whenever it is needed and never stored.
 """
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
 from isthmus.errors import ConfigurationError, DataError
-from isthmus.files import sha256_of
 from isthmus.seeds import Stream, generator
+from isthmus.tensor_files import load_tensors
 
 FORMAT = "isthmus-dataset-1"
 """Kind and version of a prepared file, in its metadata. Where its content changes, so does the number."""
 
 TENSORS = ("train_images", "train_labels", "test_images", "test_labels", "mean", "std")
-"""The tensors of a prepared file, in the order in which the checksum takes them."""
+"""The tensors of a prepared file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,39 +43,17 @@ class Dataset:
     std: torch.Tensor
 
 
-def checksum(name: str, classes: int, tensors: Mapping[str, np.ndarray]) -> str:
-    """SHA-256, in hexadecimal, of a data set: its name, its number of classes, and of each of `TENSORS` the
-    name, the type, the shape and the bytes (C order)."""
-    layout = [[key, str(tensors[key].dtype), list(tensors[key].shape)] for key in TENSORS]
-    header = json.dumps([FORMAT, name, classes, layout]).encode()
-    return sha256_of(header, *(tensors[key].reshape(-1).view(np.uint8).data for key in TENSORS))
-
-
 def load_dataset(path: Path | str) -> Dataset:
     """The data set in a prepared file, memory-mapped, on the CPU, after its checksum was verified.
 
     Raises DataError, naming the file, where it is missing, truncated, altered or not a prepared data set.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"The prepared data set {path} does not exist. Run the workflow again to make it.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise _unusable(path, f"it is not a prepared data set of the format {FORMAT}")
-            tensors = {key: file.get_tensor(key) for key in TENSORS}
-            name, classes, recorded = metadata["name"], int(metadata["classes"]), metadata["checksum"]
-        found = checksum(name, classes, {key: tensor.numpy() for key, tensor in tensors.items()})
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise _unusable(path, f"it is damaged ({error})") from error
-    if found != recorded:
-        raise _unusable(path, "it is damaged (its content does not match its checksum)")
-    return Dataset(name=name, classes=classes, checksum=recorded, **tensors)
-
-
-def _unusable(path: Path, reason: str) -> DataError:
-    return DataError(f"{path} cannot be used: {reason}. Delete the file and run the workflow again.")
+    tensors, metadata = load_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise DataError(
+            f"{path} is not a prepared data set of the format {FORMAT}; delete it and run the workflow again"
+        )
+    return Dataset(metadata["name"], int(metadata["classes"]), metadata["checksum"], **tensors)
 
 
 def normalized(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:

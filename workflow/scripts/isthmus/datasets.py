@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 
 from isthmus.errors import ConfigurationError, DataError
-from isthmus.files import write_whole
 
 Arrays = tuple[np.ndarray, np.ndarray]
 """Images, uint8 [examples, channels, height, width], and their labels, int64 [examples]."""
@@ -127,19 +126,15 @@ def prepare(name: str, description: Mapping[str, Any]) -> PreparedDataset:
 
 
 def write_prepared(path: Path | str, prepared: PreparedDataset) -> None:
-    """Write one safetensors file, whole or not at all. `isthmus.data.load_dataset` is the inverse."""
-    from safetensors.numpy import save_file
+    """Write one file of tensors, whole or not at all. `isthmus.data.load_dataset` is the inverse."""
+    import torch
 
-    from isthmus.data import FORMAT, TENSORS, checksum  # imports torch
+    from isthmus.data import FORMAT, TENSORS
+    from isthmus.tensor_files import save_tensors
 
-    tensors = {tensor: np.ascontiguousarray(getattr(prepared, tensor)) for tensor in TENSORS}
-    metadata = {
-        "format": FORMAT,
-        "name": prepared.name,
-        "classes": str(prepared.classes),
-        "checksum": checksum(prepared.name, prepared.classes, tensors),
-    }
-    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(getattr(prepared, name))) for name in TENSORS}
+    metadata = {"format": FORMAT, "name": prepared.name, "classes": str(prepared.classes)}
+    save_tensors(path, tensors, metadata)
 
 
 def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,8 +14,8 @@ from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
 from isthmus.recipe import TrainingRecipe
+from isthmus.tensor_files import Tensors
 
-Tensors = dict[str, Tensor]
 ADAM_EPSILON = 1e-8
 
 

@@ -4,7 +4,7 @@ A state belongs to a group of networks that train together. Networks leave the g
 (stopping rule reached, diverged, or out of steps); a state without live networks is a finished one. Random numbers
 need no saving, since every draw is a function of the seed and the step (`isthmus.seeds`).
 
-A checkpoint is one safetensors file with a checksum over all its tensors. Two are kept, the newest and the one
+A checkpoint is one file of tensors with a checksum over all of it. Two are kept, the newest and the one
 before it, so that a file cut short by a crash or a full disk costs the last minute and not the run.
 """
 
@@ -14,15 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
-
 from isthmus.errors import DataError
-from isthmus.files import sha256_of, write_whole
-
-Tensors = dict[str, Tensor]
+from isthmus.tensor_files import Tensors, load_tensors, save_tensors
 
 
 @dataclass
@@ -45,36 +38,6 @@ class State:
     history: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     results: dict[int, dict[str, Any]] = field(default_factory=dict)
     seconds: float = 0.0
-
-
-def checksum(tensors: Tensors) -> str:
-    """SHA-256 over names, types, shapes and contents, in the order of the names."""
-    chunks: list[bytes | memoryview] = []
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        chunks.append(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        chunks.append(tensor.flatten().view(torch.uint8).numpy().data)
-    return sha256_of(*chunks)
-
-
-def save_tensors(path: Path, tensors: Tensors, metadata: dict[str, str]) -> None:
-    """Write tensors and metadata to one safetensors file, whole or not at all, with a checksum."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = metadata | {"checksum": checksum(tensors)}
-    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
-
-
-def load_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
-    """Read what `save_tensors` wrote. DataError, naming the file, where it is missing, cut short or altered."""
-    try:
-        with safe_open(path, framework="pt") as stored:
-            metadata = stored.metadata() or {}
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{path} cannot be read ({error}); delete it and run the workflow again") from error
-    if metadata.get("checksum") != checksum(tensors):
-        raise DataError(f"{path} is damaged: its checksum does not fit; delete it and run the workflow again")
-    return tensors, metadata
 
 
 def save_state(path: Path, state: State, fingerprint: str) -> None:

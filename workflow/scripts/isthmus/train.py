@@ -24,7 +24,8 @@ from isthmus.networks import build, initialize
 from isthmus.progress import Progress
 from isthmus.recipe import DataRecipe, Recipe, TrainingRecipe
 from isthmus.schedules import learning_rate
-from isthmus.state import State, Tensors
+from isthmus.state import State
+from isthmus.tensor_files import Tensors
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from isthmus.data import Dataset
 from isthmus.errors import DataError
 from isthmus.networks import build
 from isthmus.recipe import Recipe
-from isthmus.state import State, Tensors, save_tensors
+from isthmus.state import State
+from isthmus.tensor_files import Tensors, save_tensors
 
 
 def write_weights(path: Path | str, recipe: Recipe, dataset: Dataset, states: list[State]) -> None:
