@@ -82,7 +82,7 @@ def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"weights\.safetensors is another program's file"):
         load_dataset(foreign)
     foreign.write_text("not safetensors at all, but long enough to hold a header", encoding="utf-8")
-    with pytest.raises(DataError, match=r"weights\.safetensors cannot be used: it is damaged"):
+    with pytest.raises(DataError, match=r"weights\.safetensors is damaged"):
         load_dataset(foreign)
 
 
