@@ -6,7 +6,7 @@ CORES ?= all
 CONFIG ?=
 VENV := .venv
 READY := $(VENV)/.ready
-BIN := $(CURDIR)/$(VENV)/bin
+BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake $(if $(CONFIG),--configfile $(CONFIG)) --cores $(CORES)
 # The rules that draw: allowed alone, they work from the tables as these are.
 DRAW := $(shell sed -n 's/^rule \(draw_[a-z_]*\):$$/\1/p' workflow/rules/*.smk)

@@ -5,10 +5,11 @@ from snakemake.utils import min_version
 min_version("9.14")
 
 
-# A file given with --configfile stands alone; without studies of its own it amends the default one.
+# A file given with --configfile stands alone; without studies of its own it amends the default one, which is that of
+# the folder the workflow runs in, or else the one beside this file.
 if "studies" not in config:
 
-    configfile: "config.yaml"
+    configfile: "config.yaml" if Path("config.yaml").exists() else Path(workflow.basedir, "config.yaml")
 
 
 report: "workflow/report/workflow.rst"
@@ -29,3 +30,8 @@ rule all:
         all_tables(),
         all_figures(),
     localrule: True
+
+
+# Checkpoints have done their work once all jobs are recorded as finished; never before.
+onsuccess:
+    forget_finished_work()

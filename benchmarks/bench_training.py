@@ -21,7 +21,7 @@ from isthmus.recipe import Recipe
 from isthmus.train import Settings, new_state, train
 
 SEEDS = (0, 1, 2, 3, 4)
-EPOCHS = 3
+EPOCHS = 2
 
 
 def random_images(shape: tuple[int, int, int], count: int) -> Dataset:
@@ -125,7 +125,7 @@ def compare(
             for threads in (1, 2):
                 sides[f"{label}, {threads} thread(s)"] = partial(ours, recipe, dataset, threads, stack)
             sides[f"{label}, two jobs"] = partial(two_jobs, stack)
-        taken = medians(sides, repetitions=3)
+        taken = medians(sides, repetitions=2)
     images = EPOCHS * count * len(SEEDS)
     print(f"{name}: {count} images of {shape}, batch {batch}, five seeds")
     best = min(taken["plain, 1 thread(s)"], taken["plain, 2 thread(s)"])
@@ -137,7 +137,7 @@ def compare(
 def main() -> None:
     compare("MLP, width 32, depth 3", "mlp", 32, 3, 32, (1, 8, 8), 1437)
     compare("MLP, width 512, depth 2", "mlp", 512, 2, 128, (1, 28, 28), 5000)
-    compare("published CNN, base width 8", "cnn", 8, 2, 128, (3, 32, 32), 512)
+    compare("published CNN, base width 8", "cnn", 8, 2, 128, (3, 32, 32), 256)
     compare("published CNN, base width 32", "cnn", 32, 2, 128, (3, 32, 32), 256)
 
 

@@ -307,9 +307,9 @@ def test_an_unknown_analysis_is_refused() -> None:
         ("training", "learning_rate", "fast", "a number above 0"),
         ("training", "momentum", 1, "a number at least 0, below 1"),
         ("training", "nesterov", 1, "true or false"),
-        ("training", "epochs", 0, "an integer at least 1"),
-        ("training", "epochs", "ten", "an integer at least 1"),
-        ("training", "epochs", True, "an integer at least 1"),
+        ("training", "epochs", 0, "an integer at least 1, at most 1000000"),
+        ("training", "epochs", "ten", "an integer at least 1, at most 1000000"),
+        ("training", "epochs", True, "an integer at least 1, at most 1000000"),
         ("training", "final_rate_fraction", 1.1, "a number at least 0, at most 1"),
         ("training", "decay_factor", 0, "a number above 0, at most 1"),
         ("training", "until_train_accuracy", 2, "a number or null above 0, at most 1"),
@@ -349,10 +349,11 @@ def test_elements_of_lists_are_named_by_their_index() -> None:
     ],
 )
 def test_axes_are_lists_of_whole_numbers_from_one_on(axis: str, values: Any, place: str, given: str) -> None:
-    allowed = "an integer at least 1"
+    allowed = "an integer at least 1, at most 1000000"
     if not place:
         allowed = f"a list with at least 1 entries, without repetitions, each of them {allowed}"
-    assert mistake({axis: values}) == f"studies.s.grid.{axis}{place}: {given} was given; allowed is {allowed}"
+    hint = " (this is text; as a number it is written 8)" if given == '"8"' else ""
+    assert mistake({axis: values}) == f"studies.s.grid.{axis}{place}: {given} was given; allowed is {allowed}{hint}"
 
 
 @pytest.mark.parametrize("seed", [0, -1, [], [1, 1], [-1], [2**32], 1.5, "all", None])
@@ -361,7 +362,7 @@ def test_seeds_are_refused_in_words(seed: Any) -> None:
     config["studies"]["s"]["grid"]["seed"] = seed
     (line,) = mistakes(config)
     assert line.startswith("studies.s.grid.seed: ")
-    assert "an integer at least 1 or a list with at least 1 entries, without repetitions" in line
+    assert "an integer at least 1, at most 100000 or a list with at least 1 entries, without repetitions" in line
     assert "each of them an integer at least 0, at most 4294967295" in line
 
 
@@ -413,7 +414,7 @@ def test_values_of_an_axis_are_checked_like_the_key_itself() -> None:
 
 @pytest.mark.parametrize("axis", ["milestones", "snapshots"])
 def test_lists_cannot_be_axes(axis: str) -> None:
-    assert mistake({axis: [[1], [2]]}).startswith(f"studies.s.grid.{axis}: unknown key")
+    assert mistake({axis: [[1], [2]]}).startswith(f"studies.s.grid.{axis}: this key holds a list")
 
 
 def test_an_axis_takes_single_values() -> None:
@@ -551,7 +552,7 @@ def where_mistakes(where: dict[str, list[Any]], grid: dict[str, Any]) -> list[st
     described = schema()["properties"]["studies"]["additionalProperties"]
     study = with_defaults(given, described) | {"analyses": {"any": {"where": where}}}
     digits = {"digits": {"source": "builtin"}}
-    return list(study_errors("studies.s", given, study, digits, look_up))
+    return list(study_errors("studies.s", given, study, digits, look_up, {}))
 
 
 def test_an_analysis_is_limited_to_values_the_grid_has() -> None:

@@ -181,7 +181,7 @@ def test_reshaping_layers_keep_every_network_and_every_pixel_in_its_place() -> N
     trunk = layers.ImagesToChannels()(images)
     assert torch.equal(trunk, channels(images))
     assert torch.equal(layers.ImagesToChannels()(images[:1]), images[0])
-    assert torch.equal(layers.ChannelsToFeatures(3)(trunk), images.flatten(2))
+    assert torch.equal(layers.ChannelsToFeatures(images.shape[2])(trunk), images.flatten(2))
     assert torch.equal(layers.ImagesToFeatures()(images), images.flatten(2))
     average = nn.AdaptiveAvgPool2d(1)(trunk)
     torch.testing.assert_close(layers.GlobalAverage()(trunk), average, **EXACT)

@@ -18,6 +18,7 @@ from isthmus.networks import build
 from isthmus.recipe import Recipe
 from isthmus.state import State, load_state, save_state
 from isthmus.train import Settings, new_state, run_length, train, training_labels
+from isthmus.training_tables import rows
 
 CPU = Settings(torch.device("cpu"))
 
@@ -320,6 +321,7 @@ def test_a_checkpoint_cut_short_is_noticed_and_the_one_before_it_used(
         assert found.step == 5
         assert "checkpoint left aside" in caplog.text
         caplog.clear()
+        assert not path.exists(), "a damaged file must not take the place of the good one when the next is written"
     path.write_bytes(whole)
     restored = load_state(path, "x")
     assert restored is not None
@@ -335,5 +337,8 @@ def test_a_block_goes_on_with_what_an_earlier_try_left(digits: Dataset, tmp_path
     assert [group for group, _ in planned] == [(0, 1), (2, 3), (4,)]
     assert planned[0][1] is not None
     assert planned[0][1].results == state.results
-    assert [group for group, _ in groups.plan((1, 2), 2, tmp_path, "x")] == [(1, 2)]
+    fewer = groups.plan((1, 2), 2, tmp_path, "x")
+    assert [group for group, _ in fewer] == [(0, 1), (2,)], "what is trained is not trained again"
+    networks, _ = rows("study", "cell", chosen, digits, [state], [1])
+    assert [row["seed"] for row in networks] == [1], "and what is no longer wanted is not shown"
     assert groups.plan((0, 1), 2, tmp_path, "other")[0][1] is None

@@ -1,6 +1,7 @@
 # What the rules share: the checked configuration, and functions for inputs, parameters and resources.
 
 import os
+import shutil
 import sys
 
 # The library beside this workflow, here and in the jobs, whatever else may be installed under its name.
@@ -10,7 +11,6 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.g
 
 from isthmus.config import load
 from isthmus.costs import training_mb, training_minutes
-from isthmus.datasets import facts
 from isthmus.digest import digest
 from isthmus.errors import ConfigurationError
 from isthmus.stages import stages, table
@@ -22,7 +22,9 @@ except ConfigurationError as error:
     raise WorkflowError(str(error)) from None
 
 # Scripts read `snakemake.config["jobs"]`: how a job is packed is no parameter, and changing it reruns nothing.
+# Nor is the folder a data set is found in: moving it changes nothing.
 config["jobs"] = CONFIG.jobs
+config["datasets"] = CONFIG.datasets
 
 
 wildcard_constraints:
@@ -36,7 +38,7 @@ wildcard_constraints:
 
 def code(script):
     """The digest of the library code behind a script, the parameter that reruns its jobs when that code changes."""
-    return digest(Path(SCRIPTS, script))
+    return digest(Path(SCRIPTS, script), plumbing=script == "collect_table.py")
 
 
 def cell_of(wildcards):
@@ -59,7 +61,7 @@ def seeds_of(wildcards):
 
 def facts_of(wildcards):
     name = cell_of(wildcards).recipe.data.name
-    return FACTS[name]
+    return CONFIG.facts[name]
 
 
 def data_of(wildcards):
@@ -70,14 +72,14 @@ def sources_of(wildcards):
     """Files that a data set is prepared from, where they are known beforehand."""
     described = CONFIG.datasets[wildcards.dataset]
     sources = [described.get("train", []), described.get("test", [])]
-    return [path for source in sources for path in ([source] if isinstance(source, str) else source)]
+    paths = [path for source in sources for path in ([source] if isinstance(source, str) else source)]
+    return [os.path.expanduser(path) for path in paths]
 
 
-# Size and shape of every data set in use, looked up once.
-FACTS = {
-    name: facts(name, CONFIG.datasets[name])
-    for name in sorted({cell.recipe.data.name for study in CONFIG.studies.values() for cell in study.cells.values()})
-}
+def content_of(wildcards):
+    """What the content of a data set depends on: its description, less the places where it may be found."""
+    described = CONFIG.datasets[wildcards.dataset]
+    return {key: value for key, value in described.items() if key not in ("root", "download")}
 
 
 def wanted_stages(study):
@@ -132,6 +134,15 @@ def figure_files(stage):
         files.append(f"{path}.pdf")
         files.append(report(f"{path}.png", caption=caption, category=stages()[stage].title, labels=labels))
     return files
+
+
+def forget_finished_work():
+    """Remove the checkpoints of blocks that are full. Others keep their networks for when they grow."""
+    for study in CONFIG.studies.values():
+        for block, seeds in blocks(study.seeds, CONFIG.jobs["seeds"]).items():
+            for cell in study.cells if len(seeds) == CONFIG.jobs["seeds"] else ():
+                if Path(f"results/{study.name}/train/{cell}/{block}.safetensors").exists():
+                    shutil.rmtree(f"results/work/{study.name}/train/{cell}/{block}", ignore_errors=True)
 
 
 def train_minutes(wildcards, attempt):

@@ -14,7 +14,7 @@ rule prepare_data:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        description=lambda wildcards: CONFIG.datasets[wildcards.dataset],
+        content=content_of,
         code=code("prepare_data.py"),
     message:
         "Preparing the data set {wildcards.dataset}"

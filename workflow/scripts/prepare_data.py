@@ -8,7 +8,7 @@ from isthmus.logs import job_log
 
 
 def main(job: Any) -> None:
-    prepared = prepare(job.wildcards.dataset, job.params.description)
+    prepared = prepare(job.wildcards.dataset, job.config["datasets"][job.wildcards.dataset])
     write_prepared(job.output[0], prepared)
     counts = len(prepared.train_labels), len(prepared.test_labels)
     logging.info("%s: %d training and %d test images", prepared.name, *counts)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from isthmus.weights import write_weights
 
 
 def main(job: Any) -> None:
-    recipe, seeds, jobs = Recipe.from_dict(job.params.recipe), tuple(job.params.seeds), job.config["jobs"]
+    recipe, seeds, jobs = Recipe.from_dict(job.params.recipe), list(job.params.seeds), job.config["jobs"]
     dataset = load_dataset(job.input.data)
     device = devices.choose_device(jobs["device"])
     devices.set_up(job.threads, jobs["deterministic"])
@@ -32,7 +31,7 @@ def main(job: Any) -> None:
     size = devices.stack_size(jobs["stack"], recipe.network, parameters, batch_size, device, len(seeds))
     folder = Path(job.params.work)
     fingerprint = groups.fingerprint(json.dumps(job.params.recipe, sort_keys=True), dataset.checksum, job.params.code)
-    planned = groups.plan(seeds, size, folder, fingerprint)
+    planned = groups.plan(tuple(seeds), size, folder, fingerprint)
     logging.info("%d parameters on %s, groups %s", parameters, device, [group for group, _ in planned])
 
     states = []
@@ -43,12 +42,10 @@ def main(job: Any) -> None:
             states.append(train(recipe, state, dataset, settings, save, lambda: stop.signal_number))
             save(states[-1])
 
-    networks, history = rows(job.wildcards.study, job.wildcards.cell, recipe, dataset, states)
-    write_weights(job.output.weights, recipe, dataset, states)
+    networks, history = rows(job.wildcards.study, job.wildcards.cell, recipe, dataset, states, seeds)
+    write_weights(job.output.weights, recipe, dataset, states, seeds)
     write_table(job.output.networks, "networks", networks)
     write_table(job.output.history, "history", history)
-    if len(seeds) == jobs["seeds"]:  # A block that is not full yet keeps its networks for when it grows.
-        shutil.rmtree(folder)
 
 
 with job_log(snakemake.log[0]):

@@ -4,7 +4,7 @@ A batch larger than the training set, a depth no residual network has, an axis t
 sentences, each with the key, what was given and what is allowed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from isthmus.datasets import BUILTIN, Facts
@@ -18,6 +18,8 @@ def dataset_errors(described: dict[str, dict[str, Any]]) -> Iterator[str]:
     """What is wrong with the section `datasets`."""
     for name, dataset in described.items():
         where = f"datasets.{name}"
+        if dataset["source"] != "parquet" and {"train", "test"} & dataset.keys():
+            yield f"{where}: files are named under `train` and `test`; this takes `source: parquet`"
         if dataset["source"] == "parquet":
             for key in ("train", "test"):
                 if key not in dataset:
@@ -27,36 +29,49 @@ def dataset_errors(described: dict[str, dict[str, Any]]) -> Iterator[str]:
             yield f"{where}: no built-in data set has this name; there are {names}, or set `source: parquet`"
 
 
+def same_but_for_case(studies: Iterable[str]) -> Iterator[str]:
+    """Names of studies that would share a folder where the file system does not tell capitals apart."""
+    seen: dict[str, str] = {}
+    for name in studies:
+        if name.lower() in seen:
+            yield f"studies.{name}: there is also {seen[name.lower()]}; names must differ by more than their case"
+        seen.setdefault(name.lower(), name)
+
+
 def study_errors(
     where: str,
     given: dict[str, Any],
     study: dict[str, Any],
     datasets: dict[str, dict[str, Any]],
     look_up: Callable[[str, dict[str, Any]], Facts],
+    known: dict[str, Facts],
 ) -> Iterator[str]:
-    """What is wrong with one study beyond the schema; `given` is the study before its defaults were filled in."""
+    """What is wrong with one study beyond the schema.
+
+    given: the study before its defaults were filled in; known: facts of data sets, to which new ones are added.
+    """
     found = list(_axis_errors(f"{where}.grid", given, study["grid"]))
     yield from found
     if found:
         return
     yield from _where_errors(where, study)
-    known: dict[str, Facts | None] = {}
+    unusable: set[str] = set()
     found_in_cells: dict[str, None] = {}  # a dictionary keeps the order and drops repetitions
     for axes in cells(study["grid"]):
         sections = sections_of(study, axes)
         name = sections["data"]["name"]
-        if name not in known:
-            known[name] = None
-            try:
-                known[name] = look_up(name, datasets[name]) if name in datasets else None
-            except UserError as error:
-                yield f"{where}.data.name: {error}"
-        facts = known[name]
-        if facts is not None:
-            found_in_cells |= dict.fromkeys(_cell_errors(where, sections, facts))
-        elif name not in datasets:
+        if name not in datasets:
             unknown = f"{where}.data.name: {shown(name)} was given; there are {', '.join(sorted(datasets))}"
             found_in_cells |= {unknown: None}
+            continue
+        if name not in known and name not in unusable:
+            try:
+                known[name] = look_up(name, datasets[name])
+            except UserError as error:
+                unusable.add(name)
+                yield f"{where}.data.name: {error}"
+        if name in known:
+            found_in_cells |= dict.fromkeys(_cell_errors(where, sections, known[name]))
     yield from found_in_cells
 
 
@@ -74,7 +89,10 @@ def _axis_errors(where: str, given: dict[str, Any], grid: dict[str, list[Any]]) 
             if described.get("type") != "array"
         ]
         if home is None or axis not in scalars:
-            yield unknown_key(f"{where}.{axis}", axis, [*AXES, "seed", *sorted(scalars)])
+            if home is not None:
+                yield f"{where}.{axis}: this key holds a list, and lists cannot be axes"
+            else:
+                yield unknown_key(f"{where}.{axis}", axis, [*AXES, "seed", *sorted(scalars)])
             continue
         if axis in given.get(home, {}):
             yield f"{where}.{axis}: also given as {home}.{axis}; keep one of the two"
@@ -109,7 +127,8 @@ def _cell_errors(where: str, sections: dict[str, dict[str, Any]], known: Facts) 
     else:
         yield from _network_errors(where, network, known)
         yield from _training_errors(where, training, examples)
-        if network["normalization"] == "batch" and network["architecture"] == "mlp":
+        single = {"mlp": True, "cnn": False, "resnet": max(known.shape[1:]) <= 4}[network["architecture"]]
+        if network["normalization"] == "batch" and single:  # one value per channel and example in some layer
             yield from _lonely_batch(where, training, examples)
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from isthmus.checks import dataset_errors, study_errors
-from isthmus.datasets import BUILTIN, Facts, facts
+from isthmus.checks import dataset_errors, same_but_for_case, study_errors
+from isthmus.datasets import BUILTIN, Facts
+from isthmus.datasets import facts as look_up_facts
 from isthmus.errors import ConfigurationError
 from isthmus.recipe import Recipe
 from isthmus.schema import schema, study_schema, typed, with_defaults
@@ -19,14 +20,15 @@ from isthmus.wording import schema_errors
 
 @dataclass(frozen=True)
 class Configuration:
-    """A checked configuration: studies by name, data set descriptions by name, and the packing of jobs."""
+    """A checked configuration: studies, descriptions and facts of data sets by name, and the packing of jobs."""
 
     studies: dict[str, Study]
     datasets: dict[str, dict[str, Any]]
+    facts: dict[str, Facts]
     jobs: dict[str, Any]
 
 
-def load(config: dict[str, Any], look_up: Callable[[str, dict[str, Any]], Facts] = facts) -> Configuration:
+def load(config: dict[str, Any], look_up: Callable[[str, dict[str, Any]], Facts] = look_up_facts) -> Configuration:
     """Check a configuration, fill in its defaults and spell out its cells.
 
     look_up: tells size and shape of a data set from its name and description.
@@ -39,11 +41,13 @@ def load(config: dict[str, Any], look_up: Callable[[str, dict[str, Any]], Facts]
     datasets = {name: with_defaults({}, described) for name in BUILTIN} | complete["datasets"]
     errors = list(dataset_errors(complete["datasets"]))
     _refuse(errors)
+    facts: dict[str, Facts] = {}
     for name, study in complete["studies"].items():
-        errors += study_errors(f"studies.{name}", given["studies"][name], study, datasets, look_up)
+        errors += study_errors(f"studies.{name}", given["studies"][name], study, datasets, look_up, facts)
+    errors += same_but_for_case(complete["studies"])
     _refuse(errors)
     studies = {name: _study(name, study) for name, study in complete["studies"].items()}
-    return Configuration(studies, datasets, complete["jobs"])
+    return Configuration(studies, datasets, facts, complete["jobs"])
 
 
 def _refuse(errors: list[str]) -> None:

@@ -1,21 +1,35 @@
 """Where and how networks run: device, threads, memory format, and how many are trained at once."""
 
+import os
+
 import torch
 
+from isthmus.errors import UserError
 from isthmus.recipe import NetworkRecipe
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The device for `jobs.device`; `auto` takes a GPU where this process sees one (`CUDA_VISIBLE_DEVICES`)."""
+    """The device for `jobs.device`; `auto` takes a GPU where this process sees one (`CUDA_VISIBLE_DEVICES`).
+
+    Raises UserError where a GPU is wanted and none is seen.
+    """
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("jobs.device is cuda, but this job sees no GPU; set it to auto or cpu, or ask for a GPU")
     return torch.device(wanted)
 
 
 def set_up(threads: int, deterministic: bool) -> None:
-    """Give this process `threads` CPU threads and, on request, PyTorch's deterministic algorithms."""
+    """Give this process `threads` CPU threads and, on request, PyTorch's deterministic algorithms.
+
+    float32 means float32: the 19-bit TF32 products that GPUs use by default are switched off.
+    """
     torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
     if deterministic:  # asking for it, even for "no", imports PyTorch's compiler: a second of start-up
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
         torch.use_deterministic_algorithms(True)
 
 

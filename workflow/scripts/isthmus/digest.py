@@ -17,8 +17,8 @@ LIBRARY = Path(__file__).resolve().parent
 PLUMBING = frozenset({"errors", "files", "logs", "progress", "stages", "tables"})
 
 
-def digest(script: Path | str) -> str:
-    """The digest, 16 hexadecimal digits, of the library modules that `script` reaches."""
+def digest(script: Path | str, plumbing: bool = False) -> str:
+    """The digest, 16 hexadecimal digits, of the library modules that `script` reaches, with or without plumbing."""
     script = Path(script).resolve()
     reached: set[Path] = {script} if script.is_relative_to(LIBRARY) else set()
     waiting = sorted(_imports(script))
@@ -27,7 +27,8 @@ def digest(script: Path | str) -> str:
         if module not in reached:
             reached.add(module)
             waiting += sorted(_imports(module))
-    counted = sorted(module for module in reached if module.stem not in PLUMBING)
+    left_out = set() if plumbing else {LIBRARY / f"{name}.py" for name in PLUMBING}
+    counted = sorted(reached - left_out)
     chunks = [f"{module.relative_to(LIBRARY)}\n{_code(module)}\n".encode() for module in counted]
     return sha256_of(*chunks)[:16]
 
@@ -39,17 +40,22 @@ def _tree(path: Path) -> ast.Module:
 
 @cache
 def _code(path: Path) -> str:
-    """The code of a module without comments, docstrings and layout."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        body = [each for each in node.body if not _is_text(each)]
-        node.body = body or [ast.Pass()]
-    return ast.unparse(tree)
+    """The code of a module without comments, descriptions and layout."""
+    return _spelled(_tree(path))
 
 
-def _is_text(node: ast.stmt) -> bool:
+def _spelled(node: object) -> str:
+    """A syntax tree as text that all versions of Python agree on: fields that are empty or absent are left out."""
+    if isinstance(node, list):
+        return "[" + " ".join(_spelled(each) for each in node if not _is_text(each)) + "]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = (f"{name}={_spelled(value)}" for name, value in ast.iter_fields(node) if value not in (None, []))
+    return f"{type(node).__name__}({' '.join(fields)})"
+
+
+def _is_text(node: object) -> bool:
+    """Whether a statement is a text and nothing else: the description of a module, function or constant."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 

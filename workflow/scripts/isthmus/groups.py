@@ -17,15 +17,15 @@ Group = tuple[tuple[int, ...], State | None]
 def plan(wanted: tuple[int, ...], size: int, folder: Path, fingerprint: str) -> list[Group]:
     """Split the seeds `wanted` into groups, each with the state to go on from, or None where it starts afresh.
 
-    Groups that an earlier try began are taken as they were, so that they end as they would have; all other seeds
-    form new groups of at most `size`.
+    Groups that an earlier try began are taken as they were, with seeds that are no longer wanted, so that they end as
+    they would have; all other seeds form new groups of at most `size`.
     """
     groups: list[Group] = []
     left = set(wanted)
-    names = {path.name.removesuffix(".previous") for path in folder.glob("seeds-*.safetensors*")}
+    names = {path.name.split(".")[0] + ".safetensors" for path in folder.glob("seeds-*.safetensors*")}
     for name in sorted(names):
         state = load_state(folder / name, fingerprint)
-        if state is not None and left.issuperset(state.seeds):
+        if state is not None and left.intersection(state.seeds):
             groups.append((state.seeds, state))
             left.difference_update(state.seeds)
     rest = sorted(left)

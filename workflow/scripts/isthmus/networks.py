@@ -87,7 +87,7 @@ def _cnn(recipe: NetworkRecipe, shape: Shape, classes: int, stack: int) -> nn.Mo
             inputs = channels
         layers += [nn.MaxPool2d(2)]
         height, width = height // 2, width // 2
-    layers += [ChannelsToFeatures(stack)]
+    layers += [ChannelsToFeatures(inputs)]
     features = inputs * height * width
     if recipe.hidden_units:
         layers += [Linear(stack, features, recipe.hidden_units), _activation(recipe)]
@@ -135,4 +135,4 @@ def _resnet(recipe: NetworkRecipe, shape: Shape, classes: int, stack: int) -> nn
             stride = 2 if stage > 0 and block == 0 else 1
             layers += [ResidualBlock(recipe, stack, inputs, outputs, stride)]
             inputs = outputs
-    return nn.Sequential(*layers, GlobalAverage(), ChannelsToFeatures(stack), Linear(stack, inputs, classes))
+    return nn.Sequential(*layers, GlobalAverage(), ChannelsToFeatures(inputs), Linear(stack, inputs, classes))

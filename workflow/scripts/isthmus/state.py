@@ -81,6 +81,8 @@ def load_state(path: Path, fingerprint: str) -> State | None:
             tensors, metadata = load_tensors(candidate)
         except DataError as error:
             logging.warning("checkpoint left aside: %s", error)
+            # Under its own name it would take the place of the good one when the next is written.
+            candidate.replace(candidate.with_name(candidate.name + ".damaged"))
             continue
         if metadata.get("fingerprint") != fingerprint:
             logging.info("checkpoint %s belongs to another recipe, data or code: left aside", candidate)

@@ -34,7 +34,7 @@ class Settings:
 
     device: torch.device
     channels_last: bool = False
-    evaluation_batch_size: int = 2048
+    evaluation_batch_size: int = 256
     checkpoint_seconds: float = 60.0
 
 
@@ -133,7 +133,6 @@ def train(
         run.update()
         if state.step == run.total_steps or state.step % (run.steps_per_epoch * recipe.training.history_every) == 0:
             run.measure()
-            progress.report(state.step, run.summary())
         elif state.step % run.steps_per_epoch == 0:
             run.keep_snapshots()
         progress.report(state.step, run.summary())

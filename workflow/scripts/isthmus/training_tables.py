@@ -56,12 +56,14 @@ def _difference(first: float | None, second: float | None) -> float | None:
     return None if first is None or second is None else first - second
 
 
-def rows(study: str, cell: str, recipe: Recipe, dataset: Dataset, states: list[State]) -> tuple[Rows, Rows]:
-    """The rows of `networks` and of `history` for finished states, in the order of the seeds."""
+def rows(
+    study: str, cell: str, recipe: Recipe, dataset: Dataset, states: list[State], seeds: list[int]
+) -> tuple[Rows, Rows]:
+    """The rows of `networks` and of `history` for the networks `seeds` of finished states."""
     networks: Rows = []
     history: Rows = []
     by_seed = {seed: state for state in states for seed in state.seeds}
-    for seed in sorted(by_seed):
+    for seed in seeds:
         first = keys(study, cell, recipe, seed)
         networks.append(first | network_row(recipe, dataset, by_seed[seed].results[seed]))
         history += [first | row for row in by_seed[seed].history[seed]]

@@ -10,7 +10,6 @@ the recipe asks for them) and `final`. The metadata hold the recipe, the shape o
 import json
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from isthmus.data import Dataset
@@ -18,15 +17,16 @@ from isthmus.errors import DataError
 from isthmus.networks import build
 from isthmus.recipe import Recipe
 from isthmus.state import State
-from isthmus.tensor_files import Tensors, save_tensors
+from isthmus.tensor_files import Tensors, load_tensors, save_tensors
 
 
-def write_weights(path: Path | str, recipe: Recipe, dataset: Dataset, states: list[State]) -> None:
-    """Write all snapshots of all networks of the finished `states`."""
+def write_weights(path: Path | str, recipe: Recipe, dataset: Dataset, states: list[State], seeds: list[int]) -> None:
+    """Write all snapshots of the networks `seeds` of the finished `states`."""
     tensors = {
         f"{seed}/{label}/{name}": tensor
         for state in states
         for seed, snapshots in state.snapshots.items()
+        if seed in seeds
         for label, content in snapshots.items()
         for name, tensor in content.items()
     }
@@ -35,33 +35,32 @@ def write_weights(path: Path | str, recipe: Recipe, dataset: Dataset, states: li
         "shape": json.dumps(list(dataset.train_images.shape[1:])),
         "classes": str(dataset.classes),
     }
-    save_tensors(Path(path), tensors, metadata)
+    save_tensors(path, tensors, metadata)
 
 
 def load_weights(path: Path | str, seed: int, snapshot: str = "final") -> Tensors:
-    """The parameters of one network at one snapshot, by name, on the CPU; only these are read.
+    """The parameters of one network at one snapshot, by name, on the CPU.
 
-    Raises DataError where the file cannot be read, KeyError where it lacks the network or the snapshot.
+    Raises DataError where the file is missing or damaged, or lacks the network or the snapshot.
     """
-    prefix = f"{seed}/{snapshot}/"
-    try:
-        with safe_open(path, framework="pt") as stored:
-            found = [name for name in stored.keys() if name.startswith(prefix)]  # noqa: SIM118
-            weights = {name.removeprefix(prefix): stored.get_tensor(name) for name in found}
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{path} cannot be read ({error}); delete it and run the workflow again") from error
-    if not weights:
-        raise KeyError(f"{path} holds no snapshot {snapshot!r} of the network with seed {seed}")
-    return weights
+    return _select(path, load_tensors(path)[0], seed, snapshot)
 
 
 def load_network(path: Path | str, seed: int, snapshot: str = "final") -> nn.Module:
     """The network itself, a stack of one, with the weights of one snapshot. Errors as for `load_weights`."""
-    weights = load_weights(path, seed, snapshot)
-    with safe_open(path, framework="pt") as stored:
-        metadata = stored.metadata()
+    tensors, metadata = load_tensors(path)
+    weights = _select(path, tensors, seed, snapshot)
     recipe = Recipe.from_dict(json.loads(metadata["recipe"]))
     channels, height, width = json.loads(metadata["shape"])
     network = build(recipe.network, (channels, height, width), int(metadata["classes"]))
     network.load_state_dict({name: tensor[None] for name, tensor in weights.items()})
     return network
+
+
+def _select(path: Path | str, tensors: Tensors, seed: int, snapshot: str) -> Tensors:
+    prefix = f"{seed}/{snapshot}/"
+    weights = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    if not weights:
+        there = sorted({name.rsplit("/", 1)[0] for name in tensors})
+        raise DataError(f"{path} holds no snapshot {seed}/{snapshot}; it holds {', '.join(there)}")
+    return weights

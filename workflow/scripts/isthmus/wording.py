@@ -33,7 +33,7 @@ def dotted(where: str, key: object) -> str:
 
 def shown(value: Any) -> str:
     """A value as the user wrote it, shortened."""
-    text = json.dumps(value)
+    text = json.dumps(value, default=str)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -70,7 +70,18 @@ def _sentences(error: jsonschema.ValidationError, place: str) -> Iterator[str]:
     elif error.validator == "not":
         yield f"{place or WHOLE}: {shown(given)} was given; this name is reserved"
     else:
-        yield f"{place or WHOLE}: {shown(given)} was given; allowed is {_allowed(described)}"
+        yield f"{place or WHOLE}: {shown(given)} was given; allowed is {_allowed(described)}{_hint(given)}"
+
+
+def _hint(given: Any) -> str:
+    """Why a number may have arrived as text: YAML reads 1e-3 so, and Snakemake the inner values of --config."""
+    if not isinstance(given, str):
+        return ""
+    try:
+        number = float(given)
+    except ValueError:
+        return ""
+    return f" (this is text; as a number it is written {given if given.isdigit() else number})"
 
 
 def _allowed(described: dict[str, Any]) -> str:

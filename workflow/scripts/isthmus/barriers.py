@@ -1,0 +1,62 @@
+"""How high a path between two minima rises above its ends: three measures, of a loss or of an error along t.
+
+`barrier` is the rise above the straight line between the two end values (Frankle et al. 2020; Entezari et al. 2022),
+`barrier_max` the rise above the higher end, and `mode_connectivity` the signed deviation from the mean of the ends
+where that deviates most (Yang et al. 2021): negative with a barrier, positive where the path finds lower losses than
+the ends, near zero where the minima are well connected.
+
+All functions take values `[..., T]` at the T points `t` of a path, both ends included, and work on any number of
+profiles at once, in float64. Values that are not finite give results that are not finite.
+
+    t = np.linspace(0, 1, 25)
+    barrier(test_losses, t)                  # in the unit of the losses
+    value, where = mode_connectivity(test_losses, t)
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+def barrier(values: ArrayLike, t: ArrayLike) -> Array:
+    """max_t [ L(t) - ((1 - t) L(0) + t L(1)) ], `[...]`, never below zero.
+
+    values: L, `[..., T]`; t: `[T]`, increasing from 0 to 1. ValueError where the two do not fit.
+    """
+    profile, points = _checked(values, t)
+    with np.errstate(invalid="ignore"):
+        # From the nearer end on, so that the line meets both ends, and a level profile, without rounding.
+        start, end = profile[..., :1], profile[..., -1:]
+        rise = end - start
+        straight = np.where(points < 0.5, start + points * rise, end - (1 - points) * rise)
+        return np.max(profile - straight, axis=-1)
+
+
+def barrier_max(values: ArrayLike, t: ArrayLike) -> Array:
+    """max_t L(t) - max(L(0), L(1)), `[...]`, never below zero. Arguments and errors as for `barrier`."""
+    profile, _ = _checked(values, t)
+    with np.errstate(invalid="ignore"):
+        return np.max(profile, axis=-1) - np.maximum(profile[..., 0], profile[..., -1])
+
+
+def mode_connectivity(values: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:
+    """(L(0) + L(1)) / 2 - L(t*) and t* = argmax_t |(L(0) + L(1)) / 2 - L(t)|, `[...]` each (Yang et al. 2021).
+
+    Of several such t the smallest. Arguments and errors as for `barrier`.
+    """
+    profile, points = _checked(values, t)
+    with np.errstate(invalid="ignore"):
+        deviation = (profile[..., :1] + profile[..., -1:]) / 2 - profile
+    # Where a value is NaN, argmax returns its place, and the result is NaN as it should be.
+    place = np.argmax(np.abs(deviation), axis=-1)
+    return np.take_along_axis(deviation, place[..., None], axis=-1)[..., 0], points[place]
+
+
+def _checked(values: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:
+    profile, points = np.asarray(values, dtype=np.float64), np.asarray(t, dtype=np.float64)
+    if points.ndim != 1 or len(points) < 2 or points[0] != 0 or points[-1] != 1 or np.any(np.diff(points) <= 0):
+        raise ValueError(f"t must increase from 0 to 1, both included, but is {points}")
+    if profile.shape[-1:] != points.shape:
+        raise ValueError(f"values of shape {profile.shape} do not belong to {len(points)} points t")
+    return profile, points

@@ -1,0 +1,300 @@
+"""Curves of low loss between two networks: their bends are trained, and losses measured along any path.
+
+The method is that of Garipov et al. (2018): the ends are fixed, one bend is free, and stochastic gradient descent
+lowers the loss at a point of the curve that is drawn anew, t ~ U(0, 1), in every step. Any module becomes a curve by
+`torch.func.functional_call`; what is trained is the offset of the bend from the middle of the line
+(`isthmus.paths`), from 0 on. Batch normalization uses the statistics of the batch while fitting, and those of stated
+images at every measured point.
+
+The curves of several pairs are fitted together, one member of the stack (`isthmus.layers`) each, and never mix. The
+order of the data, the points t and the augmentation of a pair depend on its two seeds and the step alone; they
+are the same for every kind of curve, so that kinds are compared on equal draws.
+
+A group of curves is an `isthmus.state.State` whose members are pairs by number (`pair_number`), so that checkpoints
+and groups are those of training. `weights` are the offsets; finished, a pair has its offset in
+`snapshots[number]["offset"]` and its row in `results`.
+
+    network = build(recipe.network, shape, classes, stack=len(pairs))
+    path = curve("bezier", start, end)                       # by name [pairs, ...]
+    state = fit(network, path, new_curves(path, pairs), labels, examples, training, settings, save, stop_signal)
+    found = fitted(path, state).member(0).to(settings.device)
+    loss, accuracy = evaluate_path(network, found, t, {"test": (images, labels)}, ...)["test"]
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from math import isqrt
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from isthmus import optimizers, seeds
+from isthmus.augmentation import augment, draw
+from isthmus.errors import Interrupted
+from isthmus.evaluation import evaluate, evaluation_mode, losses
+from isthmus.paths import Path, bump, column
+from isthmus.progress import Progress
+from isthmus.recipe import TrainingRecipe
+from isthmus.schedules import learning_rate
+from isthmus.state import State
+from isthmus.train import Examples, Settings, run_length
+
+Pair = tuple[int, int]
+
+
+def pair_number(first: int, second: int) -> int:
+    """The place of the pair of seeds first < second in (0, 1), (0, 2), (1, 2), (0, 3), ..., from 0.
+
+    New seeds only append pairs. ValueError where the seeds are not in order.
+    """
+    if not 0 <= first < second:
+        raise ValueError(f"({first}, {second}) is not a pair of different seeds in rising order")
+    return second * (second - 1) // 2 + first
+
+
+def pair_of(number: int) -> Pair:
+    """The pair at a place: the inverse of `pair_number`."""
+    second = (1 + isqrt(1 + 8 * number)) // 2
+    return number - second * (second - 1) // 2, second
+
+
+def pair_labels(labels: Tensor, network_seeds: tuple[int, ...], pairs: tuple[Pair, ...]) -> Tensor:
+    """The labels of the training data for curves, `[K, P, N]`, from those of the networks, `[S, N]`, by their seeds.
+
+    K is 1 where the two networks of each pair learned the same labels. With label noise drawn per seed they did not:
+    K is 2, a set for each end, and the loss at t is (1 - t) times that on the first and t times that on
+    the second. At its ends a path thus has the losses its networks were trained on.
+    """
+    rows = torch.tensor([[network_seeds.index(seed) for seed in pair] for pair in pairs]).T.to(labels.device)
+    both = labels[rows]
+    return both[:1] if torch.equal(both[0], both[1]) else both
+
+
+def new_curves(path: Path, pairs: tuple[Pair, ...]) -> State:
+    """The state of the P curves in `path` between the networks of P pairs before the first step."""
+    numbers = tuple(pair_number(*pair) for pair in pairs)
+    offsets = {name: value.cpu().clone() for name, value in path.offset.items()}
+    return State(numbers, numbers, 0, offsets, history={number: [] for number in numbers})
+
+
+def fitted(path: Path, state: State) -> Path:
+    """`path` with the bends found by `fit`, those of diverged pairs included, on the CPU."""
+    found = [state.snapshots[number]["offset"] for number in state.seeds]
+    offset = {name: torch.stack([each[name] for each in found]) for name in path.offset}
+    return replace(path.to(torch.device("cpu")), offset=offset)
+
+
+def fit(
+    network: nn.Module,
+    path: Path,
+    state: State,
+    labels: Tensor,
+    examples: Examples,
+    training: TrainingRecipe,
+    settings: Settings,
+    save: Callable[[State], None],
+    stop_signal: Callable[[], int | None],
+) -> State:
+    """Train the bends of the P curves of `path` to the end of the recipe and return the finished state.
+
+    network: a stack of P on the device; its own weights are not used. labels: `[K, P, N]` as `pair_labels` gives them.
+    training: optimizer, schedule, epochs, batch size, loss and augmentation; its rules of stopping do not apply. Its
+    `weight_decay` g is, for every optimizer, a penalty g/2 |w(t)|^2 on the point of the curve, as in Garipov et al.
+
+    A pair whose loss leaves the finite range is `diverged` in its result, and the others go on untouched. `save`,
+    `stop_signal` and `Interrupted` are as in `isthmus.train.train`; so is the promise that a fit broken off and
+    taken up again ends bit for bit the same on a CPU.
+    """
+    if not state.live:
+        return state
+    if not path.offset:
+        raise ValueError(f"a {path.kind} path has no bend to fit")
+    run = _Fit(network, path, state, labels, examples, training, settings)
+    what = f"{path.kind} curves of pairs {', '.join(str(pair) for pair in run.pairs)}"
+    progress = Progress(what, run.total_steps, state.step)
+    saved = time.monotonic()
+    while state.step < run.total_steps:
+        run.update()
+        progress.report(state.step, run.summary())
+        signal_number = stop_signal()
+        if signal_number is not None or time.monotonic() - saved > settings.checkpoint_seconds:
+            run.capture()
+            save(state)
+            saved = time.monotonic()
+        if signal_number is not None:
+            raise Interrupted(signal_number)
+    run.finish()
+    return state
+
+
+class _Fit:
+    """The tensors of a fit on its device, in step with a `State`."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        path: Path,
+        state: State,
+        labels: Tensor,
+        examples: Examples,
+        training: TrainingRecipe,
+        settings: Settings,
+    ) -> None:
+        self.network, self.state, self.settings = network.train(), state, settings
+        self.examples, self.labels = examples, labels.to(settings.device)
+        # The penalty acts on the points of the curve and not on what the optimizer sees, the offset.
+        self.penalty, self.training = training.weight_decay, replace(training, weight_decay=0.0)
+        self.pairs = [pair_of(number) for number in state.live]
+        self.steps_per_epoch, self.total_steps = run_length(training, len(examples.images))
+        # In the order of the path's parameters, whatever that of a checkpoint: the gradients come in it.
+        self.offset = {name: state.weights[name].to(settings.device, copy=True) for name in path.start}
+        self.path = replace(path.to(settings.device), offset=self.offset)
+        saved = {
+            slot: {name: value.to(settings.device, copy=True) for name, value in content.items()}
+            for slot, content in state.optimizer.items()
+        }
+        fresh = torch.zeros(len(self.pairs), dtype=torch.float64, device=settings.device)
+        self.loss_sum = saved.pop("epoch", {"loss_sum": fresh})["loss_sum"]
+        self.slots = optimizers.new_slots(self.training, self.offset) | saved
+        self.drawn_epoch = -1
+        self.clock = time.monotonic()
+
+    def update(self) -> None:
+        """One step of every bend."""
+        state, training = self.state, self.training
+        epoch, position = divmod(state.step, self.steps_per_epoch)
+        if epoch != self.drawn_epoch:
+            self.order, self.points, self.drawn_epoch = *self._draw(epoch), epoch
+        t = self.points[position]
+        chosen = self.order[:, position * training.batch_size : (position + 1) * training.batch_size]
+        loss, gradients = self._loss_and_gradients(t, chosen)
+        rate = learning_rate(training, state.step, self.steps_per_epoch, self.total_steps)
+        optimizers.step(training, rate, self.offset, gradients, self.slots)
+        self.loss_sum += loss
+        state.step += 1
+        if state.step % self.steps_per_epoch == 0 or state.step == self.total_steps:
+            self._end_epoch()
+
+    def _draw(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """What an epoch draws: the order of the data `[P, N]` and the points t `[steps, P]`, float64.
+
+        One stream per pair and epoch, that of the first network's order with the second seed as a counter more.
+        """
+        orders, points = [], []
+        for first, second in self.pairs:
+            generator = seeds.generator(first, seeds.Stream.ORDER, second, epoch)
+            points.append(generator.random(self.steps_per_epoch))
+            orders.append(generator.permutation(len(self.examples.images)))
+        order, t = torch.from_numpy(np.stack(orders)), torch.from_numpy(np.stack(points, axis=1))
+        return order.to(self.settings.device), t.to(self.settings.device)
+
+    def _loss_and_gradients(self, t: Tensor, chosen: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Mean losses `[P]`, penalty not included, and the gradients of the penalized loss by the offsets."""
+        with torch.no_grad():
+            weights = self.path.point(t)
+        for value in weights.values():
+            value.requires_grad_()
+        with torch.autocast(self.settings.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
+            outputs = torch.func.functional_call(self.network, weights, (self._images(chosen),)).float()
+        each = [losses(outputs, labels.gather(1, chosen), self.training.loss) for labels in self.labels]
+        loss = each[0] if len(each) == 1 else (1 - t) * each[0] + t * each[1]
+        gradients = torch.autograd.grad(loss.sum(), tuple(weights.values()))
+        with torch.no_grad():
+            if self.penalty:
+                pairs = zip(gradients, weights.values(), strict=True)
+                gradients = tuple(torch.add(gradient, weight, alpha=self.penalty) for gradient, weight in pairs)
+            # dw(t) / d offset is one number per pair, so the chain rule is a product.
+            height = bump(self.path.kind, t)
+            return loss.detach(), tuple(gradient * column(height, gradient) for gradient in gradients)
+
+    def _images(self, chosen: Tensor) -> Tensor:
+        """The (augmented) images `[P, B, C, H, W]` of the chosen examples `[P, B]`."""
+        training = self.training
+        images = self.examples.images[chosen.flatten()]
+        if training.flip or training.crop_padding:
+            step, count = self.state.step, chosen.shape[1]
+            own_seeds = [seeds.integer(first, seeds.Stream.AUGMENTATION, second) for first, second in self.pairs]
+            draws = [draw(seed, step, count, training.flip, training.crop_padding) for seed in own_seeds]
+            mirrored, offsets = (torch.cat(parts, dim=-1).to(images.device) for parts in zip(*draws, strict=True))
+            images = augment(images, mirrored, offsets, training.crop_padding, self.examples.fill)
+        if self.settings.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return images.unflatten(0, tuple(chosen.shape))
+
+    def _end_epoch(self) -> None:
+        """Add the mean loss over the steps of the epoch to the history of each pair; None where it is not finite."""
+        step = self.state.step
+        means = self.loss_sum / ((step - 1) % self.steps_per_epoch + 1)
+        for number, mean in zip(self.state.live, means.tolist(), strict=True):
+            row = {"epoch": step / self.steps_per_epoch, "step": step, "train_loss": mean}
+            self.state.history[number].append(row if np.isfinite(mean) else row | {"train_loss": None})
+        self.loss_sum.zero_()
+
+    def capture(self) -> None:
+        """Bring the state up to date with what is on the device."""
+        state, now = self.state, time.monotonic()
+        state.seconds += (now - self.clock) / len(self.pairs)
+        self.clock = now
+        state.weights, state.optimizer = self.offset, self.slots | {"epoch": {"loss_sum": self.loss_sum}}
+
+    def finish(self) -> None:
+        """Turn the state into a finished one: offsets and results by pair."""
+        self.capture()
+        state = self.state
+        for member, number in enumerate(state.live):
+            offset = {name: value[member].cpu().clone() for name, value in self.offset.items()}
+            finite = [bool(value.isfinite().all()) for value in offset.values()]
+            finite += [row["train_loss"] is not None for row in state.history[number]]
+            state.snapshots[number] = {"offset": offset}
+            state.results[number] = {
+                "diverged": not all(finite),
+                "steps": state.step,
+                "epochs": state.step / self.steps_per_epoch,
+                "seconds": state.seconds,
+            }
+        state.live, state.weights, state.optimizer = (), {}, {}
+
+    def summary(self) -> str:
+        """Mean loss along the curves over the last whole epoch, for the log."""
+        rows = [rows[-1]["train_loss"] for rows in self.state.history.values() if rows]
+        known = [value for value in rows if value is not None]
+        return f"mean loss along the curves {np.mean(known):.4g}" if known else ""
+
+
+def evaluate_path(
+    network: nn.Module,
+    path: Path,
+    t: np.ndarray,
+    sets: Mapping[str, tuple[Tensor, Tensor]],
+    loss: str,
+    statistics_images: Tensor,
+    batch_size: int,
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Mean losses and accuracies at the points t `[T]` of one path, `[T]` each, float64, for each set of examples.
+
+    network: a stack of any size S on the device, which says how many points are evaluated at once; its own weights
+    are not used. path: a stack of one, on the device. sets: images `[N, C, H, W]` and labels `[K, N]`, K being
+    1 or 2 as in `pair_labels`. statistics_images: `[1, B, C, H, W]`, over which batch-norm statistics are
+    computed at every point; give those of training to find its losses at the ends.
+    """
+    stack = next(network.parameters()).shape[0]
+    points = torch.from_numpy(np.asarray(t, dtype=np.float64)).to(statistics_images.device)
+    found: dict[str, list[Tensor]] = {name: [] for name in sets}
+    for chunk in points.split(stack):
+        # The network has a place for each of S points: the last point fills those that are left over.
+        weights = path.point(torch.cat([chunk, chunk[-1:].expand(stack - len(chunk))]))
+        function = partial(torch.func.functional_call, network, weights)
+        with evaluation_mode(network, statistics_images, weights):
+            for name, (images, labels) in sets.items():
+                values = evaluate(function, images, labels[:, None], loss, batch_size)
+                found[name].append(torch.stack(values)[..., : len(chunk)])
+    return {name: _blend(torch.cat(parts, dim=-1), points.cpu()) for name, parts in found.items()}
+
+
+def _blend(scores: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Losses and accuracies `[T]` each from those on every set of labels, `[2, K, T]`."""
+    loss, accuracy = scores[:, 0] if scores.shape[1] == 1 else (1 - t) * scores[:, 0] + t * scores[:, 1]
+    return loss, accuracy
