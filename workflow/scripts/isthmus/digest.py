@@ -4,7 +4,7 @@ Snakemake reruns a job when its script changes, but does not look into what the 
 carries, as a parameter, the digest of all modules of the library that its script reaches, directly or not. Comments,
 docstrings and layout do not enter it: only a change of the code does. Modules that carry results from one place to
 another without changing a number (`PLUMBING`) do not enter it either: hours of training are not repeated for a new
-wording in a log, and columns that no longer fit are found when tables are collected.
+wording in a log, and columns that no longer fit are found when tables are collected, whose rule counts plumbing too.
 """
 
 import ast
