@@ -81,7 +81,7 @@ def test_defaults_are_filled_in_at_every_depth() -> None:
     config = configuration(training={"epochs": 3}) | {"jobs": {"seeds": 2}}
     config["datasets"] = DATASETS | {"MNIST": {"root": "elsewhere"}}
     found = load(config, look_up)
-    assert (found.jobs["seeds"], found.jobs["stack"], found.jobs["evaluation_batch_size"]) == (2, "auto", 2048)
+    assert (found.jobs["seeds"], found.jobs["stack"], found.jobs["evaluation_batch_size"]) == (2, "auto", 256)
     assert (found.datasets["images"]["image_column"], found.datasets["images"]["label_column"]) == ("img", "label")
     mnist = found.datasets["MNIST"]
     assert (mnist["source"], mnist["root"], mnist["download"]) == ("builtin", "elsewhere", True)
