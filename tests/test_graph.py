@@ -110,7 +110,7 @@ def test_a_block_that_grows_keeps_its_finished_networks(tmp_path: Path) -> None:
     assert "network 0: budget" not in log, "seed 0 was trained again"
     assert "network 1: budget" in log
     assert (tmp_path / "results" / "small" / "train" / cell(4) / "0.safetensors").stat().st_mtime_ns > before
-    assert not (tmp_path / "results" / "work" / "small" / "train" / cell(4) / "0").exists()
+    assert not (tmp_path / "results" / "checkpoints" / "small" / "train" / cell(4) / "0").exists()
 
 
 def test_a_bad_configuration_is_refused_before_any_job(tmp_path: Path) -> None:

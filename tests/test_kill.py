@@ -84,7 +84,7 @@ def kill_again_and_again(folder: Path, epochs: int, signals: list[int], longest:
     config = study(epochs)
     succeed(undisturbed, config, "tables")
     randomness, resumed = random.Random(epochs), 0
-    work = disturbed / "results/work/small/train/width=24,depth=2,batch_size=16/0"
+    work = disturbed / "results/checkpoints/small/train/width=24,depth=2,batch_size=16/0"
     for number in signals:
         status, printed = disturb(disturbed, config, number, randomness.uniform(0.0, longest))
         if status == 0:
@@ -113,5 +113,5 @@ def test_a_terminated_job_saves_first_and_says_so(tmp_path: Path) -> None:
     status, printed = disturb(tmp_path, config, signal.SIGTERM, 0.3)
     assert status != 0
     assert "the state is saved and the next run goes on from it" in printed
-    work = tmp_path / "results/work/small/train/width=24,depth=2,batch_size=16/0"
+    work = tmp_path / "results/checkpoints/small/train/width=24,depth=2,batch_size=16/0"
     assert [path.name for path in work.iterdir()] == ["seeds-0+1.safetensors"]

@@ -139,10 +139,15 @@ def figure_files(stage):
 def forget_finished_work():
     """Remove the checkpoints of blocks that are full. Others keep their networks for when they grow."""
     for study in CONFIG.studies.values():
-        for block, seeds in blocks(study.seeds, CONFIG.jobs["seeds"]).items():
-            for cell in study.cells if len(seeds) == CONFIG.jobs["seeds"] else ():
-                if Path(f"results/{study.name}/train/{cell}/{block}.safetensors").exists():
-                    shutil.rmtree(f"results/work/{study.name}/train/{cell}/{block}", ignore_errors=True)
+        full = [
+            b for b, seeds in blocks(study.seeds, CONFIG.jobs["seeds"]).items() if len(seeds) == CONFIG.jobs["seeds"]
+        ]
+        for cell in study.cells:
+            for block in full:
+                weights = Path(f"results/{study.name}/train/{cell}/{block}.safetensors")
+                checkpoints = Path(f"results/checkpoints/{study.name}/train/{cell}/{block}")
+                if weights.exists() and checkpoints.exists():
+                    shutil.rmtree(checkpoints)
 
 
 def train_minutes(wildcards, attempt):

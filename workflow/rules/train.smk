@@ -19,7 +19,7 @@ rule train:
     params:
         recipe=recipe_of,
         seeds=seeds_of,
-        work="results/work/{study}/train/{cell}/{block}",
+        checkpoints="results/checkpoints/{study}/train/{cell}/{block}",
         code=code("train.py"),
     message:
         "Training {wildcards.study}: {wildcards.cell}, seeds {params.seeds}"

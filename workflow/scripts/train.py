@@ -29,7 +29,7 @@ def main(job: Any) -> None:
     parameters = count_parameters(recipe.network, tuple(dataset.train_images.shape[1:]), dataset.classes)
     batch_size = recipe.training.batch_size
     size = devices.stack_size(jobs["stack"], recipe.network, parameters, batch_size, device, len(seeds))
-    folder = Path(job.params.work)
+    folder = Path(job.params.checkpoints)
     fingerprint = groups.fingerprint(json.dumps(job.params.recipe, sort_keys=True), dataset.checksum, job.params.code)
     planned = groups.plan(tuple(seeds), size, folder, fingerprint)
     logging.info("%d parameters on %s, groups %s", parameters, device, [group for group, _ in planned])
