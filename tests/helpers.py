@@ -1,6 +1,7 @@
 """What several test files share."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -27,3 +28,9 @@ def recipe(
     }
     (cell,) = load({"studies": {"test": study}}).studies["test"].cells.values()
     return cell.recipe
+
+
+def described(root: Path | str = "data", download: bool = False, **others: Any) -> dict[str, Any]:
+    """An entry of `datasets` with all its defaults."""
+    defaults = {"source": "builtin", "image_column": "img", "label_column": "label"}
+    return defaults | {"root": str(root), "download": download} | others
