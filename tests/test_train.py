@@ -237,6 +237,21 @@ def test_history_snapshots_and_movement_agree_with_the_weights(digits: Dataset) 
     assert state.results[5]["train_accuracy"] == accuracy.item()
 
 
+def test_training_goes_on_from_any_step_with_the_order_and_rates_from_there(digits: Dataset) -> None:
+    """Rewinding (Frankle et al. 2020): a run started from the weights of step k ends where the whole run ended."""
+    chosen = recipe(width=8, batch_size=64, training={"epochs": 3, "momentum": 0.0, "snapshots": [1]})
+    whole = trained(chosen, digits, (0, 1))
+    state = new_state(chosen, digits, (0, 1))
+    state.step = 23
+    for member, seed in enumerate((0, 1)):
+        for name, value in whole.snapshots[seed]["epoch-1"].items():
+            state.weights[name][member] = value
+    rewound = train(chosen, state, digits, CPU, lambda state: None, lambda: None)
+    for name, value in whole.snapshots[1]["final"].items():
+        assert torch.equal(rewound.snapshots[1]["final"][name], value)
+    assert [row["epoch"] for row in rewound.history[0]] == [1, 2, 3]
+
+
 def test_label_noise_is_drawn_per_network_or_once_and_the_clean_labels_are_kept(digits: Dataset) -> None:
     clean = digits.train_labels.numpy()
     own = recipe(data={"label_noise": 0.2}).data

@@ -127,7 +127,7 @@ def train(
     run = _Run(recipe, state, dataset, settings)
     progress = Progress(f"networks {', '.join(map(str, state.live))}", run.total_steps, state.step)
     saved = time.monotonic()
-    if state.step == 0:
+    if not all(state.history[seed] for seed in state.live):  # at initialization, or from weights of another run
         run.measure()
     while state.live:
         run.update()
