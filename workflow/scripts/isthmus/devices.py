@@ -44,7 +44,7 @@ def use_channels_last(wanted: bool | str, recipe: NetworkRecipe, device: torch.d
 # benchmarks/bench_stacking.py (five MLPs, one thread): 5 times faster at 2 x 10^4 weights x examples a step, even near
 # 3 x 10^7, 0.7 times as fast at 10^8.
 CPU_STACK_LIMIT = 2e7
-# On a GPU the launch of a kernel costs as much as some 10^9 multiplications.
+# A guess, not measured yet: on a GPU the launch of a kernel costs as much as some 10^9 multiplications.
 GPU_STACK_LIMIT = 1e9
 
 
