@@ -14,12 +14,14 @@ from helpers import recipe
 from torch import Tensor, nn
 
 from isthmus import seeds
-from isthmus.curves import evaluate_path, fit, fitted, new_curves, pair_labels, pair_number, pair_of
+from isthmus.curves import fit, fitted, new_curves, pair_labels
 from isthmus.data import Dataset
 from isthmus.errors import Interrupted
 from isthmus.evaluation import spaced_indices
 from isthmus.networks import build
+from isthmus.pairs import pair_number, pair_of
 from isthmus.paths import Path, curve, line
+from isthmus.points import evaluate_path
 from isthmus.recipe import Recipe
 from isthmus.state import State, load_state, save_state
 from isthmus.train import Examples, Settings, new_state, place_examples, train
@@ -111,18 +113,7 @@ def trained(request: pytest.FixtureRequest) -> Trained:
     return request.getfixturevalue(request.param)
 
 
-# Pairs
-
-
-def test_pairs_are_numbered_so_that_new_seeds_only_append() -> None:
-    expected = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3), (0, 4)]
-    assert [pair_of(number) for number in range(7)] == expected
-    assert [pair_number(*pair) for pair in expected] == list(range(7))
-    large = (123_456_788, 123_456_789)
-    assert pair_of(pair_number(*large)) == large
-    for wrong in ((1, 1), (2, 1), (-1, 0)):
-        with pytest.raises(ValueError, match="not a pair"):
-            pair_number(*wrong)
+# Labels
 
 
 def test_labels_come_in_one_set_where_the_ends_agree_and_in_two_where_they_do_not() -> None:

@@ -348,12 +348,12 @@ def test_a_block_goes_on_with_what_an_earlier_try_left(digits: Dataset, tmp_path
     chosen = recipe(width=8, batch_size=64, training={"epochs": 1})
     state = trained(chosen, digits, (0, 1))
     save_state(groups.state_path(tmp_path, (0, 1)), state, "x")
-    planned = groups.plan((0, 1, 2, 3, 4), 2, tmp_path, "x")
+    planned = groups.plan((0, 1, 2, 3, 4), 2, tmp_path, lambda _: "x")
     assert [group for group, _ in planned] == [(0, 1), (2, 3), (4,)]
     assert planned[0][1] is not None
     assert planned[0][1].results == state.results
-    fewer = groups.plan((1, 2), 2, tmp_path, "x")
+    fewer = groups.plan((1, 2), 2, tmp_path, lambda _: "x")
     assert [group for group, _ in fewer] == [(0, 1), (2,)], "what is trained is not trained again"
     networks, _ = rows("study", "cell", chosen, digits, [state], [1])
     assert [row["seed"] for row in networks] == [1], "and what is no longer wanted is not shown"
-    assert groups.plan((0, 1), 2, tmp_path, "other")[0][1] is None
+    assert groups.plan((0, 1), 2, tmp_path, lambda _: "other")[0][1] is None

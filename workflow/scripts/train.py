@@ -31,7 +31,7 @@ def main(job: Any) -> None:
     size = devices.stack_size(jobs["stack"], recipe.network, parameters, batch_size, device, len(seeds))
     folder = Path(job.params.checkpoints)
     fingerprint = groups.fingerprint(json.dumps(job.params.recipe, sort_keys=True), dataset.checksum, job.params.code)
-    planned = groups.plan(tuple(seeds), size, folder, fingerprint)
+    planned = groups.plan(tuple(seeds), size, folder, lambda _: fingerprint)
     logging.info("%d parameters on %s, groups %s", parameters, device, [group for group, _ in planned])
 
     states = []

@@ -1,16 +1,15 @@
-"""Curves of low loss between two networks: their bends are trained, and losses measured along any path.
+"""Curves of low loss between two networks: how their bends are trained.
 
 The method is that of Garipov et al. (2018): the ends are fixed, one bend is free, and stochastic gradient descent
 lowers the loss at a point of the curve that is drawn anew, t ~ U(0, 1), in every step. Any module becomes a curve by
 `torch.func.functional_call`; what is trained is the offset of the bend from the middle of the line
-(`isthmus.paths`), from 0 on. Batch normalization uses the statistics of the batch while fitting, and those of stated
-images at every measured point.
+(`isthmus.paths`), from 0 on. Batch normalization uses the statistics of the batch while fitting.
 
 The curves of several pairs are fitted together, one member of the stack (`isthmus.layers`) each, and never mix. The
 order of the data, the points t and the augmentation of a pair depend on its two seeds and the step alone; they
 are the same for every kind of curve, so that kinds are compared on equal draws.
 
-A group of curves is an `isthmus.state.State` whose members are pairs by number (`pair_number`), so that checkpoints
+A group of curves is an `isthmus.state.State` whose members are pairs by number (`isthmus.pairs`), so that checkpoints
 and groups are those of training. `weights` are the offsets; finished, a pair has its offset in
 `snapshots[number]["offset"]` and its row in `results`.
 
@@ -18,47 +17,25 @@ and groups are those of training. `weights` are the offsets; finished, a pair ha
     path = curve("bezier", start, end)                       # by name [pairs, ...]
     state = fit(network, path, new_curves(path, pairs), labels, examples, training, settings, save, stop_signal)
     found = fitted(path, state).member(0).to(settings.device)
-    loss, accuracy = evaluate_path(network, found, t, {"test": (images, labels)}, ...)["test"]
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from math import isqrt
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from isthmus import optimizers, seeds
-from isthmus.augmentation import augment, draw
-from isthmus.errors import Interrupted
-from isthmus.evaluation import evaluate, evaluation_mode, losses
+from isthmus.evaluation import losses
+from isthmus.loop import run_to_end
+from isthmus.pairs import Pair, pair_number, pair_of
 from isthmus.paths import Path, bump, column
-from isthmus.progress import Progress
 from isthmus.recipe import TrainingRecipe
 from isthmus.schedules import learning_rate
 from isthmus.state import State
-from isthmus.train import Examples, Settings, run_length
-
-Pair = tuple[int, int]
-
-
-def pair_number(first: int, second: int) -> int:
-    """The place of the pair of seeds first < second in (0, 1), (0, 2), (1, 2), (0, 3), ..., from 0.
-
-    New seeds only append pairs. ValueError where the seeds are not in order.
-    """
-    if not 0 <= first < second:
-        raise ValueError(f"({first}, {second}) is not a pair of different seeds in rising order")
-    return second * (second - 1) // 2 + first
-
-
-def pair_of(number: int) -> Pair:
-    """The pair at a place: the inverse of `pair_number`."""
-    second = (1 + isqrt(1 + 8 * number)) // 2
-    return number - second * (second - 1) // 2, second
+from isthmus.train import Examples, Settings, run_length, stacked_images
 
 
 def pair_labels(labels: Tensor, network_seeds: tuple[int, ...], pairs: tuple[Pair, ...]) -> Tensor:
@@ -114,18 +91,7 @@ def fit(
         raise ValueError(f"a {path.kind} path has no bend to fit")
     run = _Fit(network, path, state, labels, examples, training, settings)
     what = f"{path.kind} curves of pairs {', '.join(str(pair) for pair in run.pairs)}"
-    progress = Progress(what, run.total_steps, state.step)
-    saved = time.monotonic()
-    while state.step < run.total_steps:
-        run.update()
-        progress.report(state.step, run.summary())
-        signal_number = stop_signal()
-        if signal_number is not None or time.monotonic() - saved > settings.checkpoint_seconds:
-            run.capture()
-            save(state)
-            saved = time.monotonic()
-        if signal_number is not None:
-            raise Interrupted(signal_number)
+    run_to_end(run, what, settings.checkpoint_seconds, save, stop_signal)
     run.finish()
     return state
 
@@ -162,7 +128,11 @@ class _Fit:
         self.drawn_epoch = -1
         self.clock = time.monotonic()
 
-    def update(self) -> None:
+    def going(self) -> bool:
+        """Whether a step is left."""
+        return self.state.step < self.total_steps
+
+    def advance(self) -> None:
         """One step of every bend."""
         state, training = self.state, self.training
         epoch, position = divmod(state.step, self.steps_per_epoch)
@@ -212,17 +182,10 @@ class _Fit:
 
     def _images(self, chosen: Tensor) -> Tensor:
         """The (augmented) images `[P, B, C, H, W]` of the chosen examples `[P, B]`."""
-        training = self.training
-        images = self.examples.images[chosen.flatten()]
-        if training.flip or training.crop_padding:
-            step, count = self.state.step, chosen.shape[1]
-            own_seeds = [seeds.integer(first, seeds.Stream.AUGMENTATION, second) for first, second in self.pairs]
-            draws = [draw(seed, step, count, training.flip, training.crop_padding) for seed in own_seeds]
-            mirrored, offsets = (torch.cat(parts, dim=-1).to(images.device) for parts in zip(*draws, strict=True))
-            images = augment(images, mirrored, offsets, training.crop_padding, self.examples.fill)
-        if self.settings.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        return images.unflatten(0, tuple(chosen.shape))
+        own_seeds = [seeds.integer(first, seeds.Stream.AUGMENTATION, second) for first, second in self.pairs]
+        return stacked_images(
+            self.examples, chosen, own_seeds, self.state.step, self.training, self.settings.channels_last
+        )
 
     def _end_epoch(self) -> None:
         """Add the mean loss over the steps of the epoch to the history of each pair; None where it is not finite."""
@@ -262,39 +225,3 @@ class _Fit:
         rows = [rows[-1]["train_loss"] for rows in self.state.history.values() if rows]
         known = [value for value in rows if value is not None]
         return f"mean loss along the curves {np.mean(known):.4g}" if known else ""
-
-
-def evaluate_path(
-    network: nn.Module,
-    path: Path,
-    t: np.ndarray,
-    sets: Mapping[str, tuple[Tensor, Tensor]],
-    loss: str,
-    statistics_images: Tensor,
-    batch_size: int,
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Mean losses and accuracies at the points t `[T]` of one path, `[T]` each, float64, for each set of examples.
-
-    network: a stack of any size S on the device, which says how many points are evaluated at once; its own weights
-    are not used. path: a stack of one, on the device. sets: images `[N, C, H, W]` and labels `[K, N]`, K being
-    1 or 2 as in `pair_labels`. statistics_images: `[1, B, C, H, W]`, over which batch-norm statistics are
-    computed at every point; give those of training to find its losses at the ends.
-    """
-    stack = next(network.parameters()).shape[0]
-    points = torch.from_numpy(np.asarray(t, dtype=np.float64)).to(statistics_images.device)
-    found: dict[str, list[Tensor]] = {name: [] for name in sets}
-    for chunk in points.split(stack):
-        # The network has a place for each of S points: the last point fills those that are left over.
-        weights = path.point(torch.cat([chunk, chunk[-1:].expand(stack - len(chunk))]))
-        function = partial(torch.func.functional_call, network, weights)
-        with evaluation_mode(network, statistics_images, weights):
-            for name, (images, labels) in sets.items():
-                values = evaluate(function, images, labels[:, None], loss, batch_size)
-                found[name].append(torch.stack(values)[..., : len(chunk)])
-    return {name: _blend(torch.cat(parts, dim=-1), points.cpu()) for name, parts in found.items()}
-
-
-def _blend(scores: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Losses and accuracies `[T]` each from those on every set of labels, `[2, K, T]`."""
-    loss, accuracy = scores[:, 0] if scores.shape[1] == 1 else (1 - t) * scores[:, 0] + t * scores[:, 1]
-    return loss, accuracy

@@ -1,5 +1,6 @@
 """Which networks of a job train together, given what an earlier try of the same job left behind."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from isthmus.files import sha256_of
@@ -14,8 +15,12 @@ def state_path(folder: Path, seeds: tuple[int, ...]) -> Path:
 Group = tuple[tuple[int, ...], State | None]
 
 
-def plan(wanted: tuple[int, ...], size: int, folder: Path, fingerprint: str) -> list[Group]:
+def plan(
+    wanted: tuple[int, ...], size: int, folder: Path, fingerprint: Callable[[tuple[int, ...]], str]
+) -> list[Group]:
     """Split the seeds `wanted` into groups, each with the state to go on from, or None where it starts afresh.
+
+    fingerprint: what the state of a group of seeds depends on, in one string (`isthmus.state.save_state`).
 
     Groups that an earlier try began are taken as they were, with seeds that are no longer wanted, so that they end as
     they would have; all other seeds form new groups of at most `size`.
@@ -24,7 +29,8 @@ def plan(wanted: tuple[int, ...], size: int, folder: Path, fingerprint: str) -> 
     left = set(wanted)
     names = {path.name.split(".")[0] + ".safetensors" for path in folder.glob("seeds-*.safetensors*")}
     for name in sorted(names):
-        state = load_state(folder / name, fingerprint)
+        members = tuple(map(int, name.removeprefix("seeds-").split(".")[0].split("+")))
+        state = load_state(folder / name, fingerprint(members))
         if state is not None and left.intersection(state.seeds):
             groups.append((state.seeds, state))
             left.difference_update(state.seeds)

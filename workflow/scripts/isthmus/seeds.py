@@ -22,6 +22,11 @@ class Stream(IntEnum):
     SELECTION = 5
     SPLIT = 6
     BOOTSTRAP = 7
+    PAIRS = 8
+    ALIGNMENT = 9
+    CURVATURE = 10
+    PLANES = 11
+    PERTURBATIONS = 12
 
 
 def sequence(seed: int, stream: Stream, *counters: int) -> np.random.SeedSequence:

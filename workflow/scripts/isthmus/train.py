@@ -7,7 +7,7 @@ Every draw is a function of the network's seed and the step, so the state (`isth
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,9 @@ from torch import Tensor
 from isthmus import data, optimizers, seeds
 from isthmus.augmentation import augment, draw
 from isthmus.data import Dataset
-from isthmus.errors import Interrupted
 from isthmus.evaluation import evaluate, evaluation_mode, losses, spaced_indices
+from isthmus.loop import run_to_end
 from isthmus.networks import build, initialize
-from isthmus.progress import Progress
 from isthmus.recipe import DataRecipe, Recipe, TrainingRecipe
 from isthmus.schedules import learning_rate
 from isthmus.state import State
@@ -109,6 +108,25 @@ def run_length(training: TrainingRecipe, examples: int) -> tuple[int, int]:
     return per_epoch, training.steps if training.steps is not None else training.epochs * per_epoch
 
 
+def stacked_images(
+    examples: Examples,
+    chosen: Tensor,
+    own_seeds: Sequence[int],
+    step: int,
+    training: TrainingRecipe,
+    channels_last: bool,
+) -> Tensor:
+    """The (augmented) images `[S, B, C, H, W]` of the chosen examples `[S, B]` at a step, a seed per row."""
+    images = examples.images[chosen.flatten()]
+    if training.flip or training.crop_padding:
+        draws = [draw(seed, step, chosen.shape[1], training.flip, training.crop_padding) for seed in own_seeds]
+        mirrored, offsets = (torch.cat(parts, dim=-1).to(images.device) for parts in zip(*draws, strict=True))
+        images = augment(images, mirrored, offsets, training.crop_padding, examples.fill)
+    if channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    return images.unflatten(0, tuple(chosen.shape))
+
+
 def train(
     recipe: Recipe,
     state: State,
@@ -125,24 +143,10 @@ def train(
     if not state.live:
         return state
     run = _Run(recipe, state, dataset, settings)
-    progress = Progress(f"networks {', '.join(map(str, state.live))}", run.total_steps, state.step)
-    saved = time.monotonic()
     if not all(state.history[seed] for seed in state.live):  # at initialization, or from weights of another run
         run.measure()
-    while state.live:
-        run.update()
-        if state.step == run.total_steps or state.step % (run.steps_per_epoch * recipe.training.history_every) == 0:
-            run.measure()
-        elif state.step % run.steps_per_epoch == 0:
-            run.keep_snapshots()
-        progress.report(state.step, run.summary())
-        signal_number = stop_signal()
-        if signal_number is not None or time.monotonic() - saved > settings.checkpoint_seconds:
-            run.capture()
-            save(state)
-            saved = time.monotonic()
-        if signal_number is not None:
-            raise Interrupted(signal_number)
+    what = f"networks {', '.join(map(str, state.live))}"
+    run_to_end(run, what, settings.checkpoint_seconds, save, stop_signal)
     run.capture()
     return state
 
@@ -179,6 +183,19 @@ class _Run:
             start = [self.state.snapshots[seed]["initial"][name] for seed in self.state.live]
             self.initial[name] = torch.stack(start).to(device)
 
+    def going(self) -> bool:
+        """Whether a network is left to train."""
+        return bool(self.state.live)
+
+    def advance(self) -> None:
+        """One step of every live network, and the measurements that are due after it."""
+        self.update()
+        step = self.state.step
+        if step == self.total_steps or step % (self.steps_per_epoch * self.training.history_every) == 0:
+            self.measure()
+        elif step % self.steps_per_epoch == 0:
+            self.keep_snapshots()
+
     def update(self) -> None:
         """One step of every live network."""
         state, training = self.state, self.training
@@ -203,19 +220,9 @@ class _Run:
 
     def _images(self, chosen: Tensor) -> Tensor:
         """The (augmented) images `[S, B, C, H, W]` of the chosen examples `[S, B]`."""
-        training = self.training
-        images = self.examples.images[chosen.flatten()]
-        if training.flip or training.crop_padding:
-            draws = [
-                draw(seed, self.state.step, chosen.shape[1], training.flip, training.crop_padding)
-                for seed in self.state.live
-            ]
-            mirrored = torch.cat([each[0] for each in draws]).to(images.device)
-            offsets = torch.cat([each[1] for each in draws], dim=1).to(images.device)
-            images = augment(images, mirrored, offsets, training.crop_padding, self.examples.fill)
-        if self.settings.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        return images.unflatten(0, tuple(chosen.shape))
+        return stacked_images(
+            self.examples, chosen, self.state.live, self.state.step, self.training, self.settings.channels_last
+        )
 
     def measure(self) -> None:
         """Evaluate the live networks, add a row of history to each, and let those go that have finished."""
