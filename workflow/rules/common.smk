@@ -10,11 +10,10 @@ sys.path.insert(0, SCRIPTS)
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])))
 
 from isthmus.config import load
-from isthmus.costs import training_mb, training_minutes
+from isthmus.costs import connecting_mb, connecting_minutes, training_mb, training_minutes
 from isthmus.digest import digest
 from isthmus.errors import ConfigurationError
 from isthmus.stages import stages, table
-from isthmus.study import blocks
 
 try:
     CONFIG = load(config)
@@ -56,7 +55,29 @@ def options_of(analysis):
 
 def seeds_of(wildcards):
     """The seeds of a block."""
-    return list(blocks(CONFIG.studies[wildcards.study].seeds, CONFIG.jobs["seeds"])[int(wildcards.block)])
+    return list(CONFIG.studies[wildcards.study].blocks_of(stages()["train"], CONFIG.jobs)[int(wildcards.block)])
+
+
+def pairs_of(analysis):
+    """A function for the pairs of seeds of a block of an analysis."""
+    return lambda wildcards: [
+        list(pair)
+        for pair in CONFIG.studies[wildcards.study].blocks_of(stages()[analysis], CONFIG.jobs)[int(wildcards.block)]
+    ]
+
+
+def first_pair_of(analysis):
+    """A function for the first pair of a cell that an analysis works on."""
+    return lambda wildcards: list(CONFIG.studies[wildcards.study].members_of(stages()[analysis])[0])
+
+
+def networks_of(analysis, suffix):
+    """A function for the files of training, by their ending, that hold the networks of a block of pairs."""
+    pairs = pairs_of(analysis)
+    return lambda wildcards: [
+        f"results/{wildcards.study}/train/{wildcards.cell}/{block}.{suffix}"
+        for block in sorted({seed // CONFIG.jobs["seeds"] for pair in pairs(wildcards) for seed in pair})
+    ]
 
 
 def facts_of(wildcards):
@@ -89,13 +110,13 @@ def wanted_stages(study):
 
 def table_parts(wildcards):
     """All parts of a table, in the order of studies, cells and blocks."""
-    stage = table(wildcards.table).stage
+    stage = stages()[table(wildcards.table).stage]
     return [
-        f"results/{study.name}/{stage}/{cell}/{block}.{wildcards.table}.parquet"
+        f"results/{study.name}/{stage.name}/{cell}/{block}.{wildcards.table}.parquet"
         for study in CONFIG.studies.values()
-        if stage == "train" or stage in study.analyses
-        for cell in study.cells_of(stage)
-        for block in blocks(study.seeds, CONFIG.jobs["seeds"])
+        if stage in wanted_stages(study)
+        for cell in study.cells_of(stage.name)
+        for block in study.blocks_of(stage, CONFIG.jobs)
     ]
 
 
@@ -137,17 +158,17 @@ def figure_files(stage):
 
 
 def forget_finished_work():
-    """Remove the checkpoints of blocks that are full. Others keep their networks for when they grow."""
+    """Remove the checkpoints of blocks that are full. Others keep what they have for when they grow."""
     for study in CONFIG.studies.values():
-        full = [
-            b for b, seeds in blocks(study.seeds, CONFIG.jobs["seeds"]).items() if len(seeds) == CONFIG.jobs["seeds"]
-        ]
-        for cell in study.cells:
-            for block in full:
-                weights = Path(f"results/{study.name}/train/{cell}/{block}.safetensors")
-                checkpoints = Path(f"results/checkpoints/{study.name}/train/{cell}/{block}")
-                if weights.exists() and checkpoints.exists():
-                    shutil.rmtree(checkpoints)
+        for stage in wanted_stages(study):
+            size = CONFIG.jobs[f"{stage.unit}s"]
+            full = [block for block, members in study.blocks_of(stage, CONFIG.jobs).items() if len(members) == size]
+            for cell in study.cells_of(stage.name):
+                for block in full:
+                    place = f"{study.name}/{stage.name}/{cell}"
+                    checkpoints = Path("results/checkpoints", place, str(block))
+                    if checkpoints.exists() and any(Path("results", place).glob(f"{block}.*")):
+                        shutil.rmtree(checkpoints)
 
 
 def train_minutes(wildcards, attempt):
@@ -157,3 +178,14 @@ def train_minutes(wildcards, attempt):
 def train_mb(wildcards, attempt):
     size = CONFIG.jobs["evaluation_batch_size"]
     return attempt * training_mb(cell_of(wildcards).recipe, facts_of(wildcards), len(seeds_of(wildcards)), size)
+
+
+def connect_minutes(wildcards, attempt):
+    options, pairs = options_of("connect")(wildcards), pairs_of("connect")(wildcards)
+    return attempt * connecting_minutes(cell_of(wildcards).recipe, facts_of(wildcards), options, len(pairs))
+
+
+def connect_mb(wildcards, attempt):
+    options, pairs = options_of("connect")(wildcards), pairs_of("connect")(wildcards)
+    size = CONFIG.jobs["evaluation_batch_size"]
+    return attempt * connecting_mb(cell_of(wildcards).recipe, facts_of(wildcards), options, len(pairs), size)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from isthmus.data import load_dataset
 from isthmus.logs import StopRequest, job_log
 from isthmus.networks import count_parameters
 from isthmus.recipe import Recipe
-from isthmus.state import save_state
 from isthmus.tables import write_table
 from isthmus.train import Settings, new_state, train
 from isthmus.training_tables import rows
@@ -34,13 +32,14 @@ def main(job: Any) -> None:
     planned = groups.plan(tuple(seeds), size, folder, lambda _: fingerprint)
     logging.info("%d parameters on %s, groups %s", parameters, device, [group for group, _ in planned])
 
-    states = []
     with StopRequest() as stop:
-        for group, begun in planned:
-            state = begun or new_state(recipe, dataset, group)
-            save = partial(save_state, groups.state_path(folder, group), fingerprint=fingerprint)
-            states.append(train(recipe, state, dataset, settings, save, lambda: stop.signal_number))
-            save(states[-1])
+        states = groups.run_groups(
+            planned,
+            folder,
+            lambda _: fingerprint,
+            lambda group: new_state(recipe, dataset, group),
+            lambda state, save: train(recipe, state, dataset, settings, save, lambda: stop.signal_number),
+        )
 
     networks, history = rows(job.wildcards.study, job.wildcards.cell, recipe, dataset, states, seeds)
     write_weights(job.output.weights, recipe, dataset, states, seeds)

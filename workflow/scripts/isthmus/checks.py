@@ -10,6 +10,7 @@ from typing import Any
 from isthmus.datasets import BUILTIN, Facts
 from isthmus.errors import UserError
 from isthmus.schema import study_schema
+from isthmus.stages import stages
 from isthmus.study import AXES, SECTIONS, cells, sections_of
 from isthmus.wording import schema_errors, shown, unknown_key
 
@@ -55,6 +56,7 @@ def study_errors(
     if found:
         return
     yield from _where_errors(where, study)
+    yield from _pair_errors(where, study)
     unusable: set[str] = set()
     found_in_cells: dict[str, None] = {}  # a dictionary keeps the order and drops repetitions
     for axes in cells(study["grid"]):
@@ -114,6 +116,21 @@ def _where_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
             absent = [value for value in values if value not in study["grid"][axis]]
             if absent:
                 yield f"{place}: {shown(absent[0])} was given; the grid has {shown(study['grid'][axis])}"
+
+
+def _pair_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the pairs that analyses of pairs of networks ask for."""
+    seed = study["grid"]["seed"]
+    networks = seed if isinstance(seed, int) else len(seed)
+    possible = networks * (networks - 1) // 2
+    for analysis, options in study["analyses"].items():
+        if stages()[analysis].unit != "pair":
+            continue
+        place = f"{where}.analyses.{analysis}"
+        if not possible:
+            yield f"{place}: it works on pairs of networks, and {where}.grid.seed gives one network a cell"
+        elif options["pairs"] != "all" and options["pairs"] > possible:
+            yield f"{place}.pairs: {options['pairs']} was given; {networks} seeds make {possible} pairs"
 
 
 def _cell_errors(where: str, sections: dict[str, dict[str, Any]], known: Facts) -> Iterator[str]:

@@ -4,6 +4,9 @@ The numbers scale the resources that the workflow asks for, before torch is impo
 guesses for a slow core; a job that needs more gets more when it is retried.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from isthmus.datasets import Facts
 from isthmus.recipe import NetworkRecipe, Recipe
 
@@ -11,6 +14,9 @@ from isthmus.recipe import NetworkRecipe, Recipe
 MULTIPLICATIONS_PER_SECOND = 5e9
 SECONDS_PER_STEP = 2e-3
 PROCESS_MB = 1000
+# What Hessian products keep for each unit and example: measured on convolutional networks, some ten float32 numbers.
+HESSIAN_BYTES = 40
+HESSIAN_KEPT_BYTES = 4e9  # what they may keep at most: above, everything is computed afresh for each product
 
 
 def layer_sizes(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int) -> list[tuple[int, int, int, int]]:
@@ -105,3 +111,42 @@ def training_mb(recipe: Recipe, known: Facts, networks: int, evaluation_batch_si
     units = sum(outputs * places for _, outputs, places, _ in layer_sizes(recipe.network, shape, classes))
     batch = max(3 * networks * training.batch_size, evaluation_batch_size, training.statistics_size)
     return PROCESS_MB + round((data + weights + 4 * 4 * batch * units) / 1e6)
+
+
+def _examples(recipe: Recipe, known: Facts, options: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Training and test examples that points of a path are evaluated on, and training examples in all."""
+    examples = recipe.data.train_size or known.train_size
+    most = options["evaluation_examples"] or max(examples, known.test_size)
+    return min(most, examples), min(most, known.test_size), examples
+
+
+def connecting_minutes(recipe: Recipe, known: Facts, options: Mapping[str, Any], pairs: int) -> int:
+    """A generous guess of the minutes that connecting `pairs` pairs takes on one slow core, 10 at least."""
+    train, test, examples = _examples(recipe, known, options)
+    lines = sum(kind.startswith("linear") for kind in options["kinds"])
+    curves = len(options["kinds"]) - lines
+    points = lines * options["line_points"] + curves * options["curve_points"]
+    statistics = recipe.training.statistics_size if recipe.network.normalization == "batch" else 0
+    evaluated = points * (train + test + statistics)
+    batch_size = options["curve"]["batch_size"] or recipe.training.batch_size
+    fitted = curves * options["curve"]["epochs"] * examples
+    sharpness = options["sharpness"]
+    # Some thirty products for an eigenvalue and forty for a trace, each worth some three gradients.
+    products = 70 * 9 * sharpness["points"] * len(options["kinds"]) * min(sharpness["images"], examples)
+    planes = 2 * options["planes"]["points"] ** 2 * (train + test + statistics)
+    passes = pairs * (evaluated + 3 * fitted + products) + planes
+    seconds = passes * multiplications(recipe.network, known.shape, known.classes) / MULTIPLICATIONS_PER_SECOND
+    steps = pairs * fitted / batch_size + 100 * pairs * sharpness["points"] * len(options["kinds"])
+    return 10 + round((seconds + steps * SECONDS_PER_STEP) / 60)
+
+
+def connecting_mb(
+    recipe: Recipe, known: Facts, options: Mapping[str, Any], pairs: int, evaluation_batch_size: int
+) -> int:
+    """A generous guess of the memory that connecting needs, in MB: that of fitting the curves, and of Hessians."""
+    shape, classes = known.shape, known.classes
+    units = sum(outputs * places for _, outputs, places, _ in layer_sizes(recipe.network, shape, classes))
+    kept = min(HESSIAN_KEPT_BYTES, HESSIAN_BYTES * units * options["sharpness"]["images"])
+    points = options["line_points"] * evaluation_batch_size * units * 8
+    weights = parameters(recipe.network, shape, classes) * 4 * (options["line_points"] + 60)
+    return training_mb(recipe, known, pairs, evaluation_batch_size) + round((kept + points + weights) / 1e6)

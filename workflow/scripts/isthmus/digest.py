@@ -14,7 +14,7 @@ from pathlib import Path
 from isthmus.files import sha256_of
 
 LIBRARY = Path(__file__).resolve().parent
-PLUMBING = frozenset({"errors", "files", "logs", "progress", "stages", "tables"})
+PLUMBING = frozenset({"errors", "files", "logs", "progress", "records", "stages", "tables"})
 
 
 def digest(script: Path | str, plumbing: bool = False) -> str:

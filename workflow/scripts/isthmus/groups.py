@@ -1,10 +1,11 @@
 """Which networks of a job train together, given what an earlier try of the same job left behind."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from isthmus.files import sha256_of
-from isthmus.state import State, load_state
+from isthmus.state import State, load_state, save_state
 
 
 def state_path(folder: Path, seeds: tuple[int, ...]) -> Path:
@@ -37,6 +38,25 @@ def plan(
     rest = sorted(left)
     groups += [(tuple(rest[start : start + size]), None) for start in range(0, len(rest), size)]
     return groups
+
+
+def run_groups(
+    planned: list[Group],
+    folder: Path,
+    fingerprint: Callable[[tuple[int, ...]], str],
+    begin: Callable[[tuple[int, ...]], State],
+    finish: Callable[[State, Callable[[State], None]], State],
+) -> list[State]:
+    """The finished states of the planned groups, each saved in `folder`.
+
+    `begin` makes the first state of a group, `finish` runs a state to its end and saves on the way.
+    """
+    states = []
+    for members, begun in planned:
+        save = partial(save_state, state_path(folder, members), fingerprint=fingerprint(members))
+        states.append(finish(begun or begin(members), save))
+        save(states[-1])
+    return states
 
 
 def fingerprint(*parts: str) -> str:

@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from isthmus.pairs import choose_pairs, pair_blocks
 from isthmus.recipe import Recipe
+from isthmus.stages import Stage
 
 AXES = ("width", "depth", "batch_size")
 SECTIONS = ("data", "network", "training")
@@ -43,6 +45,18 @@ class Study:
             for name, cell in self.cells.items()
             if all(cell.axes[axis] in values for axis, values in where.items())
         ]
+
+
+    def members_of(self, stage: Stage) -> list[Any]:
+        """What a cell holds for a stage: the seeds of its networks, or the pairs of them that are asked for."""
+        if stage.unit == "seed":
+            return list(self.seeds)
+        return choose_pairs(self.seeds, self.analyses[stage.name]["pairs"])
+
+    def blocks_of(self, stage: Stage, jobs: dict[str, Any]) -> dict[int, tuple[Any, ...]]:
+        """The members of a stage by the index of the block, that is of the job, that handles them together."""
+        members = self.members_of(stage)
+        return blocks(members, jobs["seeds"]) if stage.unit == "seed" else pair_blocks(members, jobs["pairs"])
 
 
 def spell(value: Any) -> str:

@@ -46,6 +46,15 @@ def load_weights(path: Path | str, seed: int, snapshot: str = "final") -> Tensor
     return _select(path, load_tensors(path)[0], seed, snapshot)
 
 
+def load_snapshots(path: Path | str) -> dict[int, dict[str, Tensors]]:
+    """All snapshots of all networks in a file, by seed and snapshot. DataError where it is missing or damaged."""
+    found: dict[int, dict[str, Tensors]] = {}
+    for key, value in load_tensors(path)[0].items():
+        seed, snapshot, name = key.split("/", 2)
+        found.setdefault(int(seed), {}).setdefault(snapshot, {})[name] = value
+    return found
+
+
 def load_network(path: Path | str, seed: int, snapshot: str = "final") -> nn.Module:
     """The network itself, a stack of one, with the weights of one snapshot. Errors as for `load_weights`."""
     tensors, metadata = load_tensors(path)

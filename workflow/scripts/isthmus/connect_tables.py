@@ -1,0 +1,79 @@
+"""The rows of the tables `connections`, `paths` and `planes` from what was measured on the pairs of a block."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from isthmus.data import Dataset
+from isthmus.networks import count_parameters
+from isthmus.pairs import Pair
+from isthmus.path_measures import first_curve
+from isthmus.recipe import Recipe
+from isthmus.stages import table
+
+Row = dict[str, Any]
+
+
+def pair_keys(study: str, cell: str, recipe: Recipe, pair: Pair) -> Row:
+    """The first columns of every table with a row per pair."""
+    return {
+        "study": study,
+        "cell": cell,
+        "width": recipe.network.width,
+        "depth": recipe.network.depth,
+        "batch_size": recipe.training.batch_size,
+        "seed_a": pair[0],
+        "seed_b": pair[1],
+    }
+
+
+def fixed_columns(recipe: Recipe, dataset: Dataset, options: Mapping[str, Any]) -> Row:
+    """The columns of `connections` that are the same for all pairs of a cell."""
+    channels, height, width = dataset.train_images.shape[1:]
+    most = options["evaluation_examples"] or sys.maxsize
+    return {
+        "dataset": dataset.name,
+        "architecture": recipe.network.architecture,
+        "normalization": recipe.network.normalization,
+        "parameters": count_parameters(recipe.network, (channels, height, width), dataset.classes),
+        "loss": recipe.training.loss,
+        "train_examples": min(most, recipe.data.train_size or len(dataset.train_labels)),
+        "test_examples": min(most, len(dataset.test_labels)),
+    }
+
+
+def plane_names(kinds: Sequence[str]) -> list[str]:
+    """The planes of a cell: that of its first curved kind of path, and the random one."""
+    curved = first_curve(kinds)
+    return [curved, "random"] if curved else ["random"]
+
+
+def unmeasured(name: str) -> Row:
+    """Nulls for all columns of a table that may be null."""
+    return {column.name: None for column in table(name).columns if column.nullable}
+
+
+def connection_row(fixed: Row, kind: str, points: int, record: Mapping[str, Any] | None) -> Row:
+    """The row of a pair and a kind of path.
+
+    fixed: keys and the columns that are the same for a whole cell; record: what
+    `isthmus.connect.Session.measure` returned, None where a network diverged.
+    """
+    reason = "network diverged" if record is None else "fit diverged" if record["diverged"] else "measured"
+    row = fixed | {"kind": kind, "diverged": reason != "measured", "reason": reason, "points": points, "seconds": 0.0}
+    return unmeasured("connections") | row | (record["connection"] if record is not None else {})
+
+
+def path_rows(keys: Row, kind: str, record: Mapping[str, Any] | None) -> list[Row]:
+    """The rows of the points of a path; a single one, with nulls, where nothing was measured."""
+    if record is None or record["diverged"]:
+        return [unmeasured("paths") | keys | {"kind": kind, "diverged": True}]
+    return [keys | {"kind": kind, "diverged": False} | row for row in record["paths"]]
+
+
+def plane_rows(keys: Row, names: Sequence[str], record: Mapping[str, Any] | None) -> list[Row]:
+    """The rows of the planes called `names` of a pair; a single one, with nulls, for a plane not measured."""
+    found = [] if record is None else record["planes"]
+    measured = {row["plane"] for row in found}
+    absent = [unmeasured("planes") | keys | {"plane": name, "diverged": True} for name in names if name not in measured]
+    return [keys | row for row in found] + absent

@@ -1,0 +1,114 @@
+"""The ground that paths, planes and curvature are measured on: data on the device, and a place for the networks.
+
+A `Ground` is made once by a job and shared by all its measurements; what is measured depends on the networks alone.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from isthmus import costs
+from isthmus.curves import pair_labels
+from isthmus.data import Dataset
+from isthmus.evaluation import spaced_indices
+from isthmus.networks import build
+from isthmus.pairs import Pair
+from isthmus.recipe import Recipe
+from isthmus.sharpness import Setup, subset
+from isthmus.tensor_files import Tensors, checksum
+from isthmus.train import Examples, Settings, place_examples
+
+
+@dataclass(frozen=True)
+class Ends:
+    """A trained network, by name `[...]` on the CPU: its weights at the start and at the end of training."""
+
+    initial: Tensors
+    final: Tensors
+
+    def checksum(self) -> str:
+        """A digest of all of it."""
+        named = {f"initial/{name}": value for name, value in self.initial.items()}
+        return checksum(named | {f"final/{name}": value for name, value in self.final.items()}, {})
+
+
+@dataclass
+class Ground:
+    """What the paths of a cell are measured on: data on the device, a place for the networks, and the options.
+
+    seeds: the networks whose labels `examples` holds. network: a stack for points of paths; single: a stack of one.
+    What belongs to one network is measured once and kept in `known`.
+    """
+
+    recipe: Recipe
+    options: dict[str, Any]
+    settings: Settings
+    seeds: tuple[int, ...]
+    examples: Examples
+    network: nn.Module
+    single: nn.Module
+    shape: tuple[int, int, int]
+    classes: int
+    known: dict[Any, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe,
+        dataset: Dataset,
+        network_seeds: tuple[int, ...],
+        options: dict[str, Any],
+        settings: Settings,
+        stack: int,
+    ) -> "Ground":
+        """Place the data, and room for `stack` points at once, on the device."""
+        channels, height, width = dataset.train_images.shape[1:]
+        shape = (channels, height, width)
+        network, single = (
+            build(recipe.network, shape, dataset.classes, count).to(settings.device) for count in (stack, 1)
+        )
+        examples = place_examples(recipe, dataset, network_seeds, settings)
+        return cls(recipe, options, settings, network_seeds, examples, network, single, shape, dataset.classes)
+
+    def __post_init__(self) -> None:
+        count, test_count = len(self.examples.images), len(self.examples.test_images)
+        most = self.options["evaluation_examples"] or max(count, test_count)
+        device = self.settings.device
+        self.train_indices = spaced_indices(count, most).to(device)
+        self.test_indices = spaced_indices(test_count, most).to(device)
+        spaced = spaced_indices(count, self.recipe.training.statistics_size).to(device)
+        self.statistics_images = self.examples.images[spaced][None]
+        self.train_images = self.examples.images[self.train_indices]
+        self.test_images = self.examples.test_images[self.test_indices]
+        self.hessian_indices = subset(count, self.options["sharpness"]["images"]).to(device)
+
+    def labels(self, pair: Pair) -> Tensor:
+        """The training labels of a pair, `[K, N]`."""
+        return pair_labels(self.examples.labels, self.seeds, (pair,))[:, 0]
+
+    def sets(self, labels: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """The examples to evaluate on, for the training labels `[K, N]`."""
+        test = self.examples.test_labels[:, self.test_indices].expand(len(labels), -1)
+        return {"train": (self.train_images, labels[:, self.train_indices]), "test": (self.test_images, test)}
+
+    def sharpness_setup(self) -> Setup:
+        """Where sharpness is measured."""
+        options, images = self.options["sharpness"], self.examples.images[self.hessian_indices]
+        layers = costs.layer_sizes(self.recipe.network, self.shape, self.classes)
+        kept = costs.HESSIAN_BYTES * len(images) * sum(outputs * pixels for _, outputs, pixels, _ in layers)
+        return Setup(
+            self.single,
+            images,
+            self.statistics_images,
+            self.recipe.training.loss,
+            options["tolerance"],
+            options["trace_precision"],
+            kept <= costs.HESSIAN_KEPT_BYTES,
+        )
+
+
+def finite(value: float | Tensor | np.ndarray | None) -> float | None:
+    """A number as it stands in a table: None where it is not finite."""
+    return float(value) if value is not None and np.isfinite(float(value)) else None

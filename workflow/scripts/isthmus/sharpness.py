@@ -1,0 +1,100 @@
+"""Sharpness at a point in weight space: top eigenvalue and trace of the Hessian of the training loss there.
+
+One measurement, used along paths and at networks alike: in evaluation mode, batch-norm statistics computed afresh at
+the very weights and then held, on a fixed subset of the training data. The loss on that subset belongs to the
+result, since the Hessian of cross-entropy vanishes with the loss.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from isthmus import seeds
+from isthmus.evaluation import evaluation_mode
+from isthmus.lanczos import eigenvalues, trace
+from isthmus.operators import CurvatureOperator
+from isthmus.tensor_files import Tensors
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """top_eigenvalue: the algebraically largest; residual |Hv - lambda v|; trace and its standard error, None where
+    it was not asked for; loss: mean over the examples of the Hessian."""
+
+    top_eigenvalue: float
+    residual: float
+    converged: bool
+    trace: float | None
+    trace_error: float | None
+    loss: float
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where and how sharply sharpness is measured.
+
+    network: a stack of one on the device, whose weights are overwritten; images `[N, C, H, W]`: those of the Hessian;
+    statistics_images `[1, B, C, H, W]`: those of batch normalization; tolerance: of the eigenvalue, relative;
+    precision: standard error / trace, None for no trace; keep: `isthmus.operators.CurvatureOperator`.
+    """
+
+    network: nn.Module
+    images: Tensor
+    statistics_images: Tensor
+    loss: str
+    tolerance: float
+    precision: float | None
+    keep: bool = True
+
+
+def subset(total: int, size: int) -> Tensor:
+    """The fixed indices of `min(size, total)` examples for Hessians, rising: the same for every network of a study."""
+    drawn = seeds.generator(0, seeds.Stream.CURVATURE).permutation(total)[:size]
+    return torch.from_numpy(np.sort(drawn))
+
+
+class WeightedSum:
+    """A weighted sum of symmetric matrices `[P, P]`, known by its products (`isthmus.lanczos.SymmetricOperator`)."""
+
+    def __init__(self, operators: Sequence[CurvatureOperator], shares: Sequence[float]) -> None:
+        self.operators, self.shares = operators, shares
+        self.size, self.dtype, self.device = operators[0].size, operators[0].dtype, operators[0].device
+        self.loss = sum(share * operator.loss for share, operator in zip(shares, operators, strict=True))
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """Products with vectors `[K, P]`."""
+        parts = [share * operator(vectors) for share, operator in zip(self.shares, self.operators, strict=True)]
+        return torch.stack(parts).sum(0)
+
+
+def sharpness(
+    setup: Setup, weights: Tensors, labels: Tensor, shares: Sequence[float], generator: np.random.Generator
+) -> Sharpness:
+    """The sharpness of the loss at `weights`, by name `[1, ...]`.
+
+    labels `[K, N]` and shares `[K]`: the loss is the weighted sum of those on each set of labels (one, or two between
+    networks that learned different ones). Raises UserError where the loss is not finite.
+    """
+    with torch.no_grad():
+        for name, parameter in setup.network.named_parameters():
+            parameter.copy_(weights[name])
+    used = [(row, share) for row, share in zip(labels, shares, strict=True) if share > 0]
+    with evaluation_mode(setup.network, setup.statistics_images):
+        parts = [
+            CurvatureOperator(setup.network, setup.images, row, setup.loss, "hessian", keep=setup.keep)
+            for row, _ in used
+        ]
+        operator = parts[0] if len(parts) == 1 else WeightedSum(parts, [share for _, share in used])
+        top = eigenvalues(operator, 1, generator, tolerance=setup.tolerance, look_for_copies=False)
+        traced = None if setup.precision is None else trace(operator, generator, setup.precision)
+    return Sharpness(
+        float(top.values[0]),
+        float(top.residuals[0]),
+        bool(top.converged[0]),
+        None if traced is None else traced.value,
+        None if traced is None else traced.standard_error,
+        float(operator.loss),
+    )
