@@ -2,12 +2,12 @@
 
 Neither matrix is ever formed, except by `dense` for small networks. With the loss L(w) = 1/N sum_n l(f(x_n; w), y_n):
 
-* Hessian `H = d^2 L / dw^2`. A product is the forward-mode derivative of the reverse-mode gradient (Pearlmutter 1994);
+* Hessian `H = d^2 L / dw^2`. A product is the derivative of g(w) . v, g being the gradient (Pearlmutter 1994);
 * Gauss-Newton matrix `G = 1/N sum_n J_n^T (d^2 l / df^2) J_n`, J_n the Jacobian of the outputs (Schraudolph 2002).
 
-The weights stay where they are while hundreds of products are taken, so everything that does not depend on the vector
-is computed once and kept (`torch.func.linearize`): a product then costs about as much as 1.5 gradients, half of what
-it costs afresh. Where memory is short, `keep=False` computes it afresh.
+The weights stay where they are while many products are taken, so the graph of the gradient is made once and kept: a
+product is then one pass backwards through it, which costs about as much as two gradients. Where memory is short,
+`keep=False` makes the graph afresh for each call.
 
     with evaluation_mode(network, statistics_images):
         hessian = CurvatureOperator(network, images, labels, "cross_entropy", "hessian")
@@ -17,20 +17,17 @@ Vectors are flat, in the order of `network.named_parameters()`. Products are in 
 float64 call `network.double()` first.
 """
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jvp, linearize, vjp, vmap
+from torch.func import functional_call
 
 from isthmus.errors import UserError
 from isthmus.evaluation import losses
 
-Parameters = dict[str, Tensor]
-Product = Callable[[Parameters], Parameters]
+Parts = tuple[Tensor, ...]
+Product = Callable[[Parts], Parts]
 
 MATRICES = ("hessian", "gauss_newton")
 
@@ -41,8 +38,8 @@ class CurvatureOperator:
     network: a stack of one, inside `isthmus.evaluation.evaluation_mode` for as long as the operator is used, so that
     batch-norm statistics are constants. images `[N, C, H, W]` and labels `[N]` on its device; the images are converted
     to the precision of the weights. loss: as in `isthmus.evaluation.losses`. matrix: one of `MATRICES`. chunk_size:
-    examples in one computation; the result depends on it by rounding alone. vectors_at_once: how many vectors share
-    one computation. keep: whether intermediate results are kept from product to product, for all N examples.
+    examples in one computation; the result depends on it by rounding alone. keep: whether the graphs are kept from
+    call to call, for all N examples.
 
     `size` is P, `dtype` and `device` are those of the weights, `loss` the mean loss, `products` counts those taken.
 
@@ -57,24 +54,22 @@ class CurvatureOperator:
         labels: Tensor,
         loss: str,
         matrix: str = "hessian",
-        chunk_size: int = 500,
-        vectors_at_once: int = 8,
+        chunk_size: int = 250,
         keep: bool = True,
     ) -> None:
         if matrix not in MATRICES:
             raise ValueError(f"the matrix {matrix!r} is unknown; there are {', '.join(MATRICES)}")
         if len(images) == 0 or len(images) != len(labels):
             raise ValueError(f"{len(images)} images and {len(labels)} labels: give as many of both, and at least one")
-        if min(chunk_size, vectors_at_once) < 1:
-            raise ValueError(f"chunk_size {chunk_size} and vectors_at_once {vectors_at_once} must be at least 1")
+        if chunk_size < 1:
+            raise ValueError(f"chunk_size {chunk_size} must be at least 1")
         self.network, self.loss_kind, self.matrix = network, loss, matrix
-        self.parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
+        self.parameters = {name: value.detach().clone().requires_grad_() for name, value in network.named_parameters()}
         if any(parameter.shape[0] != 1 for parameter in self.parameters.values()):
             raise ValueError("the curvature is that of one network: give a stack of one")
         first = next(iter(self.parameters.values()))
         self.size, self.dtype, self.device = sum(p.numel() for p in self.parameters.values()), first.dtype, first.device
-        self.vectors_at_once, self.keep, self.products = vectors_at_once, keep, 0
-        self.count = len(images)
+        self.keep, self.products, self.count = keep, 0, len(images)
         self._chunks = list(zip(images.to(self.dtype).split(chunk_size), labels.split(chunk_size), strict=True))
         self.loss = self._checked_loss()
         self._kept = [self._chunk_product(*chunk) for chunk in self._chunks] if keep else None
@@ -89,67 +84,57 @@ class CurvatureOperator:
         if vectors.dim() == 1:
             return self(vectors[None])[0]
         self.products += len(vectors)
-        vectors = vectors.to(self.device, self.dtype)
-        total = torch.zeros_like(vectors)
+        sizes = [parameter.numel() for parameter in self.parameters.values()]
+        tangents = [
+            tuple(part.view_as(like) for part, like in zip(row.split(sizes), self.parameters.values(), strict=True))
+            for row in vectors.to(self.device, self.dtype)
+        ]
+        total = torch.zeros(len(vectors), self.size, dtype=self.dtype, device=self.device)
         for number, chunk in enumerate(self._chunks):
             product = self._kept[number] if self._kept is not None else self._chunk_product(*chunk)
-            for part, result in zip(
-                vectors.split(self.vectors_at_once), total.split(self.vectors_at_once), strict=True
-            ):
-                result += self._product(product, part)
+            for row, tangent in zip(total, tangents, strict=True):
+                row += torch.cat([part.flatten() for part in product(tangent)])
         return total
 
-    def _product(self, product: Product, vectors: Tensor) -> Tensor:
-        """Products of one chunk with a few vectors `[K, P]`."""
-        tangents = self._by_name(vectors)
-        if len(vectors) == 1:  # a vmap over one vector would still pay for the batching
-            found = product({name: tangent[0] for name, tangent in tangents.items()})
-            return torch.cat([found[name].flatten() for name in self.parameters])[None]
-        found = vmap(product)(tangents)
-        return torch.cat([found[name].flatten(1) for name in self.parameters], dim=1)
-
-    def _by_name(self, vectors: Tensor) -> Parameters:
-        sizes = [parameter.numel() for parameter in self.parameters.values()]
-        parts = zip(self.parameters.items(), vectors.split(sizes, dim=1), strict=True)
-        return {name: part.reshape(-1, *parameter.shape) for (name, parameter), part in parts}
-
     def _chunk_product(self, images: Tensor, labels: Tensor) -> Product:
-        """Products with the share that a chunk has in the matrix."""
+        """The part of the matrix that comes from some of the images, as a function from tangents to products."""
+        weights = tuple(self.parameters.values())
         share = len(images) / self.count
-
-        def outputs_at(parameters: Parameters) -> Tensor:
-            outputs: Tensor = functional_call(self.network, parameters, (images[None],))
-            return outputs
-
-        # `losses` makes one-hot targets on the way, a step that depends on data, which tracing cannot follow.
-        targets = F.one_hot(labels, self.outputs).to(self.dtype) if self.loss_kind == "squared_error" else None
-
-        def loss_of(outputs: Tensor) -> Tensor:
-            if targets is None:
-                return losses(outputs, labels[None], self.loss_kind)[0] * share
-            return (outputs[0] - targets).square().mean() * share
-
+        outputs = functional_call(self.network, self.parameters, (images[None],))
         if self.matrix == "hessian":
-            gradient = grad(lambda parameters: loss_of(outputs_at(parameters)))
-            return self._derivative(gradient, self.parameters)
-        primal, transposed = vjp(outputs_at, self.parameters)[:2]
-        outputs = primal.detach()
-        forward = self._derivative(outputs_at, self.parameters)
+            loss = losses(outputs, labels[None], self.loss_kind)[0] * share
+            return self._backward(_gradient(loss, weights, None), weights)
+        # J v is the derivative of J^T u, which is linear in u, contracted with v: two passes backwards, none forwards.
+        dual = torch.zeros_like(outputs, requires_grad=True)
+        forward = self._backward(_gradient(outputs, weights, dual), (dual,))
+        point = outputs.detach().requires_grad_()
+        loss = losses(point, labels[None], self.loss_kind)[0] * share
+        curved, transposed = (
+            self._backward(_gradient(loss, (point,), None), (point,)),
+            self._backward((outputs,), weights),
+        )
+        return lambda tangents: transposed(curved(forward(tangents)))
 
-        def gauss_newton(tangents: Parameters) -> Parameters:
-            weighted = jvp(grad(loss_of), (outputs,), (forward(tangents),))[1]
-            result: Parameters = transposed(weighted)[0]
-            return result
+    @staticmethod
+    def _backward(values: Parts, inputs: Parts) -> Product:
+        """From v to the derivative of values . v by the inputs, over the graph of the values, which stays."""
+        # What does not depend on the inputs, such as the gradient of a bias under a linear loss, has no graph.
+        attached = [value.requires_grad for value in values]
 
-        return gauss_newton
+        def product(vectors: Parts) -> Parts:
+            pairs = [pair for pair, there in zip(zip(values, vectors, strict=True), attached, strict=True) if there]
+            if not pairs:
+                return tuple(torch.zeros_like(each) for each in inputs)
+            return torch.autograd.grad(
+                [value for value, _ in pairs],
+                inputs,
+                [vector for _, vector in pairs],
+                retain_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
 
-    def _derivative(self, function: Callable, point: Parameters) -> Callable:
-        """The derivative of `function` at `point`, as a function of the tangent."""
-        if not self.keep:
-            return lambda tangents: jvp(function, (point,), (tangents,))[1]
-        with _quiet_tracing():
-            derivative: Callable = linearize(function, point)[1]
-        return derivative
+        return product
 
     def _checked_loss(self) -> float:
         """The mean loss; two evaluations of it have to agree."""
@@ -174,7 +159,6 @@ class CurvatureOperator:
         with torch.no_grad():
             for images, labels in self._chunks:
                 outputs = functional_call(self.network, self.parameters, (images[None],))
-                self.outputs = outputs.shape[-1]
                 total += float(losses(outputs, labels[None], self.loss_kind)[0]) * len(images)
         return total / self.count
 
@@ -194,11 +178,6 @@ def dense(operator: CurvatureOperator, limit: int = 2000) -> Tensor:
     return (matrix + matrix.mT) / 2
 
 
-@contextmanager
-def _quiet_tracing() -> Iterator[None]:
-    """Hide what PyTorch says about its own internals while it traces a function (as of 2.15)."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\..*")
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\..*")
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        yield
+def _gradient(value: Tensor, inputs: Parts, direction: Tensor | None) -> Parts:
+    """The gradient of a scalar, or of value . direction, by the inputs, as a graph that can be differentiated again."""
+    return torch.autograd.grad(value, inputs, direction, create_graph=True, allow_unused=True, materialize_grads=True)
