@@ -1,20 +1,19 @@
 """Nothing is lost: a training job killed at any moment ends, when it is run again, like one never disturbed."""
 
-import os
 import random
 import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from running import command, configuration, succeed
+from killing import Target, disturb
+from running import configuration, succeed
 
 from isthmus.tensor_files import load_tensors
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds the jobs to kill in /proc, on Linux")
+TRAINING = Target("results/logs/train/small/width=24,depth=2,batch_size=16/0.log", "parameters", "train.py")
 BLOCK = Path("results/small/train/width=24,depth=2,batch_size=16")
 
 
@@ -25,45 +24,6 @@ def study(epochs: int) -> dict[str, Any]:
         "grid": {"width": [24], "depth": [2], "batch_size": [16], "seed": 2},
     }
     return configuration(small=one) | {"jobs": {"seeds": 2, "checkpoint_seconds": 0.03}}
-
-
-def job_processes(folder: Path) -> list[int]:
-    """Process numbers of the training scripts that run in `folder`."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            here = (entry / "cwd").resolve() == folder.resolve()
-        except OSError:  # the process ended while we looked
-            continue
-        if here and any(word.endswith(b".train.py") for word in words) and not words[0].endswith(b"sh"):
-            found.append(int(entry.name))
-    return found
-
-
-def disturb(folder: Path, config: dict[str, Any], number: int, patience: float) -> tuple[int, str]:
-    """Run the workflow and send its training job the signal `number` some time after its first sign of life."""
-    log = folder / "results/logs/train/small/width=24,depth=2,batch_size=16/0.log"
-    log.unlink(missing_ok=True)
-    running = subprocess.Popen(
-        command(folder, config, "tables"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    while running.poll() is None and not (log.exists() and "parameters" in log.read_text()):
-        time.sleep(0.01)
-    time.sleep(patience)
-    for process in job_processes(folder):
-        try:
-            os.kill(process, number)
-        except ProcessLookupError:  # it finished first
-            continue
-    printed, _ = running.communicate(timeout=300)
-    return running.returncode, printed
 
 
 def assert_equal_results(first: Path, second: Path) -> None:
@@ -87,7 +47,7 @@ def kill_again_and_again(folder: Path, epochs: int, signals: list[int], longest:
     randomness, resumed = random.Random(epochs), 0
     work = disturbed / "results/checkpoints/small/train/width=24,depth=2,batch_size=16/0"
     for number in signals:
-        status, printed = disturb(disturbed, config, number, randomness.uniform(0.0, longest))
+        status, printed = disturb(disturbed, config, TRAINING, number, randomness.uniform(0.0, longest))
         if status == 0:
             break
         assert "Traceback" not in printed or number == signal.SIGKILL, printed
@@ -111,7 +71,7 @@ def test_a_job_killed_many_times_ends_bit_for_bit_the_same(tmp_path: Path) -> No
 
 def test_a_terminated_job_saves_first_and_says_so(tmp_path: Path) -> None:
     config = study(400) | {"jobs": {"seeds": 2, "checkpoint_seconds": 3600}}
-    status, printed = disturb(tmp_path, config, signal.SIGTERM, 0.3)
+    status, printed = disturb(tmp_path, config, TRAINING, signal.SIGTERM, 0.3)
     assert status != 0
     assert "the state is saved and the next run goes on from it" in printed
     work = tmp_path / "results/checkpoints/small/train/width=24,depth=2,batch_size=16/0"

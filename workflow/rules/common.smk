@@ -1,5 +1,6 @@
 # What the rules share: the checked configuration, and functions for inputs, parameters and resources.
 
+import itertools
 import os
 import shutil
 import sys
@@ -157,18 +158,29 @@ def figure_files(stage):
     return files
 
 
+def full_blocks(study, stage):
+    """Blocks that no further seed can change: they have all their members, and so have the blocks of their networks."""
+    members = study.blocks_of(stage, CONFIG.jobs)
+    full = {block: held for block, held in members.items() if len(held) == CONFIG.jobs[f"{stage.unit}s"]}
+    if stage.unit == "seed":
+        return set(full)
+    trained = full_blocks(study, stages()["train"])
+    return {
+        block
+        for block, pairs in full.items()
+        if {seed // CONFIG.jobs["seeds"] for pair in pairs for seed in pair} <= trained
+    }
+
+
 def forget_finished_work():
     """Remove the checkpoints of blocks that are full. Others keep what they have for when they grow."""
     for study in CONFIG.studies.values():
         for stage in wanted_stages(study):
-            size = CONFIG.jobs[f"{stage.unit}s"]
-            full = [block for block, members in study.blocks_of(stage, CONFIG.jobs).items() if len(members) == size]
-            for cell in study.cells_of(stage.name):
-                for block in full:
-                    place = f"{study.name}/{stage.name}/{cell}"
-                    checkpoints = Path("results/checkpoints", place, str(block))
-                    if checkpoints.exists() and any(Path("results", place).glob(f"{block}.*")):
-                        shutil.rmtree(checkpoints)
+            for cell, block in itertools.product(study.cells_of(stage.name), full_blocks(study, stage)):
+                place = f"{study.name}/{stage.name}/{cell}"
+                checkpoints = Path("results/checkpoints", place, str(block))
+                if checkpoints.exists() and any(Path("results", place).glob(f"{block}.*")):
+                    shutil.rmtree(checkpoints)
 
 
 def train_minutes(wildcards, attempt):

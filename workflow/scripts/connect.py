@@ -101,7 +101,6 @@ def main(job: Any) -> None:
         for pair, what, function in work:
             name = f"{pair[0]}-{pair[1]}.{what}"
             found[pair, what] = records.recall(name, mark((pair,), what, curves[:1], shared), function)
-            logging.info("pair %s: %s measured", pair, what)
             if stop.signal_number is not None:
                 raise Interrupted(stop.signal_number)
         return found

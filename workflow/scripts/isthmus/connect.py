@@ -4,6 +4,7 @@ The pieces have modules of their own: alignment, paths and their geometry, fitte
 Here they are put together. Files are the business of `workflow/scripts/connect.py`.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -149,7 +150,7 @@ class Session:
         started = time.monotonic()
         first, second = self.ends(pair, kind)
         path, spent, diverged = self._path(first, second), 0.0, False
-        reports = distances(self.ground, pair, first, second)
+        reports = distances(self.ground, pair, self.networks, second)
         if kind.endswith("-aligned"):
             reports |= self.match(pair).report
             spent += self.match(pair).seconds
@@ -162,9 +163,10 @@ class Session:
         if diverged:
             reports["chord"] = float(geometry(path).chord[0])
         else:
-            columns, rows = measure_path(self.ground, pair, kind, path.to(self.ground.settings.device))
+            columns, rows = measure_path(self.ground, pair, kind, path.to(self.ground.settings.device), self.networks)
             reports |= columns
         reports["seconds"] = spent + time.monotonic() - started
+        logging.info("pair %s: %s measured", pair, kind)
         return {"diverged": diverged, "connection": reports, "paths": rows}
 
     def measure_planes(self, pair: Pair, kind: str | None) -> dict[str, Any]:

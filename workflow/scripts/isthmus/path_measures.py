@@ -19,7 +19,7 @@ from isthmus.pairs import Pair
 from isthmus.paths import Geometry, Path, geometry
 from isthmus.planes import Plane, grid_around, random_plane, square_grid, through
 from isthmus.points import Scores, evaluate_path, evaluate_points
-from isthmus.sharpness import Sharpness, sharpness
+from isthmus.sharpness import Setup, Sharpness, sharpness
 from isthmus.tensor_files import Tensors
 
 Row = dict[str, Any]
@@ -45,10 +45,13 @@ def points_of(options: Mapping[str, Any], kind: str) -> int:
     return options["curve_points" if KINDS[kind] else "line_points"]
 
 
-def measure_path(ground: Ground, pair: Pair, kind: str, path: Path) -> tuple[Row, list[Row]]:
+def measure_path(
+    ground: Ground, pair: Pair, kind: str, path: Path, networks: Mapping[int, Ends]
+) -> tuple[Row, list[Row]]:
     """Losses, barriers, geometry and sharpness along a path, a stack of one on the device.
 
-    Returns the measured columns of its row in `connections`, and those of its rows in `paths`.
+    networks: those of the pair by seed, as trained, without alignment. Returns the measured columns of its row in
+    `connections`, and those of its rows in `paths`.
     """
     t, labels = np.linspace(0, 1, points_of(ground.options, kind)), ground.labels(pair)
     scores = evaluate_path(
@@ -60,7 +63,7 @@ def measure_path(ground: Ground, pair: Pair, kind: str, path: Path) -> tuple[Row
         ground.statistics_images,
         ground.settings.evaluation_batch_size,
     )
-    shape, found = geometry(path), sharpness_along(ground, pair, kind, path, labels, scores)
+    shape, found = geometry(path), sharpness_along(ground, pair, kind, path, networks, scores)
     rows = [
         {"t": float(point), "arc_length": float(arc), "speed": float(speed), "curvature": float(curvature)}
         | {key: finite(values[place]) for key, values in _columns(scores).items()}
@@ -109,31 +112,38 @@ def shape_columns(shape: Geometry, t: np.ndarray) -> Row:
 
 
 def sharpness_along(
-    ground: Ground, pair: Pair, kind: str, path: Path, labels: Tensor, scores: Scores
+    ground: Ground, pair: Pair, kind: str, path: Path, networks: Mapping[int, Ends], scores: Scores
 ) -> dict[int, Sharpness]:
-    """The sharpness at some points of a path, by their place in the grid of t. Points of no finite loss are left out.
-
-    An end is a network: measured once with probes of its own, whatever paths start there. Permuting the hidden units
-    of a network only permutes its Hessian.
-    """
-    t = np.linspace(0, 1, points_of(ground.options, kind))
+    """The sharpness at some points of a path, by their place in the grid of t; points of no finite loss left out."""
+    t, labels = np.linspace(0, 1, points_of(ground.options, kind)), ground.labels(pair)[:, ground.hessian_indices]
     places = np.unique(np.linspace(0, len(t) - 1, ground.options["sharpness"]["points"]).round().astype(int))
     setup, found = ground.sharpness_setup(), {}
-    labels = labels[:, ground.hessian_indices]
     for place in map(int, places):
-        point, end = float(t[place]), {0: pair[0], len(t) - 1: pair[1]}.get(place)
         if not torch.isfinite(scores["train"][0][place]):
             continue
-        if ("sharpness", end) in ground.known:
-            found[place] = ground.known["sharpness", end]
+        if place in (0, len(t) - 1):
+            seed = pair[0] if place == 0 else pair[1]
+            found[place] = end_sharpness(ground, setup, seed, networks[seed])
             continue
+        point = float(t[place])
         weights = path.point(torch.tensor([point], dtype=torch.float64, device=ground.settings.device))
         shares = [1.0] if len(labels) == 1 else [1 - point, point]
-        own = (end,) if end is not None else (pair[0], pair[1], list(KINDS).index(kind), place)
-        generator = seeds.generator(own[0], seeds.Stream.CURVATURE, *own[1:])
+        generator = seeds.generator(pair[0], seeds.Stream.CURVATURE, pair[1], list(KINDS).index(kind), place)
         found[place] = sharpness(setup, weights, labels, shares, generator)
-        if end is not None:
-            ground.known["sharpness", end] = found[place]
+    return found
+
+
+def end_sharpness(ground: Ground, setup: Setup, seed: int, ends: Ends) -> Sharpness:
+    """The sharpness at a network, measured once, whatever paths start there.
+
+    As trained and not aligned: permuting the hidden units of a network only permutes its Hessian.
+    """
+    if ("sharpness", seed) not in ground.known:
+        weights = {name: value[None].to(ground.settings.device) for name, value in ends.final.items()}
+        labels = ground.examples.labels[ground.seeds.index(seed), ground.hessian_indices]
+        generator = seeds.generator(seed, seeds.Stream.CURVATURE)
+        ground.known["sharpness", seed] = sharpness(setup, weights, labels[None], [1.0], generator)
+    found: Sharpness = ground.known["sharpness", seed]
     return found
 
 
@@ -165,10 +175,13 @@ def path_sharpness(rows: list[Row]) -> Row:
     }
 
 
-def distances(ground: Ground, pair: Pair, first: Ends, second: Ends) -> Row:
-    """How far apart two networks are; `second` aligned or not."""
-    both = [_test_outputs(ground, seed, ends) for seed, ends in zip(pair, (first, second), strict=True)]
-    (features_a, outputs_a), (features_b, outputs_b) = both
+def distances(ground: Ground, pair: Pair, networks: Mapping[int, Ends], second: Ends) -> Row:
+    """How far apart two networks are. networks: by seed, as trained; second: the second one, aligned or not.
+
+    Outputs, and what kernel alignment makes of features, do not change when hidden units are permuted.
+    """
+    (features_a, outputs_a), (features_b, outputs_b) = (_test_outputs(ground, seed, networks[seed]) for seed in pair)
+    first = networks[pair[0]]
     cosine = displacement_cosine(first.final, first.initial, second.final, second.initial)
     return {
         "displacement_cosine": finite(cosine),
@@ -178,7 +191,7 @@ def distances(ground: Ground, pair: Pair, first: Ends, second: Ends) -> Row:
 
 
 def _test_outputs(ground: Ground, seed: int, ends: Ends) -> tuple[Tensor, Tensor]:
-    """Penultimate features and outputs of a network on the test examples, on the CPU; alike for an aligned one."""
+    """Penultimate features and outputs of a network on the test examples, on the CPU."""
     if ("outputs", seed) not in ground.known:
         weights = {name: value[None].to(ground.settings.device) for name, value in ends.final.items()}
         with evaluation_mode(ground.single, ground.statistics_images, weights):
@@ -186,7 +199,8 @@ def _test_outputs(ground: Ground, seed: int, ends: Ends) -> tuple[Tensor, Tensor
                 ground.single, ground.test_images, ground.settings.evaluation_batch_size, weights
             )
         ground.known["outputs", seed] = features[0].cpu(), outputs[0].cpu()
-    return ground.known["outputs", seed]
+    found: tuple[Tensor, Tensor] = ground.known["outputs", seed]
+    return found
 
 
 def measure_planes(ground: Ground, pair: Pair, kind: str | None, path: Path | None, first: Ends) -> list[Row]:
