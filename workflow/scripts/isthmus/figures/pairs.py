@@ -1,0 +1,224 @@
+"""What figures of pairs of networks and the paths between them share: looks, axes with a zero, choices and notes."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from isthmus.figures.panels import COMMON_AXES, Panel, axes_of, constants
+from isthmus.figures.style import GREY, LINES, OKABE_ITO, Look, draw_dots, draw_means, label_of, plain, power
+from isthmus.pair_statistics import summarize_pairs
+
+# A kind has this look in all figures, whichever others a study asked for: straight lines are blue, Bézier curves red
+# and orange, and the aligned one of two kinds is the lighter, dashed one.
+BLUE, VERMILION, GREEN, _, ORANGE, SKY, _ = OKABE_ITO
+KINDS = {
+    "linear": Look(BLUE, "o", LINES[0]),
+    "linear-aligned": Look(SKY, "s", LINES[1]),
+    "bezier": Look(VERMILION, "^", LINES[0]),
+    "polychain": Look(GREEN, "D", LINES[3]),
+    "bezier-aligned": Look(ORANGE, "v", LINES[1]),
+}
+KIND_LABELS = {
+    "linear": "linear",
+    "linear-aligned": "linear, aligned",
+    "bezier": "Bézier",
+    "polychain": "polygonal chain",
+    "bezier-aligned": "Bézier, aligned",
+}
+CURVES = ("bezier", "polychain", "bezier-aligned")
+
+NO_INTERVAL = "none where n is below 3 networks, or all pairs share one"
+
+Limits = tuple[float, float]
+
+
+def kinds_in(rows: pd.DataFrame) -> list[str]:
+    """The kinds of paths in `rows`, in the order in which all figures have them."""
+    found = set(rows["kind"])
+    return [kind for kind in KINDS if kind in found]
+
+
+def apart(widths: Iterable[int], kinds: Sequence[str]) -> dict[str, float]:
+    """A factor on the width for each kind, so that dots and bars of one width stand side by side."""
+    distinct = sorted(set(widths))
+    gap = min(np.diff(np.log(distinct)), default=0.7)
+    # A factor of 2 between widths at most: the margins of the axis do not grow with the gap.
+    offsets = (np.arange(len(kinds)) - (len(kinds) - 1) / 2) * min(0.4 / max(len(kinds), 1), 0.13) * min(gap, 0.7)
+    return dict(zip(kinds, np.exp(offsets), strict=True))
+
+
+def draw_against_width(
+    axes: Axes, rows: pd.DataFrame, column: str, shift: dict[str, float], limits: Limits, *, geometric: bool = False
+) -> pd.DataFrame:
+    """Draw `column` against width, a line per kind of path in `shift`: means, their intervals, and pairs as dots.
+
+    `rows` are those of one panel in `connections`, each width from one cell. `geometric` means are the exponentials
+    of the means of the logarithms, with intervals of these; a value must be positive then and is left out where it is
+    not. Returns the summaries of all kinds, with the numbers of pairs and networks behind each point.
+    """
+    summaries = []
+    for kind, factor in shift.items():
+        paths = rows[rows["kind"] == kind]
+        if paths.empty:
+            continue
+        value = paths[column].astype(float).mask(paths["diverged"])
+        if geometric:
+            value = value.where(value > 0)
+        draw_dots(axes, paths["width"] * factor, value, KINDS[kind])
+        summary = summarize_pairs(
+            paths.assign(value=np.log(value) if geometric else value), ["width"], "value", limits=limits
+        )
+        if geometric:
+            summary[["mean", "low", "high"]] = np.exp(summary[["mean", "low", "high"]])
+        draw_means(axes, summary["width"] * factor, summary, KINDS[kind]).set_gid(f"{column} kind={kind}")
+        summaries.append(summary)
+    return gather(summaries)
+
+
+def gather(summaries: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """All summaries below each other; of no pairs at all where there is none."""
+    whole = [summary[["mean", "low", "high", "count", "networks", "excluded"]] for summary in summaries]
+    if not whole:
+        return summarize_pairs(pd.DataFrame(columns=["seed_a", "seed_b", "value", "by"]), ["by"], "value")
+    return pd.concat(whole, ignore_index=True)
+
+
+def room_for_text(blocks: Sequence[Sequence[Panel]]) -> float:
+    """Inches for the legend and the footnote: in a narrow figure, of few panels in a line, they have more lines."""
+    return {1: 1.1, 2: 0.7}.get(max(map(len, blocks)), 0.5)
+
+
+def say(axes: Axes, text: str) -> None:
+    """Write, in grey, into an empty panel why it is empty."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
+
+
+def why_empty(rows: pd.DataFrame) -> str:
+    """Why none of the paths in `rows` has a value: there are none, they diverged, or nobody measured.
+
+    There is a path of some kind in every panel: what may be missing is curves.
+    """
+    if rows.empty:
+        return "no curves asked for"
+    return "all diverged" if rows["diverged"].all() else "not measured"
+
+
+def zero_axis(axes: Axes, values: Iterable[float], smallest: float = 0.0, most: int = 4) -> None:
+    """A y axis for values from 0 over several powers of ten: linear from 0 to its lowest labelled power, then log.
+
+    That power is the one below the smallest positive one of `values`, but not below what can be told from 0:
+    `smallest`, and `most` powers below the largest. Where the values are within a factor of ten, or all 0, the axis is
+    linear.
+    """
+    positive = [value for value in values if value > 0 and math.isfinite(value)]
+    largest = max(positive, default=1.0)
+    top = math.ceil(math.log10(largest) - 1e-9)
+    least = max(min(positive, default=1.0), smallest)
+    lowest = max(math.floor(math.log10(least) + 1e-9), top - most)
+    if top - lowest <= 1:
+        axes.set_ylim(-0.05 * largest, 1.1 * largest)
+        return
+    powers = [10.0**exponent for exponent in range(lowest, top + 1)]
+    axes.set_yscale("symlog", linthresh=powers[0], linscale=0.8)
+    axes.set_ylim(-0.12 * powers[0], 1.6 * largest)
+    axes.yaxis.set_major_locator(FixedLocator([0.0, *powers]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    label: Callable[[float], str] = power if lowest < -3 else plain
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: label(value) if value else "0"))
+
+
+def _sorted(values: Iterable[str]) -> list[str]:
+    """Values of an axis in the name of a cell, numbers as numbers."""
+    try:
+        return sorted(values, key=float)
+    except ValueError:
+        return sorted(values)
+
+
+def evenly(values: Sequence[str], most: int) -> list[str]:
+    """At most `most` of the sorted `values`, evenly spread, the first and the last among them; one is the first."""
+    places = np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int)
+    return [values[place] for place in places]
+
+
+def _values_by_axis(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """The values of each axis in the names of the cells, batch size first and width and depth last."""
+    cells = [axes_of(cell) for cell in frame["cell"].unique()]
+    extra = dict.fromkeys(name for cell in cells for name in cell if name not in COMMON_AXES)
+    names = ("batch_size", *extra, "depth", "width")
+    return {name: _sorted({cell[name] for cell in cells if name in cell}) for name in names}
+
+
+def choose(frame: pd.DataFrame, most: dict[str, int]) -> tuple[pd.DataFrame, str]:
+    """The rows of a choice of cells, and the sentence that says which values of which axes were left out.
+
+    `most` says how many values of an axis are kept, evenly spread; axes that it lacks keep all.
+    """
+    values = _values_by_axis(frame)
+    kept = {name: evenly(values[name], most.get(name, len(values[name]))) for name in values}
+    cells = {
+        cell: all(axes_of(cell).get(name, few[0]) in few for name, few in kept.items())
+        for cell in frame["cell"].unique()
+    }
+    shown = [
+        f"{label_of(name)} {_listed(few)} ({len(few)} of {len(values[name])} values)"
+        for name, few in kept.items()
+        if len(few) < len(values[name])
+    ]
+    sentence = f"Shown: {'; '.join(shown)}." if shown else ""
+    return frame[frame["cell"].map(cells)].reset_index(drop=True), sentence
+
+
+def fewer_panels(frame: pd.DataFrame, panels: int, widths: int | None = None) -> dict[str, int]:
+    """How many values of each axis to keep, for `choose`, so that a figure has at most so many panels.
+
+    With `widths`, each width has a panel of its own, of at most so many; without, a panel holds all widths. Of the
+    other axes, the one with most values loses first.
+    """
+    values = {name: len(found) for name, found in _values_by_axis(frame).items()}
+    width = values.pop("width")
+    kept = {"width": width if widths is None else min(width, widths)}
+    room = panels if widths is None else panels // kept["width"]
+    while math.prod(values.values()) > max(room, 1):
+        values[max(values, key=lambda name: values[name])] -= 1
+    return kept | values
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _span(numbers: Iterable[int], what: str) -> str:
+    low, high = min(numbers), max(numbers)
+    return _number(high, what) if low == high else f"{low} to {_number(high, what)}"
+
+
+def pair_note(connections: pd.DataFrame, summary: pd.DataFrame, marks: str, none: str = NO_INTERVAL) -> str:
+    """The note under a figure: pairs and networks per point, paths left out and why, and what `marks` the interval.
+
+    `connections` are the rows that the figure shows, `summary` what is behind its points; `none` says where there
+    is no interval.
+    """
+    used, lost = summary[summary["count"] > 0], connections[connections["diverged"]]
+    reasons = [
+        f"{what} in {count}"
+        for reason, what in (("network diverged", "a network diverged"), ("fit diverged", "the fit of a bend diverged"))
+        if (count := int((lost["reason"] == reason).sum()))
+    ]
+    left_out = f"{len(lost)} of {_number(len(connections), 'path')} left out ({', '.join(reasons)})"
+    if used.empty:
+        return f"Nothing to draw: {left_out if len(lost) else 'nothing was measured'}."
+    note = f"n = {_span(used['count'], 'pair')} of {_span(used['networks'], 'network')} per point; "
+    note += left_out if len(lost) else f"none of {_number(len(connections), 'path')} diverged"
+    note += f". {marks}: 95 % bootstrap intervals of the mean, which resample networks, not pairs"
+    note += f" ({none})." if (used["low"].isna() & used["mean"].notna()).any() else "."
+    fixed = ", ".join(f"{label_of(name)} {value}" for name, value in constants(connections).items())
+    return f"{note} Throughout: {fixed}." if fixed else note
