@@ -10,8 +10,8 @@ SCRIPTS = str(Path(workflow.basedir, "workflow", "scripts"))
 sys.path.insert(0, SCRIPTS)
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])))
 
+from isthmus import costs
 from isthmus.config import load
-from isthmus.costs import connecting_mb, connecting_minutes, training_mb, training_minutes
 from isthmus.digest import digest
 from isthmus.errors import ConfigurationError
 from isthmus.stages import stages, table
@@ -184,20 +184,25 @@ def forget_finished_work():
 
 
 def train_minutes(wildcards, attempt):
-    return attempt * training_minutes(cell_of(wildcards).recipe, facts_of(wildcards), len(seeds_of(wildcards)))
+    return attempt * costs.training_minutes(cell_of(wildcards).recipe, facts_of(wildcards), len(seeds_of(wildcards)))
 
 
 def train_mb(wildcards, attempt):
     size = CONFIG.jobs["evaluation_batch_size"]
-    return attempt * training_mb(cell_of(wildcards).recipe, facts_of(wildcards), len(seeds_of(wildcards)), size)
+    return attempt * costs.training_mb(cell_of(wildcards).recipe, facts_of(wildcards), len(seeds_of(wildcards)), size)
 
 
-def connect_minutes(wildcards, attempt):
-    options, pairs = options_of("connect")(wildcards), pairs_of("connect")(wildcards)
-    return attempt * connecting_minutes(cell_of(wildcards).recipe, facts_of(wildcards), options, len(pairs))
+def minutes_of(analysis, guess, members):
+    """A function for the minutes of a job of an analysis, from a guess in `isthmus.costs`; `members` gives its block."""
+    options = options_of(analysis)
+    return lambda wildcards, attempt: attempt * guess(
+        cell_of(wildcards).recipe, facts_of(wildcards), options(wildcards), len(members(wildcards))
+    )
 
 
-def connect_mb(wildcards, attempt):
-    options, pairs = options_of("connect")(wildcards), pairs_of("connect")(wildcards)
-    size = CONFIG.jobs["evaluation_batch_size"]
-    return attempt * connecting_mb(cell_of(wildcards).recipe, facts_of(wildcards), options, len(pairs), size)
+def mb_of(analysis, guess, members):
+    """A function for the memory of a job of an analysis, in MB, likewise."""
+    options, size = options_of(analysis), CONFIG.jobs["evaluation_batch_size"]
+    return lambda wildcards, attempt: attempt * guess(
+        cell_of(wildcards).recipe, facts_of(wildcards), options(wildcards), len(members(wildcards)), size
+    )

@@ -9,7 +9,7 @@ from isthmus.networks import count_parameters
 from isthmus.pairs import Pair
 from isthmus.path_measures import first_curve
 from isthmus.recipe import Recipe
-from isthmus.stages import table
+from isthmus.trained import unmeasured
 
 Row = dict[str, Any]
 
@@ -46,11 +46,6 @@ def plane_names(kinds: Sequence[str]) -> list[str]:
     """The planes of a cell: that of its first curved kind of path, and the random one."""
     curved = first_curve(kinds)
     return [curved, "random"] if curved else ["random"]
-
-
-def unmeasured(name: str) -> Row:
-    """Nulls for all columns of a table that may be null."""
-    return {column.name: None for column in table(name).columns if column.nullable}
 
 
 def connection_row(fixed: Row, kind: str, points: int, record: Mapping[str, Any] | None) -> Row:

@@ -150,3 +150,52 @@ def connecting_mb(
     points = options["line_points"] * evaluation_batch_size * units * 8
     weights = parameters(recipe.network, shape, classes) * 4 * (options["line_points"] + 60)
     return training_mb(recipe, known, pairs, evaluation_batch_size) + round((kept + points + weights) / 1e6)
+
+
+def curvature_minutes(recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int) -> int:
+    """A generous guess of the minutes that measuring curvature takes on one slow core, 10 at least."""
+    examples = recipe.data.train_size or known.train_size
+    images, count = min(options["images"], examples), parameters(recipe.network, known.shape, known.classes)
+    moments = 1 + (1 + len(recipe.training.snapshots)) * options["during_training"]
+    # Some thirty products for the first eigenvalue, ten for each more, two hundred for a trace.
+    wanted = options["eigenvalues"] * moments + options["smallest_eigenvalues"] + options["gauss_newton_eigenvalues"]
+    products = 30 * (moments + 2) + 10 * wanted + 200 * (options["trace_precision"] is not None)
+    products += options["spectrum"]["probes"] * options["spectrum"]["steps"]
+    products += count if count <= options["dense_limit"] else 0
+    noise = options["noise"]
+    disturbed = noise["draws"] * (len(noise["sigmas"]) + len(noise["relative_sigmas"]))
+    disturbed += 3 * noise["ascent_steps"] * (len(noise["radii"]) + len(noise["adaptive_radii"]))
+    passes = 9 * products * images + disturbed * min(noise["images"], examples)
+    seconds = passes * multiplications(recipe.network, known.shape, known.classes) / MULTIPLICATIONS_PER_SECOND
+    return 10 + round(networks * (seconds + 10 * products * SECONDS_PER_STEP) / 60)
+
+
+def curvature_mb(
+    recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int, evaluation_batch_size: int
+) -> int:
+    """A generous guess of the memory that measuring curvature needs, in MB: graphs and Lanczos vectors."""
+    shape, classes = known.shape, known.classes
+    count = parameters(recipe.network, shape, classes)
+    units = sum(outputs * places for _, outputs, places, _ in layer_sizes(recipe.network, shape, classes))
+    kept = min(HESSIAN_KEPT_BYTES, HESSIAN_BYTES * units * options["images"])
+    spectrum = options["spectrum"]
+    vectors = 4 * count * max(60 + 2 * options["eigenvalues"], spectrum["probes"] * spectrum["steps"] + 40)
+    whole = 8 * count**2 * 4 if count <= options["dense_limit"] else 0
+    return training_mb(recipe, known, networks, evaluation_batch_size) + round((kept + vectors + whole) / 1e6)
+
+
+def movement_minutes(recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int) -> int:
+    """A generous guess of the minutes that measuring movement and tangent kernels takes on one slow core."""
+    moments = 2 + len(recipe.training.snapshots) * options["during_training"]
+    count = parameters(recipe.network, known.shape, known.classes)
+    # For convolutions the kernel costs a product of per-example gradients for each output.
+    seconds = moments * known.classes * options["kernel_images"] ** 2 * count / MULTIPLICATIONS_PER_SECOND
+    return 10 + round(networks * (seconds + moments) / 60)
+
+
+def movement_mb(
+    recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int, evaluation_batch_size: int
+) -> int:
+    """A generous guess of the memory that measuring movement needs, in MB."""
+    kernels = 2 * 8 * known.classes * options["kernel_images"] ** 2
+    return training_mb(recipe, known, networks, evaluation_batch_size) + round((kernels + 1e9) / 1e6)

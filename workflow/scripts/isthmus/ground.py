@@ -36,10 +36,12 @@ class Ends:
 
 @dataclass
 class Ground:
-    """What the paths of a cell are measured on: data on the device, a place for the networks, and the options.
+    """What the networks of a cell are measured on: data on the device, a place for them, and the options.
 
-    seeds: the networks whose labels `examples` holds. network: a stack for points of paths; single: a stack of one.
-    What belongs to one network is measured once and kept in `known`.
+    options: those of the analysis. seeds: the networks whose labels `examples` holds. network: a stack for many points
+    at once; single: a stack of one. evaluated: examples, evenly spaced, of training and of test data that losses are
+    measured on; differentiated: training examples, drawn with a fixed seed, that Hessians are. What belongs to one
+    network is measured once and kept in `known`.
     """
 
     recipe: Recipe
@@ -51,6 +53,8 @@ class Ground:
     single: nn.Module
     shape: tuple[int, int, int]
     classes: int
+    evaluated: int
+    differentiated: int
     known: dict[Any, Any] = field(default_factory=dict)
 
     @classmethod
@@ -62,27 +66,38 @@ class Ground:
         options: dict[str, Any],
         settings: Settings,
         stack: int,
+        evaluated: int | None,
+        differentiated: int,
     ) -> "Ground":
-        """Place the data, and room for `stack` points at once, on the device."""
+        """Place the data, and room for `stack` points at once, on the device. `evaluated` None stands for all."""
         channels, height, width = dataset.train_images.shape[1:]
         shape = (channels, height, width)
         network, single = (
             build(recipe.network, shape, dataset.classes, count).to(settings.device) for count in (stack, 1)
         )
         examples = place_examples(recipe, dataset, network_seeds, settings)
-        return cls(recipe, options, settings, network_seeds, examples, network, single, shape, dataset.classes)
+        most = max(len(examples.images), len(examples.test_images)) if evaluated is None else evaluated
+        given = (recipe, options, settings, network_seeds, examples, network, single, shape, dataset.classes)
+        return cls(*given, most, differentiated)
 
     def __post_init__(self) -> None:
         count, test_count = len(self.examples.images), len(self.examples.test_images)
-        most = self.options["evaluation_examples"] or max(count, test_count)
         device = self.settings.device
-        self.train_indices = spaced_indices(count, most).to(device)
-        self.test_indices = spaced_indices(test_count, most).to(device)
+        self.train_indices = spaced_indices(count, self.evaluated).to(device)
+        self.test_indices = spaced_indices(test_count, self.evaluated).to(device)
         spaced = spaced_indices(count, self.recipe.training.statistics_size).to(device)
         self.statistics_images = self.examples.images[spaced][None]
         self.train_images = self.examples.images[self.train_indices]
         self.test_images = self.examples.test_images[self.test_indices]
-        self.hessian_indices = subset(count, self.options["sharpness"]["images"]).to(device)
+        self.hessian_indices = subset(count, self.differentiated).to(device)
+
+    def placed(self, weights: Tensors) -> Tensors:
+        """The weights of one network, by name `[...]`, on the device as a stack of one, `[1, ...]`."""
+        return {name: value[None].to(self.settings.device) for name, value in weights.items()}
+
+    def own_labels(self, seed: int) -> Tensor:
+        """The training labels of one network, `[N]`."""
+        return self.examples.labels[self.seeds.index(seed)]
 
     def labels(self, pair: Pair) -> Tensor:
         """The training labels of a pair, `[K, N]`."""
@@ -93,20 +108,13 @@ class Ground:
         test = self.examples.test_labels[:, self.test_indices].expand(len(labels), -1)
         return {"train": (self.train_images, labels[:, self.train_indices]), "test": (self.test_images, test)}
 
-    def sharpness_setup(self) -> Setup:
-        """Where sharpness is measured."""
-        options, images = self.options["sharpness"], self.examples.images[self.hessian_indices]
+    def sharpness_setup(self, tolerance: float, precision: float | None, maximum_products: int = 1000) -> Setup:
+        """Where sharpness is measured, and how precisely (`isthmus.sharpness.Setup`)."""
+        images = self.examples.images[self.hessian_indices]
         layers = costs.layer_sizes(self.recipe.network, self.shape, self.classes)
         kept = costs.HESSIAN_BYTES * len(images) * sum(outputs * pixels for _, outputs, pixels, _ in layers)
-        return Setup(
-            self.single,
-            images,
-            self.statistics_images,
-            self.recipe.training.loss,
-            options["tolerance"],
-            options["trace_precision"],
-            kept <= costs.HESSIAN_KEPT_BYTES,
-        )
+        loss, keep = self.recipe.training.loss, kept <= costs.HESSIAN_KEPT_BYTES
+        return Setup(self.single, images, self.statistics_images, loss, tolerance, precision, maximum_products, keep)
 
 
 def finite(value: float | Tensor | np.ndarray | None) -> float | None:

@@ -117,7 +117,8 @@ def sharpness_along(
     """The sharpness at some points of a path, by their place in the grid of t; points of no finite loss left out."""
     t, labels = np.linspace(0, 1, points_of(ground.options, kind)), ground.labels(pair)[:, ground.hessian_indices]
     places = np.unique(np.linspace(0, len(t) - 1, ground.options["sharpness"]["points"]).round().astype(int))
-    setup, found = ground.sharpness_setup(), {}
+    options, found = ground.options["sharpness"], {}
+    setup = ground.sharpness_setup(options["tolerance"], options["trace_precision"])
     for place in map(int, places):
         if not torch.isfinite(scores["train"][0][place]):
             continue
@@ -139,8 +140,7 @@ def end_sharpness(ground: Ground, setup: Setup, seed: int, ends: Ends) -> Sharpn
     As trained and not aligned: permuting the hidden units of a network only permutes its Hessian.
     """
     if ("sharpness", seed) not in ground.known:
-        weights = {name: value[None].to(ground.settings.device) for name, value in ends.final.items()}
-        labels = ground.examples.labels[ground.seeds.index(seed), ground.hessian_indices]
+        weights, labels = ground.placed(ends.final), ground.own_labels(seed)[ground.hessian_indices]
         generator = seeds.generator(seed, seeds.Stream.CURVATURE)
         ground.known["sharpness", seed] = sharpness(setup, weights, labels[None], [1.0], generator)
     found: Sharpness = ground.known["sharpness", seed]
@@ -193,7 +193,7 @@ def distances(ground: Ground, pair: Pair, networks: Mapping[int, Ends], second: 
 def _test_outputs(ground: Ground, seed: int, ends: Ends) -> tuple[Tensor, Tensor]:
     """Penultimate features and outputs of a network on the test examples, on the CPU."""
     if ("outputs", seed) not in ground.known:
-        weights = {name: value[None].to(ground.settings.device) for name, value in ends.final.items()}
+        weights = ground.placed(ends.final)
         with evaluation_mode(ground.single, ground.statistics_images, weights):
             features, outputs = features_and_outputs(
                 ground.single, ground.test_images, ground.settings.evaluation_batch_size, weights
@@ -216,7 +216,7 @@ def measure_planes(ground: Ground, pair: Pair, kind: str | None, path: Path | No
         x, y = grid_around(shape, options["points"], options["margin"])
         # Where the ends learned different labels, each counts as much as the point is near it, seen along the chord.
         rows += _measure_plane(ground, kind, plane, x, y, labels, np.clip(x / shape.chord[0], 0, 1))
-    centre = {name: value[None].to(ground.settings.device) for name, value in first.final.items()}
+    centre = ground.placed(first.final)
     plane = random_plane(centre, seeds.generator(pair[0], seeds.Stream.PLANES))
     x, y = square_grid(options["radius"], options["points"])
     return rows + _measure_plane(ground, "random", plane, x, y, labels[:1], np.zeros_like(x))

@@ -38,7 +38,8 @@ class Setup:
 
     network: a stack of one on the device, whose weights are overwritten; images `[N, C, H, W]`: those of the Hessian;
     statistics_images `[1, B, C, H, W]`: those of batch normalization; tolerance: of the eigenvalue, relative;
-    precision: standard error / trace, None for no trace; keep: `isthmus.operators.CurvatureOperator`.
+    precision: standard error / trace, None for no trace; maximum_products: of either estimate; keep: as for
+    `isthmus.operators.CurvatureOperator`.
     """
 
     network: nn.Module
@@ -47,13 +48,21 @@ class Setup:
     loss: str
     tolerance: float
     precision: float | None
-    keep: bool = True
+    maximum_products: int
+    keep: bool
 
 
 def subset(total: int, size: int) -> Tensor:
     """The fixed indices of `min(size, total)` examples for Hessians, rising: the same for every network of a study."""
     drawn = seeds.generator(0, seeds.Stream.CURVATURE).permutation(total)[:size]
     return torch.from_numpy(np.sort(drawn))
+
+
+def put(network: nn.Module, weights: Tensors) -> None:
+    """Overwrite the weights of a network, by name."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.copy_(weights[name])
 
 
 class WeightedSum:
@@ -78,9 +87,7 @@ def sharpness(
     labels `[K, N]` and shares `[K]`: the loss is the weighted sum of those on each set of labels (one, or two between
     networks that learned different ones). Raises UserError where the loss is not finite.
     """
-    with torch.no_grad():
-        for name, parameter in setup.network.named_parameters():
-            parameter.copy_(weights[name])
+    put(setup.network, weights)
     used = [(row, share) for row, share in zip(labels, shares, strict=True) if share > 0]
     with evaluation_mode(setup.network, setup.statistics_images):
         parts = [
@@ -88,8 +95,12 @@ def sharpness(
             for row, _ in used
         ]
         operator = parts[0] if len(parts) == 1 else WeightedSum(parts, [share for _, share in used])
-        top = eigenvalues(operator, 1, generator, tolerance=setup.tolerance, look_for_copies=False)
-        traced = None if setup.precision is None else trace(operator, generator, setup.precision)
+        top = eigenvalues(
+            operator, 1, generator, "largest", setup.tolerance, setup.maximum_products, look_for_copies=False
+        )
+        traced = None
+        if setup.precision is not None:
+            traced = trace(operator, generator, setup.precision, maximum_products=setup.maximum_products)
     return Sharpness(
         float(top.values[0]),
         float(top.residuals[0]),

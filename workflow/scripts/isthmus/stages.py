@@ -77,6 +77,10 @@ class Stage:
 def _read(path: Path) -> Stage:
     described = yaml.safe_load(path.read_text(encoding="utf-8"))
     name, unit = described["stage"], described["unit"]
+    for table, content in described.get("tables", {}).items():
+        taken = KEYS[unit].keys() & content["columns"].keys()
+        if taken:
+            raise ValueError(f"{path}: the table {table} has columns named like its keys: {', '.join(sorted(taken))}")
     tables = tuple(
         Table(
             table,

@@ -1,34 +1,36 @@
 """The figures of paths between minima: barriers, losses along the paths, their geometry and sharpness, and planes."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from isthmus.figures.lines import FRACTION, SMALLEST_LOSS, Limits, apart, loss_label
 from isthmus.figures.pairs import (
     CURVES,
     KIND_LABELS,
     KINDS,
-    Limits,
-    apart,
-    choose,
     draw_against_width,
-    fewer_panels,
     gather,
     kinds_in,
     pair_note,
-    room_for_text,
-    say,
     why_empty,
     zero_axis,
 )
-from isthmus.figures.panels import Panel, axes_of, lay_out, panels_of, rows_of
+from isthmus.figures.panels import (
+    Panel,
+    choose,
+    fewer_panels,
+    lay_out,
+    panels_by_width,
+    panels_of,
+    room_for_text,
+    rows_of,
+    say,
+)
 from isthmus.figures.planes import draw_planes
 from isthmus.figures.style import decade_axis, footnote, label_of, legend_above, legend_key, log_axis, paper
-from isthmus.figures.train import FRACTION, LOSSES, SMALLEST_LOSS
 from isthmus.pair_statistics import summarize_pairs
 from isthmus.statistics import UNBOUNDED
 
@@ -51,12 +53,6 @@ GEOMETRY: tuple[tuple[str, str, float | None, Limits], ...] = (
 
 def _keys(kinds: list[str], *, marker: bool = True) -> list[Line2D]:
     return [legend_key(KIND_LABELS[kind], KINDS[kind], marker=marker) for kind in kinds]
-
-
-def _loss_label(connections: pd.DataFrame) -> str:
-    """What the losses are, with their unit."""
-    kinds = connections["loss"].unique()
-    return LOSSES.get(kinds[0], kinds[0]) if len(kinds) == 1 else "loss (nats or squared error)"
 
 
 def _examples_note(connections: pd.DataFrame) -> str:
@@ -106,7 +102,7 @@ def draw_barriers(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     connections = rows_of(study, tables, "connections")
     measured = connections[~connections["diverged"]]
     with paper():
-        labels = [f"barrier, training\n{_loss_label(connections)}", "barrier,\ntest error"]
+        labels = [f"barrier, training\n{loss_label(connections['loss'])}", "barrier,\ntest error"]
         blocks = panels_of(connections, ["depth", "batch_size"])
         figure, placed = lay_out(blocks, labels, label_of("width"), above=room_for_text(blocks))
         summaries = []
@@ -121,16 +117,6 @@ def draw_barriers(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         note += f" Left out, too: barriers of {infinite} paths with a loss that is not finite." if infinite else ""
         footnote(figure, f"{note} {_examples_note(connections)}")
     return figure
-
-
-def _profile_panels(paths: pd.DataFrame) -> list[list[Panel]]:
-    """A panel per cell, in a line for all widths of what is otherwise the same."""
-    lines: dict[tuple[tuple[str, str], ...], list[Panel]] = {}
-    for panel in itertools.chain.from_iterable(panels_of(paths, ["depth", "batch_size", "width"])):
-        others = tuple((k, v) for k, v in axes_of(panel.rows["cell"].iloc[0]).items() if k != "width")
-        lines.setdefault(others, []).append(panel)
-    blocks = list(lines.values())
-    return [list(itertools.chain.from_iterable(blocks))] if all(len(block) == 1 for block in blocks) else blocks
 
 
 def _along(paths: pd.DataFrame, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -191,8 +177,8 @@ def draw_loss_profiles(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     connections, chosen = choose(connections, most)
     paths, _ = choose(rows_of(study, tables, "paths"), most)
     with paper():
-        labels = [f"training {_loss_label(connections)}", "test error"]
-        blocks = _profile_panels(paths)
+        labels = [f"training {loss_label(connections['loss'])}", "test error"]
+        blocks = panels_by_width(paths)
         figure, placed = lay_out(blocks, labels, "position on the path, t", above=room_for_text(blocks))
         summaries: list[pd.DataFrame] = []
         for row, column in enumerate(("train_loss", "test_accuracy")):

@@ -1,4 +1,4 @@
-"""What figures of pairs of networks and the paths between them share: looks, axes with a zero, choices and notes."""
+"""What figures of pairs of networks and the paths between them share: looks, axes with a zero, and notes."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from isthmus.figures.panels import COMMON_AXES, Panel, axes_of, constants
-from isthmus.figures.style import GREY, LINES, OKABE_ITO, Look, draw_dots, draw_means, label_of, plain, power
+from isthmus.figures.lines import Limits
+from isthmus.figures.panels import constants
+from isthmus.figures.style import LINES, OKABE_ITO, Look, draw_dots, draw_means, label_of, plain, power
 from isthmus.pair_statistics import summarize_pairs
 
 # A kind has this look in all figures, whichever others a study asked for: straight lines are blue, Bézier curves red
@@ -33,22 +34,11 @@ CURVES = ("bezier", "polychain", "bezier-aligned")
 
 NO_INTERVAL = "none where n is below 3 networks, or all pairs share one"
 
-Limits = tuple[float, float]
-
 
 def kinds_in(rows: pd.DataFrame) -> list[str]:
     """The kinds of paths in `rows`, in the order in which all figures have them."""
     found = set(rows["kind"])
     return [kind for kind in KINDS if kind in found]
-
-
-def apart(widths: Iterable[int], kinds: Sequence[str]) -> dict[str, float]:
-    """A factor on the width for each kind, so that dots and bars of one width stand side by side."""
-    distinct = sorted(set(widths))
-    gap = min(np.diff(np.log(distinct)), default=0.7)
-    # A factor of 2 between widths at most: the margins of the axis do not grow with the gap.
-    offsets = (np.arange(len(kinds)) - (len(kinds) - 1) / 2) * min(0.4 / max(len(kinds), 1), 0.13) * min(gap, 0.7)
-    return dict(zip(kinds, np.exp(offsets), strict=True))
 
 
 def draw_against_width(
@@ -87,16 +77,6 @@ def gather(summaries: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(whole, ignore_index=True)
 
 
-def room_for_text(blocks: Sequence[Sequence[Panel]]) -> float:
-    """Inches for the legend and the footnote: in a narrow figure, of few panels in a line, they have more lines."""
-    return {1: 1.1, 2: 0.7}.get(max(map(len, blocks)), 0.5)
-
-
-def say(axes: Axes, text: str) -> None:
-    """Write, in grey, into an empty panel why it is empty."""
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
-
-
 def why_empty(rows: pd.DataFrame) -> str:
     """Why none of the paths in `rows` has a value: there are none, they diverged, or nobody measured.
 
@@ -129,67 +109,6 @@ def zero_axis(axes: Axes, values: Iterable[float], smallest: float = 0.0, most: 
     axes.yaxis.set_minor_locator(NullLocator())
     label: Callable[[float], str] = power if lowest < -3 else plain
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: label(value) if value else "0"))
-
-
-def _sorted(values: Iterable[str]) -> list[str]:
-    """Values of an axis in the name of a cell, numbers as numbers."""
-    try:
-        return sorted(values, key=float)
-    except ValueError:
-        return sorted(values)
-
-
-def evenly(values: Sequence[str], most: int) -> list[str]:
-    """At most `most` of the sorted `values`, evenly spread, the first and the last among them; one is the first."""
-    places = np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int)
-    return [values[place] for place in places]
-
-
-def _values_by_axis(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """The values of each axis in the names of the cells, batch size first and width and depth last."""
-    cells = [axes_of(cell) for cell in frame["cell"].unique()]
-    extra = dict.fromkeys(name for cell in cells for name in cell if name not in COMMON_AXES)
-    names = ("batch_size", *extra, "depth", "width")
-    return {name: _sorted({cell[name] for cell in cells if name in cell}) for name in names}
-
-
-def choose(frame: pd.DataFrame, most: dict[str, int]) -> tuple[pd.DataFrame, str]:
-    """The rows of a choice of cells, and the sentence that says which values of which axes were left out.
-
-    `most` says how many values of an axis are kept, evenly spread; axes that it lacks keep all.
-    """
-    values = _values_by_axis(frame)
-    kept = {name: evenly(values[name], most.get(name, len(values[name]))) for name in values}
-    cells = {
-        cell: all(axes_of(cell).get(name, few[0]) in few for name, few in kept.items())
-        for cell in frame["cell"].unique()
-    }
-    shown = [
-        f"{label_of(name)} {_listed(few)} ({len(few)} of {len(values[name])} values)"
-        for name, few in kept.items()
-        if len(few) < len(values[name])
-    ]
-    sentence = f"Shown: {'; '.join(shown)}." if shown else ""
-    return frame[frame["cell"].map(cells)].reset_index(drop=True), sentence
-
-
-def fewer_panels(frame: pd.DataFrame, panels: int, widths: int | None = None) -> dict[str, int]:
-    """How many values of each axis to keep, for `choose`, so that a figure has at most so many panels.
-
-    With `widths`, each width has a panel of its own, of at most so many; without, a panel holds all widths. Of the
-    other axes, the one with most values loses first.
-    """
-    values = {name: len(found) for name, found in _values_by_axis(frame).items()}
-    width = values.pop("width")
-    kept = {"width": width if widths is None else min(width, widths)}
-    room = panels if widths is None else panels // kept["width"]
-    while math.prod(values.values()) > max(room, 1):
-        values[max(values, key=lambda name: values[name])] -= 1
-    return kept | values
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _number(count: int, what: str) -> str:

@@ -15,11 +15,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from isthmus.figures.pairs import KIND_LABELS, KINDS, choose, say
-from isthmus.figures.panels import axes_of, constants, rows_of
+from isthmus.figures.lines import SMALLEST_LOSS, loss_label
+from isthmus.figures.pairs import KIND_LABELS, KINDS
+from isthmus.figures.panels import axes_of, choose, constants, nothing, rows_of, say
 from isthmus.figures.style import (
     DOUBLE_COLUMN,
-    FONT_SIZE,
     footnote,
     label_of,
     legend_above,
@@ -28,7 +28,6 @@ from isthmus.figures.style import (
     plain,
     power,
 )
-from isthmus.figures.train import LOSSES, SMALLEST_LOSS
 
 MAP = "YlGnBu_r"  # from dark, low, to light, high; readable with any colour vision and in grey
 BLANK = "#d9d9d9"  # where a loss is not finite: no colour of the map
@@ -233,13 +232,6 @@ def _note(planes: pd.DataFrame, connections: pd.DataFrame, chosen: str) -> str:
     return " ".join(filter(None, (note, chosen, f"Throughout: {fixed}." if fixed else "")))
 
 
-def _nothing(text: str) -> Figure:
-    """A figure that says why it is empty."""
-    figure = new_figure(DOUBLE_COLUMN / 2, 0.8)
-    figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=FONT_SIZE, gid="footnote")
-    return figure
-
-
 def draw_planes(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Maps of the training loss and the test error on planes through the ends and the bend of a path, and random ones.
 
@@ -251,13 +243,12 @@ def draw_planes(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     connections = rows_of(study, tables, "connections")
     with paper():
         if not (tables["planes"]["study"] == study).any():
-            return _nothing("No planes were asked for.")
+            return nothing("No planes were asked for.")
         planes = rows_of(study, tables, "planes")
         others = {name: 1 for cell in planes["cell"].unique() for name in axes_of(cell)}
         planes, chosen = choose(planes, others | SHOWN)
         planes["test_error"] = 1 - planes["test_accuracy"].astype(float)
-        losses = connections["loss"].unique()
-        loss = f"training {LOSSES.get(losses[0], losses[0])}"
+        loss = f"training {loss_label(connections['loss'])}"
         measures = [
             _loss_measure(planes["train_loss"].to_numpy(dtype=float), loss),
             _error_measure(planes["test_error"].to_numpy(dtype=float)),

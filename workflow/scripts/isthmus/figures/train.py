@@ -1,6 +1,6 @@
 """The figures of the training stage: test accuracy, learning curves, and the interpolation threshold."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from isthmus.figures.lines import FRACTION, SMALLEST_LOSS, Looks, apart, keys_of, looks_in, loss_label
 from isthmus.figures.panels import axes_only, count_note, lay_out, panels_of, rows_of
 from isthmus.figures.style import (
     GREY,
@@ -20,36 +21,12 @@ from isthmus.figures.style import (
     legend_above,
     legend_key,
     log_axis,
-    look_of,
     paper,
     say_if_empty,
-    values_of,
 )
 from isthmus.statistics import bootstrap_intervals, summarize
 
-FRACTION = (0.0, 1.0)
-SMALLEST_LOSS = 1e-12  # float32 cannot tell smaller losses from zero
-LOSSES = {"cross_entropy": "loss (nats)", "squared_error": "mean squared error"}
 CURVE_POINTS = 100  # epochs at most that a learning curve is drawn at
-
-Looks = dict[int, Look]
-
-
-def _looks(tables: dict[str, pd.DataFrame], axis: str, rows: pd.DataFrame) -> Looks:
-    """The look of every value that `axis` takes in `rows`."""
-    values = values_of(tables, axis)
-    return {int(value): look_of(axis, value, values) for value in sorted(rows[axis].unique())}
-
-
-def _keys(axis: str, looks: Looks, *, marker: bool = True) -> list[Line2D]:
-    return [legend_key(f"{label_of(axis)} {value}", look, marker=marker) for value, look in looks.items()]
-
-
-def _apart(widths: Sequence[int], depths: Sequence[int]) -> dict[int, float]:
-    """A factor on the width for each depth, so that dots and bars of one width stand side by side."""
-    gap = np.diff(np.log(np.unique(widths))).min() if len(set(widths)) > 1 else 0.7
-    offsets = (np.arange(len(depths)) - (len(depths) - 1) / 2) * min(0.5 / len(depths), 0.12) * gap
-    return dict(zip(depths, np.exp(offsets), strict=True))
 
 
 def _against_width(axes: Axes, rows: pd.DataFrame, column: str, looks: Looks, shift: dict[int, float]) -> list[int]:
@@ -76,8 +53,8 @@ def draw_test_accuracy(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     Raises DataError where the study has no network.
     """
     networks = rows_of(study, tables, "networks")
-    widths, looks = sorted(networks["width"].unique()), _looks(tables, "depth", networks)
-    shift = _apart(widths, list(looks))
+    widths, looks = sorted(networks["width"].unique()), looks_in(tables, "depth", networks)
+    shift = apart(widths, list(looks))
     with paper():
         labels = ["test accuracy", "generalization gap"]
         figure, placed = lay_out(panels_of(networks, ["batch_size"]), labels, label_of("width"))
@@ -88,7 +65,7 @@ def draw_test_accuracy(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
             lower.axhline(0, color=GREY, linewidth=0.5, zorder=1)
             for axes in (upper, lower):
                 log_axis(axes.xaxis, widths)
-        legend_above(figure, _keys("depth", looks))
+        legend_above(figure, keys_of("depth", looks))
         footnote(figure, count_note(networks, counts, "Dots: networks. Lines: means. Bars"))
     return figure
 
@@ -141,9 +118,8 @@ def draw_learning_curves(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     networks = rows_of(study, tables, "networks")
     known = networks[["cell", "seed", "diverged"]]
     history = rows_of(study, tables, "history").merge(known, on=["cell", "seed"], validate="many_to_one")
-    kinds = networks["loss"].unique()
-    loss = LOSSES.get(kinds[0], kinds[0]) if len(kinds) == 1 else "loss (nats or squared error)"
-    looks = _looks(tables, "width", networks)
+    loss = loss_label(networks["loss"])
+    looks = looks_in(tables, "width", networks)
     with paper():
         blocks = panels_of(history, ["depth", "batch_size"])
         figure, placed = lay_out(blocks, [f"test {loss}", f"training {loss}"], "epoch")
@@ -156,7 +132,7 @@ def draw_learning_curves(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
                 counts, values = counts + number, values + drawn
                 stack[row].set_xlim(0, max(panel.rows["epoch"].max(), 1e-9))
             decade_axis(placed[0][1][row].yaxis, values)
-        legend_above(figure, _keys("width", looks, marker=False))
+        legend_above(figure, keys_of("width", looks, marker=False))
         note = count_note(networks, counts, "Lines: geometric means. Bands")
         if 2 in counts:
             note += " Where n = 2, thin lines are the two networks, in place of a band."
@@ -204,7 +180,7 @@ def draw_interpolation(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     output per class (Belkin et al. 2019). Raises DataError where the study has no network.
     """
     networks = rows_of(study, tables, "networks")
-    looks = _looks(tables, "depth", networks)
+    looks = looks_in(tables, "depth", networks)
     with paper():
         blocks = panels_of(networks, ["batch_size"])
         figure, placed = lay_out(blocks, ["test error", "training error"], "parameters", above=0.55)
@@ -222,6 +198,6 @@ def draw_interpolation(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         keys = [legend_key(name, Look(GREY, "none", line)) for name, (line, _) in THRESHOLDS.items()]
         hollow = Line2D([], [], color=GREY, marker="o", markerfacecolor="none", linestyle="none")
         hollow.set_label("training accuracy below 1")
-        legend_above(figure, [*_keys("depth", looks), hollow, *keys])
+        legend_above(figure, [*keys_of("depth", looks), hollow, *keys])
         footnote(figure, count_note(networks, counts, "Dots: networks. Lines: means. Bars"))
     return figure

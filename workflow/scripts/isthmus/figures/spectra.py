@@ -1,0 +1,128 @@
+"""Spectral densities of the Hessian, as means over networks."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from isthmus.figures.lines import looks_in
+from isthmus.figures.panels import (
+    choose,
+    count_note,
+    fewer_panels,
+    lay_out,
+    nothing,
+    panels_by_width,
+    room_for_text,
+    rows_of,
+    say,
+)
+from isthmus.figures.style import GREY, OKABE_ITO, decade_axis, footnote, legend_above, paper
+from isthmus.statistics import bootstrap_intervals
+
+MOST_SPECTRA = 12  # panels: three lines on a page
+MOST_WIDTHS = 4  # of these, side by side
+FAINTEST = 0.1  # of the density at the peak of a single eigenvalue: nothing below is drawn
+TOP_COLOUR = OKABE_ITO[1]
+UNDEFINED = 1e-300  # a density that is as good as zero, and still has a logarithm
+NO_SPECTRA = (
+    "No spectra were asked for. Set `probes` to 1 or more under `spectrum` of the analysis `curvature` to have them."
+)
+
+
+def mean_density(spectra: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """A grid of eigenvalues, [points], and the densities of all networks of a cell there, [points, networks].
+
+    The grid is that of the networks where all have the same, else it spans all of theirs with twice the points, and
+    densities are interpolated in their logarithm, as the smoothing Gaussians are no polygons. A density is 0 beyond
+    its own grid.
+    """
+    each = [rows.sort_values("eigenvalue") for _, rows in spectra.groupby("seed", observed=True)]
+    grids = [rows["eigenvalue"].to_numpy() for rows in each]
+    grid = grids[0]
+    if any(not np.array_equal(grid, other) for other in grids):
+        ends = min(other[0] for other in grids), max(other[-1] for other in grids)
+        grid = np.linspace(*ends, 2 * max(map(len, grids)))
+    densities = []
+    for own, rows in zip(grids, each, strict=True):
+        logarithms = np.log(np.maximum(rows["density"].to_numpy(dtype=float), UNDEFINED))
+        inside = (grid >= own[0]) & (grid <= own[-1])
+        densities.append(np.where(inside, np.exp(np.interp(grid, own, logarithms)), 0.0))
+    return grid, np.column_stack(densities)
+
+
+def one_eigenvalue(spectra: pd.DataFrame, parameters: int) -> float:
+    """The density of a single one of `parameters` eigenvalues at its peak, in the geometric mean over networks."""
+    smoothing = np.exp(np.log(spectra.groupby("seed", observed=True)["smoothing"].first()).mean())
+    return float(1 / parameters / (smoothing * np.sqrt(2 * np.pi)))
+
+
+def _draw_density(axes: Axes, spectra: pd.DataFrame, floor: float, colour: str) -> list[float]:
+    """The mean density of a cell and its interval, as far as they are above `floor`; returns what was drawn."""
+    grid, densities = mean_density(spectra)
+    mean = densities.mean(axis=1)
+    low, high = bootstrap_intervals(densities, limits=(0, np.inf))
+    seen = mean >= floor
+    if densities.shape[1] > 2:
+        ends = np.maximum(low, floor), np.maximum(high, floor)
+        axes.fill_between(grid, *ends, where=high > floor, color=colour, alpha=0.25, linewidth=0, zorder=2)
+    axes.plot(grid, np.where(seen, mean, np.nan), color=colour, gid="density", zorder=3)
+    return [*mean[seen], floor]
+
+
+def _draw_tops(axes: Axes, networks: pd.DataFrame) -> None:
+    """A tick at the top of a panel for the largest eigenvalue of each network."""
+    tops = networks.loc[~networks["diverged"].astype(bool), "top_eigenvalue"].astype(float).dropna()
+    height = axes.get_xaxis_transform()
+    axes.vlines(tops, 0.92, 1.0, transform=height, color=TOP_COLOUR, linewidth=0.8, gid="top eigenvalues", zorder=3)
+
+
+def _keys(*, band: bool) -> list[Line2D]:
+    """The legend: density, interval, what one eigenvalue adds, and the largest eigenvalues."""
+    density = Line2D([], [], color=GREY, label="mean density")
+    interval = Line2D([], [], color=GREY, linewidth=5, alpha=0.25, label="95 % interval")
+    one = Line2D([], [], color=GREY, linestyle=":", linewidth=0.8, label="one eigenvalue")
+    top = Line2D([], [], color=TOP_COLOUR, marker="|", markersize=6, linestyle="none", label="top eigenvalues")
+    return [density, *([interval] if band else []), one, top]
+
+
+def draw_spectra(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
+    """Spectral densities of the Hessian at the end of training, a panel per width, depth and batch size.
+
+    `tables` holds `spectrum` and `curvature`. Densities, of total mass 1, on a log axis against eigenvalue, as means
+    over networks with bands for their intervals; ticks at the top are the networks' largest eigenvalues. Nothing is
+    drawn below a tenth of what a single eigenvalue has at its peak. Of many panels some are shown, and the footnote
+    says which. Says so where no spectra were asked for. Raises DataError where the study has no network.
+    """
+    networks = rows_of(study, tables, "curvature")
+    networks = networks[networks["final"].astype(bool)].reset_index(drop=True)
+    spectrum = tables["spectrum"][tables["spectrum"]["study"] == study]
+    with paper():
+        if spectrum.empty and not networks["diverged"].all():
+            return nothing(NO_SPECTRA)
+        networks, chosen = choose(networks, fewer_panels(networks, MOST_SPECTRA, MOST_WIDTHS))
+        looks = looks_in(tables, "width", networks)
+        blocks = panels_by_width(networks)
+        figure, placed = lay_out(blocks, ["spectral density"], "Hessian eigenvalue", above=room_for_text(blocks))
+        counts, drawn = [], []
+        for panel, (axes,) in placed:
+            spectra = spectrum[spectrum["cell"].isin(panel.rows["cell"].unique())]
+            counts.append(spectra["seed"].nunique())
+            if spectra.empty:
+                say(axes, "all diverged" if panel.rows["diverged"].all() else "not measured")
+                continue
+            one = one_eigenvalue(spectra, int(panel.rows["parameters"].iloc[0]))
+            colour = looks[int(panel.rows["width"].iloc[0])].colour
+            drawn += _draw_density(axes, spectra, FAINTEST * one, colour)
+            axes.axhline(one, color=GREY, linestyle=":", linewidth=0.8, gid="one eigenvalue", zorder=1)
+            _draw_tops(axes, panel.rows)
+            axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+        decade_axis(placed[0][1][0].yaxis, drawn)
+        legend_above(figure, _keys(band=max(counts) > 2))
+        note = count_note(networks, counts, "Lines: means. Bands")
+        images = " or ".join(str(count) for count in sorted(networks["images"].unique()))
+        few = "There is no band below three networks." if {1, 2} & set(counts) else ""
+        footnote(figure, " ".join(filter(None, (note, few, f"On {images} training examples.", chosen))))
+    return figure

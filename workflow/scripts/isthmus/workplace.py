@@ -1,0 +1,43 @@
+"""Where a job computes: the device it was given, set up, and how much fits on it at once."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from isthmus import devices
+from isthmus.data import Dataset
+from isthmus.networks import count_parameters
+from isthmus.recipe import NetworkRecipe, Recipe
+from isthmus.train import Settings
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """The settings of a job, and the choice of stacks. parameters: trainable scalars of one network."""
+
+    settings: Settings
+    network: NetworkRecipe
+    parameters: int
+    wanted_stack: int | str
+
+    def stack(self, batch_size: int, most: int) -> int:
+        """How many of `most` networks, or points, to compute with at once on batches of a size."""
+        return devices.stack_size(
+            self.wanted_stack, self.network, self.parameters, batch_size, self.settings.device, most
+        )
+
+
+def set_up(jobs: Mapping[str, Any], threads: int, recipe: Recipe, dataset: Dataset) -> Workplace:
+    """Set this process up as the section `jobs` of the configuration asks.
+
+    Raises UserError where a GPU is wanted and none is seen.
+    """
+    device = devices.choose_device(jobs["device"])
+    devices.set_up(threads, jobs["deterministic"])
+    channels_last = devices.use_channels_last(jobs["channels_last"], recipe.network, device)
+    settings = Settings(device, channels_last, jobs["evaluation_batch_size"], jobs["checkpoint_seconds"])
+    channels, height, width = dataset.train_images.shape[1:]
+    parameters = count_parameters(recipe.network, (channels, height, width), dataset.classes)
+    logging.info("%d parameters on %s", parameters, device)
+    return Workplace(settings, recipe.network, parameters, jobs["stack"])

@@ -1,0 +1,53 @@
+"""Measure how far the networks of one block moved: read networks and data, call the library, write the tables."""
+
+import logging
+from typing import Any
+
+from isthmus.curvature import Moment, moments
+from isthmus.data import load_dataset
+from isthmus.displacement import measure_displacement
+from isthmus.ground import Ground
+from isthmus.logs import job_log
+from isthmus.movement import ALL
+from isthmus.recipe import Recipe
+from isthmus.tables import write_table
+from isthmus.trained import Snapshots, complete, network_rows, recorded
+from isthmus.training_tables import keys
+from isthmus.workplace import set_up
+
+
+def main(job: Any) -> None:
+    recipe, options, seeds = Recipe.from_dict(job.params.recipe), job.params.options, list(job.params.seeds)
+    dataset, networks = load_dataset(job.input.data), network_rows(job.input.networks)
+    place = set_up(job.config["jobs"], job.threads, recipe, dataset)
+    good = [seed for seed in seeds if not networks[seed]["diverged"]]
+    logging.info("%d of %d networks without divergence", len(good), len(seeds))
+    found: dict[int, Any] = {}
+    if good:
+        ground = Ground.of(recipe, dataset, tuple(good), options, place.settings, 1, None, 1)
+
+        def measured(seed: int, snapshots: Snapshots) -> dict[str, Any]:
+            looked_at = moments(snapshots, networks[seed]["epochs"], options["during_training"])
+            start = Moment("initial", 0.0, False)
+            return measure_displacement(ground, seed, snapshots, [start, *(m for m in looked_at if m != start)])
+
+        found = recorded(job, dataset.checksum, good, measured)
+
+    movements, kernels = [], []
+    for seed in seeds:
+        fixed = keys(job.wildcards.study, job.wildcards.cell, recipe, seed) | {"diverged": seed not in found}
+        if seed in found:
+            movements += [complete("movement", fixed, row) for row in found[seed]["movement"]]
+            size = {"parameters": place.parameters}
+            kernels += [complete("kernels", fixed | size, row) for row in found[seed]["kernels"]]
+            continue
+        lost = fixed | {"parameters": place.parameters, "final": True, "epoch": networks[seed]["epochs"]}
+        movements.append(complete("movement", lost, {"layer": ALL, "layer_index": 0}))
+        if options["kernel_images"]:
+            kernels.append(complete("kernels", lost, {"images": 0}))
+    write_table(job.output.movement, "movement", movements)
+    write_table(job.output.kernels, "kernels", kernels)
+
+
+with job_log(snakemake.log[0]):
+    main(snakemake)
