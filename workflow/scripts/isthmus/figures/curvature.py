@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from isthmus.figures.lines import Measure, draw_row, keys_of, lines_note, looks_in, loss_label, measured
+from isthmus.figures.lines import Measure, draw_row, examples_note, keys_of, lines_note, looks_in, loss_label, measured
 from isthmus.figures.noise import draw_noise_response
-from isthmus.figures.panels import choose, fewer_panels, lay_out, panels_of, room_for_text, rows_of
+from isthmus.figures.panels import choose, fewer_panels, lay_out, one_line, panels_of, room_for_text, rows_of
 from isthmus.figures.sharpness import draw_sharpness_in_training
 from isthmus.figures.spectra import draw_spectra
 from isthmus.figures.style import footnote, label_of, legend_above, paper
@@ -43,7 +43,7 @@ def _stack(
     """
     against, by, panel = axes
     looks = looks_in(tables, by, rows)
-    blocks = panels_of(rows, [panel])
+    blocks = one_line(panels_of(rows, [panel]))
     labels = [measure.label for measure in measures]
     figure, placed = lay_out(blocks, labels, label_of(against), above=room_for_text(blocks))
     summaries = [draw_row(placed, row, measure, against, by, looks) for row, measure in enumerate(measures)]
@@ -53,7 +53,6 @@ def _stack(
 
 def _note(rows: pd.DataFrame, summary: pd.DataFrame, measures: Sequence[Measure], *others: str) -> str:
     """The note under a figure of curvature: `lines_note`, the examples, and what is drawn without having converged."""
-    images = " or ".join(str(count) for count in sorted(rows["images"].unique()))
     kept = rows[~rows["diverged"].astype(bool)]
     unsure = []
     for column, words in (("top_eigenvalue", "top eigenvalues"), ("trace", "traces")):
@@ -62,7 +61,7 @@ def _note(rows: pd.DataFrame, summary: pd.DataFrame, measures: Sequence[Measure]
             unsure += [f"{count} of {len(kept)} {words}"] if count else []
     doubt = f"Drawn without having converged to the tolerance asked for: {', '.join(unsure)}." if unsure else ""
     note = lines_note(rows, summary, measures, MARKS)
-    return " ".join(filter(None, (note, doubt, f"On {images} training examples.", *others)))
+    return " ".join(filter(None, (note, doubt, examples_note(rows), *others)))
 
 
 def draw_curvature(study: str, tables: dict[str, pd.DataFrame]) -> Figure:

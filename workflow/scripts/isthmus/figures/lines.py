@@ -165,7 +165,7 @@ def draw_row(
 
 
 def headroom(axes: Axes, share: float) -> None:
-    """Leave the upper `share` of a panel, as set up by `draw_row`, free for text; shared scales follow."""
+    """Leave the upper `share` of a panel, whose limits are set, free for text; shared scales follow."""
     low, high = axes.get_ylim()
     if axes.get_yscale() == "log":
         axes.set_ylim(low, low * (high / low) ** (1 / (1 - share)))
@@ -204,3 +204,9 @@ def lines_note(rows: pd.DataFrame, summary: pd.DataFrame, measures: Sequence[Mea
     """
     note = count_note(rows, summary["count"], marks)
     return f"{note} {left_out(rows, measures)}".strip() if summary["count"].any() else note
+
+
+def examples_note(rows: pd.DataFrame) -> str:
+    """The sentence that says on how many training examples the rows were measured."""
+    images = " or ".join(str(count) for count in sorted(rows["images"].unique()))
+    return f"On {images} training examples."

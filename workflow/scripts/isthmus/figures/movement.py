@@ -14,6 +14,7 @@ from isthmus.figures.lines import (
     draw_line,
     draw_row,
     drawable,
+    examples_note,
     headroom,
     keys_of,
     lines_note,
@@ -61,11 +62,16 @@ def fit(rows: pd.DataFrame, measure: Measure) -> PowerLaw | None:
     return power_law(kept, value[value.notna()]) if kept.nunique() > 1 else None
 
 
+def is_no_power(law: PowerLaw) -> bool:
+    """Whether the means of the widths lie farther off a line than the networks' scatter explains."""
+    return law.lack_of_fit is not None and law.lack_of_fit < CANNOT_FIT
+
+
 def written(law: PowerLaw) -> str:
     """A slope and its interval, with a star where the widths do not lie on a line."""
-    interval = f" [{law.low:.2f}, {law.high:.2f}]" if law.low == law.low else ""
-    star = " *" if law.lack_of_fit is not None and law.lack_of_fit < CANNOT_FIT else ""
-    return f"{law.slope:.2f}{interval}{star}".replace("-", "−")
+    slope, low, high = (f"{round(value, 2) + 0.0:.2f}".replace("-", "−") for value in (law.slope, law.low, law.high))
+    interval = f" [{low}, {high}]" if np.isfinite(law.low) else ""
+    return f"{slope}{interval}{' *' if is_no_power(law) else ''}"
 
 
 def _write_slope(axes: Axes, place: int, law: PowerLaw, look: Look) -> None:
@@ -73,7 +79,8 @@ def _write_slope(axes: Axes, place: int, law: PowerLaw, look: Look) -> None:
     corner = axes.transAxes + ScaledTranslation(0.06, -SLOPE_LINE * (place + 0.5), axes.figure.dpi_scale_trans)
     axes.plot([0], [1], look.marker, color=look.colour, transform=corner, clip_on=False)
     words = axes.annotate(written(law), (0, 1), xycoords=corner, xytext=(6, 0), textcoords="offset points")
-    words.set(fontsize=SLOPE_SIZE, color=look.colour, va="center_baseline", gid="slope")
+    words.set(fontsize=SLOPE_SIZE, color=look.colour, va="center_baseline", gid="slope", zorder=5)
+    words.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.3})  # over very long bars
 
 
 def _draw_slopes(placed: list[tuple[Panel, list[Axes]]], row: int, measure: Measure, looks: Looks) -> list[PowerLaw]:
@@ -96,9 +103,8 @@ def _slope_note(laws: list[PowerLaw]) -> str:
     """What the numbers in the panels are, and what a star at them means."""
     if not laws:
         return "No power of the width is fitted: that takes networks of two widths."
-    unfit = any(law.lack_of_fit is not None and law.lack_of_fit < CANNOT_FIT for law in laws)
     star = " *: no power law, as the widths' means lie farther off a line than networks scatter (p < 0.05)."
-    return f"Numbers: fitted power of the width and its 95 % interval.{star if unfit else ''}"
+    return f"Numbers: fitted power of the width and its 95 % interval.{star if any(map(is_no_power, laws)) else ''}"
 
 
 def _draw_lazy(axes: Axes, rows: pd.DataFrame) -> None:
@@ -164,6 +170,8 @@ def _draw_alignment(placed: list[tuple[Panel, list[Axes]]], row: int, start: pd.
         log_axis(axes.xaxis, sorted(panel.rows["width"].unique()))
         if not drawable(panel.rows, ALIGNMENT).notna().any():
             say(axes, why_empty(panel.rows, "target_alignment"))
+    if not any(drawable(panel.rows, ALIGNMENT).notna().any() for panel, _ in placed):
+        placed[0][1][row].set_yticks([])
 
 
 def draw_kernel_change(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
@@ -193,7 +201,6 @@ def draw_kernel_change(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         states[1].set_markerfacecolor("white")
         legend_above(figure, [*keys_of("depth", looks), *states])
         marks = "Dots: networks. Lines: means, geometric ones of the change. Bars"
-        images = " or ".join(str(count) for count in sorted(rows["images"].unique()))
         note = lines_note(rows, summary, (CHANGE, ALIGNMENT), marks)
-        footnote(figure, " ".join(filter(None, (note, _slope_note(laws), f"On {images} training examples.", chosen))))
+        footnote(figure, " ".join(filter(None, (note, _slope_note(laws), examples_note(rows), chosen))))
     return figure

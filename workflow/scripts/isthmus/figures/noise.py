@@ -10,6 +10,7 @@ from isthmus.figures.lines import (
     Measure,
     apart,
     draw_line,
+    examples_note,
     extent,
     headroom,
     keys_of,
@@ -25,6 +26,7 @@ from isthmus.figures.panels import (
     fewer_panels,
     lay_out,
     nothing,
+    one_line,
     panels_of,
     room_for_text,
     rows_of,
@@ -83,17 +85,20 @@ def _size_keys(axes: Axes, sizes: list[float], symbol: str) -> None:
         Line2D([], [], color=GREY, linestyle=LINES[place], label=f"{symbol} = {plain(size)}")
         for place, size in enumerate(sizes)
     ]
-    axes.legend(
+    legend = axes.legend(
         handles=keys,
+        frameon=True,  # a very long bar passes behind it
+        edgecolor="none",
         loc="upper left",
         ncols=len(keys),
         fontsize=6,
         handlelength=1.6,
         handletextpad=0.4,
         columnspacing=0.8,
-        borderpad=0,
-        borderaxespad=0.4,
+        borderpad=0.1,
+        borderaxespad=0.3,
     )
+    legend.set_zorder(5)
 
 
 def _draw_kind(
@@ -124,6 +129,8 @@ def _draw_kind(
         summaries, everything = summaries + found, everything + rows
     summary, shown = pd.concat(summaries, ignore_index=True), pd.concat(everything)
     decade_axis(placed[0][1][row].yaxis, extent(shown, summary, measure), most=4)
+    if not summary["count"].any():
+        placed[0][1][row].set_yticks([])
     headroom(placed[0][1][row], 0.14)
     _size_keys(placed[0][1][row], sizes, symbol)
     return summary, left_out(shown, [measure])
@@ -147,14 +154,13 @@ def draw_noise_response(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         most = fewer_panels(networks, MOST_STACKS, together=("depth",)) | {"depth": MOST_DEPTHS}
         networks, chosen = choose(networks, most)
         looks = looks_in(tables, "depth", networks)
-        blocks = panels_of(networks, ["batch_size"])
+        blocks = one_line(panels_of(networks, ["batch_size"]))
         labels = [f"rise / loss,\n{DISTURBANCES[kind][0]}" for kind in sizes]
         figure, placed = lay_out(blocks, labels, label_of("width"), above=room_for_text(blocks))
         drawn = [_draw_kind(placed, row, kind, sizes[kind], given, looks) for row, kind in enumerate(sizes)]
         legend_above(figure, keys_of("depth", looks, line=False))
         counts = [count for summary, _ in drawn for count in summary["count"]]
         note = count_note(networks, counts, "Dots: networks. Lines: geometric means. Bars")
-        images = " or ".join(str(count) for count in sorted(given["images"].unique()))
-        sentences = (note, *(lost for _, lost in drawn), f"On {images} training examples.", chosen, fewer)
+        sentences = (note, *(lost for _, lost in drawn), examples_note(given), chosen, fewer)
         footnote(figure, " ".join(filter(None, sentences)))
     return figure

@@ -97,7 +97,7 @@ def panels_of(frame: pd.DataFrame, axes: Sequence[str]) -> list[list[Panel]]:
 
 def _joined(blocks: list[list[Panel]]) -> list[list[Panel]]:
     """One list where each would hold a single panel."""
-    return [list(itertools.chain.from_iterable(blocks))] if all(len(block) == 1 for block in blocks) else blocks
+    return one_line(blocks) if all(len(block) == 1 for block in blocks) else blocks
 
 
 def _split(block: list[Panel], axis: str) -> list[list[Panel]]:
@@ -106,6 +106,11 @@ def _split(block: list[Panel], axis: str) -> list[list[Panel]]:
         return [block]
     values = dict.fromkeys(panel.rows[axis].iloc[0] for panel in block)
     return _joined([[panel for panel in block if panel.rows[axis].iloc[0] == value] for value in values])
+
+
+def one_line(blocks: list[list[Panel]]) -> list[list[Panel]]:
+    """The panels of all blocks beside each other, for tall stacks of axes; there are few of them."""
+    return [list(itertools.chain.from_iterable(blocks))]
 
 
 def panels_by_width(frame: pd.DataFrame) -> list[list[Panel]]:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from isthmus.figures.lines import (
     LONGEST_BAR,
     Measure,
+    examples_note,
     keys_of,
     left_out,
     looks_in,
@@ -122,7 +123,7 @@ def draw_sharpness_in_training(study: str, tables: dict[str, pd.DataFrame]) -> F
     rows = rows_of(study, tables, "curvature")
     with paper():
         if rows["final"].all():
-            return nothing(NO_SNAPSHOTS)
+            return nothing("All networks diverged." if rows["diverged"].all() else NO_SNAPSHOTS)
         rows, chosen = choose(rows, fewer_panels(rows, MOST_PANELS) | {"width": MOST_WIDTHS})
         looks = looks_in(tables, "width", rows)
         blocks = panels_of(rows, ["depth", "batch_size"])
@@ -138,7 +139,7 @@ def draw_sharpness_in_training(study: str, tables: dict[str, pd.DataFrame]) -> F
             if not curves[~curves["diverged"].astype(bool)]["top_eigenvalue"].notna().any():
                 say(axes, why_empty(panel.rows, "top_eigenvalue"))
             axes.set_xlim(0, max(curves["epoch"].max(), 1e-9))
-        thresholds, lowest = _draw_thresholds(placed, max(drawn, default=np.inf))
+        thresholds, lowest = _draw_thresholds(placed, max(drawn)) if drawn else ([], np.inf)
         decade_axis(placed[0][1][0].yaxis, drawn + thresholds)
         keys = keys_of("width", looks)
         legend_above(figure, keys + ([legend_key("2 / learning rate", THRESHOLD)] if thresholds else []))
@@ -154,5 +155,4 @@ def _training_note(rows: pd.DataFrame, summary: pd.DataFrame) -> str:
     note = count_note(final, summary["count"], "Lines: geometric means. Bands")
     if {1, 2} & set(summary["count"]):
         note += " Below three networks, thin lines are these, in place of a band."
-    images = " or ".join(str(count) for count in sorted(rows["images"].unique()))
-    return " ".join(filter(None, (note, left_out(rows, [SHARPNESS]), f"On {images} training examples.")))
+    return " ".join(filter(None, (note, left_out(rows, [SHARPNESS]), examples_note(rows))))

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from isthmus.figures.lines import looks_in
+from isthmus.figures.lines import examples_note, looks_in
 from isthmus.figures.panels import (
     choose,
     count_note,
@@ -24,7 +24,8 @@ from isthmus.statistics import bootstrap_intervals
 
 MOST_SPECTRA = 12  # panels: three lines on a page
 MOST_WIDTHS = 4  # of these, side by side
-FAINTEST = 0.1  # of the density at the peak of a single eigenvalue: nothing below is drawn
+MOST_POINTS = 2000  # of a density
+FAINTEST = 1 / 30  # of the density at the peak of a single eigenvalue: nothing below is drawn
 TOP_COLOUR = OKABE_ITO[1]
 UNDEFINED = 1e-300  # a density that is as good as zero, and still has a logarithm
 NO_SPECTRA = (
@@ -35,7 +36,7 @@ NO_SPECTRA = (
 def mean_density(spectra: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """A grid of eigenvalues, [points], and the densities of all networks of a cell there, [points, networks].
 
-    The grid is that of the networks where all have the same, else it spans all of theirs with twice the points, and
+    The grid is that of the networks where all have the same, else it spans all of theirs as finely as the finest, and
     densities are interpolated in their logarithm, as the smoothing Gaussians are no polygons. A density is 0 beyond
     its own grid.
     """
@@ -44,7 +45,8 @@ def mean_density(spectra: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     grid = grids[0]
     if any(not np.array_equal(grid, other) for other in grids):
         ends = min(other[0] for other in grids), max(other[-1] for other in grids)
-        grid = np.linspace(*ends, 2 * max(map(len, grids)))
+        spacing = min(float(np.diff(other).min()) for other in grids)
+        grid = np.linspace(*ends, min(int(np.ceil((ends[1] - ends[0]) / spacing)) + 1, MOST_POINTS))
     densities = []
     for own, rows in zip(grids, each, strict=True):
         logarithms = np.log(np.maximum(rows["density"].to_numpy(dtype=float), UNDEFINED))
@@ -93,15 +95,15 @@ def draw_spectra(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
 
     `tables` holds `spectrum` and `curvature`. Densities, of total mass 1, on a log axis against eigenvalue, as means
     over networks with bands for their intervals; ticks at the top are the networks' largest eigenvalues. Nothing is
-    drawn below a tenth of what a single eigenvalue has at its peak. Of many panels some are shown, and the footnote
+    drawn below a thirtieth of what a single eigenvalue has at its peak. Of many panels some are shown, and the footnote
     says which. Says so where no spectra were asked for. Raises DataError where the study has no network.
     """
     networks = rows_of(study, tables, "curvature")
     networks = networks[networks["final"].astype(bool)].reset_index(drop=True)
     spectrum = tables["spectrum"][tables["spectrum"]["study"] == study]
     with paper():
-        if spectrum.empty and not networks["diverged"].all():
-            return nothing(NO_SPECTRA)
+        if spectrum.empty:
+            return nothing("All networks diverged." if networks["diverged"].all() else NO_SPECTRA)
         networks, chosen = choose(networks, fewer_panels(networks, MOST_SPECTRA, MOST_WIDTHS))
         looks = looks_in(tables, "width", networks)
         blocks = panels_by_width(networks)
@@ -112,6 +114,7 @@ def draw_spectra(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
             counts.append(spectra["seed"].nunique())
             if spectra.empty:
                 say(axes, "all diverged" if panel.rows["diverged"].all() else "not measured")
+                axes.set_xticks([])
                 continue
             one = one_eigenvalue(spectra, int(panel.rows["parameters"].iloc[0]))
             colour = looks[int(panel.rows["width"].iloc[0])].colour
@@ -122,7 +125,6 @@ def draw_spectra(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         decade_axis(placed[0][1][0].yaxis, drawn)
         legend_above(figure, _keys(band=max(counts) > 2))
         note = count_note(networks, counts, "Lines: means. Bands")
-        images = " or ".join(str(count) for count in sorted(networks["images"].unique()))
         few = "There is no band below three networks." if {1, 2} & set(counts) else ""
-        footnote(figure, " ".join(filter(None, (note, few, f"On {images} training examples.", chosen))))
+        footnote(figure, " ".join(filter(None, (note, few, examples_note(networks), chosen))))
     return figure
