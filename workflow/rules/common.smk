@@ -29,7 +29,6 @@ config["datasets"] = CONFIG.datasets
 
 wildcard_constraints:
     study="[A-Za-z][A-Za-z0-9_-]*",
-    stage="[a-z_]+",
     cell="[^/]+",
     block="[0-9]+",
     dataset="[A-Za-z][A-Za-z0-9_-]*",

@@ -10,7 +10,6 @@ from typing import Any
 from isthmus.datasets import BUILTIN, Facts
 from isthmus.errors import UserError
 from isthmus.schema import study_schema
-from isthmus.stages import stages
 from isthmus.study import AXES, SECTIONS, cells, sections_of
 from isthmus.wording import schema_errors, shown, unknown_key
 
@@ -124,7 +123,7 @@ def _pair_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
     networks = seed if isinstance(seed, int) else len(seed)
     possible = networks * (networks - 1) // 2
     for analysis, options in study["analyses"].items():
-        if stages()[analysis].unit != "pair":
+        if "pairs" not in options:  # an analysis of single networks
             continue
         place = f"{where}.analyses.{analysis}"
         if not possible:

@@ -75,6 +75,4 @@ def typed(value: Any, described: dict[str, Any]) -> Any:
     types = described.get("type") or [each.get("type") for each in described.get("oneOf", [])]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
-    if "number" in types:
-        return float(value)
-    return int(value) if "integer" in types else value
+    return float(value) if "number" in types else value
