@@ -18,15 +18,20 @@ CLASSES = 3
 
 
 def problem(
-    architecture: str, normalization: str, activation: str = "tanh", dtype: torch.dtype = torch.float64
+    architecture: str,
+    normalization: str,
+    activation: str = "tanh",
+    dtype: torch.dtype = torch.float64,
+    channels: int = 1,
 ) -> tuple[nn.Module, Tensor, Tensor]:
-    """A tiny network, 7 images `[7, 1, 4, 4]` and their labels."""
+    """A tiny network, 7 images `[7, channels, 4, 4]` and their labels."""
     keys = {"architecture": architecture, "normalization": normalization, "activation": activation}
     keys |= {"blocks": 2, "hidden_units": 0} if architecture == "cnn" else {}
-    network = build(recipe(width=2, depth=1, network=keys).network, (1, 4, 4), CLASSES)
+    depth = 8 if architecture == "resnet" else 1
+    network = build(recipe(width=2, depth=depth, network=keys).network, (channels, 4, 4), CLASSES)
     initialize(network, [3])
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(7, 1, 4, 4, generator=generator, dtype=torch.float64)
+    images = torch.randn(7, channels, 4, 4, generator=generator, dtype=torch.float64)
     return network.to(dtype), images.to(dtype), torch.randint(0, CLASSES, (7,), generator=generator)
 
 
@@ -70,6 +75,19 @@ def test_products_are_those_of_the_dense_matrices(architecture: str, normalizati
             torch.testing.assert_close(dense(operator), expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
+def test_products_of_a_residual_network_are_those_of_double_backward(normalization: str) -> None:
+    network, images, labels = problem("resnet", normalization, "gelu")
+    with evaluation_mode(network, images[None]):
+        outputs, weights = flat_function(network, images)
+        vector = torch.randn(len(weights), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        mean_loss = lambda flat: losses(outputs(flat)[None], labels[None], "cross_entropy")[0]  # noqa: E731
+        expected = torch.autograd.functional.vhp(mean_loss, weights, vector)[1]
+        for keep in (True, False):
+            operator = CurvatureOperator(network, images, labels, "cross_entropy", keep=keep)
+            torch.testing.assert_close(operator(vector), expected, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("matrix", ["hessian", "gauss_newton"])
 def test_chunks_batches_and_keeping_change_nothing_but_rounding(matrix: str) -> None:
     network, images, labels = problem("cnn", "batch", "relu")
@@ -85,15 +103,27 @@ def test_chunks_batches_and_keeping_change_nothing_but_rounding(matrix: str) -> 
             assert other.loss == pytest.approx(whole.loss, rel=1e-12)
 
 
-def test_single_precision_agrees_with_double() -> None:
+@pytest.mark.parametrize("matrix", ["hessian", "gauss_newton"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("architecture", "normalization", "activation"),
+    [("mlp", "layer", "gelu"), ("cnn", "batch", "relu"), ("cnn", "none", "gelu"), ("resnet", "batch", "relu")],
+)
+def test_single_precision_agrees_with_double(
+    architecture: str, normalization: str, activation: str, channels: int, matrix: str
+) -> None:
+    """The two lay out the images of convolutions differently."""
     results = []
     for dtype in (torch.float32, torch.float64):
-        network, images, labels = problem("mlp", "layer", "gelu", dtype)
+        network, images, labels = problem(architecture, normalization, activation, dtype, channels)
         with evaluation_mode(network, images[None]):
-            operator = CurvatureOperator(network, images, labels, "cross_entropy")
-            results.append(operator(torch.ones(operator.size, dtype=dtype)))
+            operator = CurvatureOperator(network, images, labels, "cross_entropy", matrix)
+            products = operator(torch.stack([torch.zeros(operator.size), torch.ones(operator.size)]))
+        assert not products[0].any()
+        results.append(products[1])
     assert results[0].dtype == torch.float32
-    torch.testing.assert_close(results[0].double(), results[1], rtol=1e-4, atol=1e-5)
+    scale = float(results[1].abs().max())
+    torch.testing.assert_close(results[0].double(), results[1], rtol=1e-4, atol=1e-5 * scale)
 
 
 class Linear(nn.Module):

@@ -21,6 +21,10 @@ from torch import Tensor
 
 from isthmus.errors import UserError
 
+Found = tuple[np.ndarray, np.ndarray, Tensor]  # eigenvalues, residuals and vectors
+# Products after which a search for copies may give up: enough for those of eigenvalues that stand out at all.
+PATIENCE = 7
+
 
 class SymmetricOperator(Protocol):
     """A symmetric matrix `[size, size]`, known by its products."""
@@ -36,7 +40,7 @@ class SymmetricOperator(Protocol):
 class Eigenpairs:
     """Eigenvalues from the end of the spectrum inwards: arrays `[k]`, float64, and unit vectors `[k, P]`.
 
-    `residuals`: |Hv - lambda v|, measured by a product for each; `converged`: whether within the tolerance.
+    `residuals`: |Hv - lambda v|, known to rounding from the last product; `converged`: whether within the tolerance.
     `products` were taken in all.
     """
 
@@ -61,8 +65,8 @@ def eigenvalues(
 
     An eigenvalue has converged when |Hv - lambda v| <= max(tolerance * |lambda|, 64 * epsilon * |H|), epsilon being
     that of the operator's precision. basis_size: vectors held at most, by default max(40, 2 count + 20).
-    look_for_copies: whether a search then begins anew in the complement of what was found, until it brings up no
-    further eigenvalue; without it, a degenerate eigenvalue may be counted once.
+    look_for_copies: whether, for a `count` above 1, a search then begins anew in the complement of what was found,
+    until it brings up no further eigenvalue; without it, a degenerate eigenvalue may be counted once.
 
     Raises ValueError for a `count` outside 1 .. P or another `which`, and UserError where a product is not finite.
     """
@@ -74,23 +78,21 @@ def eigenvalues(
     if basis_size < min(count + 2, operator.size):
         raise ValueError(f"a basis of {basis_size} is too small for {count} eigenvalues: give at least {count + 2}")
     search = _Search(operator, 1.0 if which == "largest" else -1.0, generator, tolerance, maximum_products)
-    found, vectors = search.run(count, basis_size, torch.empty(0, operator.size).to(operator.device, operator.dtype))
-    while look_for_copies and len(vectors) < operator.size and search.products < maximum_products:
+    nothing = torch.empty(0, operator.size, dtype=operator.dtype, device=operator.device)
+    (found, residuals, vectors), copies = search.run(count, basis_size, nothing), False
+    while look_for_copies and count > 1 and len(vectors) < operator.size and search.products < maximum_products:
         # What is left over is of interest only above the last eigenvalue kept.
-        least = np.sort(found)[-count]
-        size = min(basis_size, operator.size - len(vectors))
-        more, others = search.run(1, size, vectors, least + search.accuracy(least))
-        if more[0] <= least + search.accuracy(least):
+        floor = (least := np.sort(found)[-count]) + search.accuracy(least)
+        more, _, others = search.run(1, min(basis_size, operator.size - len(vectors)), vectors, floor)
+        if more[0] <= floor:
             break
-        found, vectors = np.append(found, more), torch.cat([vectors, others])
+        found, vectors, copies = np.append(found, more), torch.cat([vectors, others]), True
     order = np.argsort(-found)[:count]
     vectors = vectors[torch.from_numpy(order).to(vectors.device)]
-    images = operator(vectors).double()
-    values = (vectors.double() * images).sum(1) / vectors.double().square().sum(1)
-    residuals = (images - values[:, None] * vectors.double()).norm(dim=1).cpu().numpy()
-    exact = values.cpu().numpy()
-    converged = residuals <= [search.accuracy(value) for value in exact]
-    return Eigenpairs(exact, residuals, converged, vectors, search.products + len(vectors))
+    # Several searches know nothing of the couplings between what they found: only products tell the residuals then.
+    values, residuals = search.measured(vectors) if copies else (search.sign * found[order], residuals)
+    converged = residuals <= [search.accuracy(value) for value in values]
+    return Eigenpairs(values, residuals, converged, vectors, search.products)
 
 
 class _Search:
@@ -99,21 +101,16 @@ class _Search:
     def __init__(
         self, operator: SymmetricOperator, sign: float, generator: np.random.Generator, tolerance: float, limit: int
     ) -> None:
-        self.operator, self.sign, self.generator, self.tolerance, self.limit = (
-            operator,
-            sign,
-            generator,
-            tolerance,
-            limit,
-        )
+        self.operator, self.sign, self.generator = operator, sign, generator
+        self.tolerance, self.limit = tolerance, limit
         self.products, self.norm, self.epsilon = 0, 0.0, torch.finfo(operator.dtype).eps
 
     def accuracy(self, value: float) -> float:
         """The residual at which an eigenvalue has converged."""
         return max(self.tolerance * abs(value), 64 * self.epsilon * self.norm)
 
-    def run(self, count: int, size: int, locked: Tensor, floor: float = -np.inf) -> tuple[np.ndarray, Tensor]:
-        """The `count` largest eigenvalues and vectors in the complement of `locked` `[L, P]`.
+    def run(self, count: int, size: int, locked: Tensor, floor: float = -np.inf) -> Found:
+        """The `count` largest eigenvalues, their residuals and vectors, in the complement of `locked` `[L, P]`.
 
         Ends early, with what it has, when the largest is found to lie below `floor`, or no product is left.
         """
@@ -133,14 +130,20 @@ class _Search:
             beta *= beta > 8 * self.epsilon * self.norm  # zero where the Krylov space is exhausted
             residuals = beta * np.abs(rotations[-1])
             top = slice(held - min(count, held), held)
-            accuracies = [0.9 * self.accuracy(value) for value in values[top]]
-            settled = held >= count and bool(np.all(residuals[top] <= accuracies))
-            hopeless = held >= min(10, size) and values[-1] + residuals[-1] < floor
+            settled = held >= count and all(residuals[top] <= [0.9 * self.accuracy(value) for value in values[top]])
+            hopeless = held >= min(PATIENCE, size) and values[-1] + residuals[-1] < floor
             if settled or hopeless or self.products >= self.limit:
-                return values[top][::-1].copy(), _rotate(basis[:held], rotations[:, top][:, ::-1])
+                remaining = np.maximum(residuals, self.epsilon * self.norm)[top][::-1]
+                return values[top][::-1].copy(), remaining, _rotate(basis[:held], rotations[:, top][:, ::-1])
             if held == size:
                 held = self._restart(basis, projected, values, rotations, count)
             basis[held] = remainder / beta if beta else self._fresh(torch.cat([locked, basis[:held]]))
+
+    def measured(self, vectors: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues and residuals of vectors `[k, P]`, by a product for each."""
+        images, self.products = self.operator(vectors).double(), self.products + len(vectors)
+        values = (vectors * images).sum(1) / vectors.double().square().sum(1)
+        return values.cpu().numpy(), (images - values[:, None] * vectors).norm(dim=1).cpu().numpy()
 
     def _restart(self, basis: Tensor, projected: np.ndarray, values: np.ndarray, turn: np.ndarray, count: int) -> int:
         """Keep the best Ritz vectors alone, in place; their number. The next product brings in their couplings."""
@@ -189,9 +192,9 @@ def trace(
     operator: SymmetricOperator,
     generator: np.random.Generator,
     precision: float = 0.05,
-    sketch: int = 10,
+    sketch: int = 8,
     basis: Tensor | None = None,
-    least_probes: int = 20,
+    least_probes: int = 10,
     maximum_products: int = 1000,
 ) -> Trace:
     """The trace until its standard error is at most `precision` * |trace|, by Hutch++.
@@ -208,8 +211,7 @@ def trace(
     if basis is None:
         products = min(sketch, operator.size)
         basis = operator(_signs(products, operator, generator))
-    # A tall QR; directions that a low rank leaves undetermined are orthonormal all the same.
-    basis = torch.linalg.qr(basis.mT).Q.mT.contiguous()
+    basis = torch.linalg.qr(basis.mT).Q.mT.contiguous()  # orthonormal even where the rank is low
     images, products = operator(basis), products + len(basis)
     exact, exact_square = float((basis * images).sum(dtype=torch.float64)), float(images.double().square().sum())
     traces, squares, wanted = np.empty(0), np.empty(0), least_probes
@@ -258,10 +260,7 @@ class Density:
         return (self.weights * self.nodes**power).sum(1)
 
     def smoothed(self, grid: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation over probes of the density at `grid` `[G]`, per unit of eigenvalue.
-
-        Each node is a Gaussian of standard deviation `width`, in the units of the eigenvalues.
-        """
+        """Mean and deviation over probes of the density at `grid` `[G]`, nodes being Gaussians of deviation `width`."""
         bells = np.exp(-0.5 * ((grid[None, :, None] - self.nodes[:, None, :]) / width) ** 2)
         each = (bells * self.weights[:, None, :]).sum(-1) / (width * np.sqrt(2 * np.pi))
         return each.mean(0), each.std(0, ddof=1) if len(each) > 1 else np.full(len(grid), np.nan)

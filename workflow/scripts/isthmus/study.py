@@ -46,7 +46,6 @@ class Study:
             if all(cell.axes[axis] in values for axis, values in where.items())
         ]
 
-
     def members_of(self, stage: Stage) -> list[Any]:
         """What a cell holds for a stage: the seeds of its networks, or the pairs of them that are asked for."""
         if stage.unit == "seed":
