@@ -242,3 +242,18 @@ def test_a_damaged_record_is_measured_anew(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(json.dumps({"fingerprint": "b", "content": 3})[:-5])
     assert records.recall("x", "b", measure) == {"value": 0.1 + 0.2}
     assert len(calls) == 3
+
+
+@pytest.mark.slow
+def test_barriers_fall_with_width_and_vanish_after_alignment(tmp_path: Path) -> None:
+    """Entezari et al. (2022), Ainsworth et al. (2023): wide networks are connected by a line, once they are aligned."""
+    training = {"learning_rate": 0.05, "warmup_epochs": 3, "epochs": 60}
+    options = {"kinds": ["linear", "linear-aligned"], "sharpness": {"points": 0}, "planes": {"points": 0}}
+    grid = {"width": [8, 128], "depth": [3], "batch_size": [32], "seed": 5}
+    study = {"training": training, "grid": grid, "analyses": {"connect": options}}
+    succeed(tmp_path, configuration(small=study) | jobs(seeds=5, pairs=10), "tables")
+    barriers = read(tmp_path, "connections").groupby(["kind", "width"])["barrier_train_loss"].mean()
+    assert 2 < barriers["linear", 8] < 5
+    assert 0.5 < barriers["linear", 128] < 1.2
+    assert 0.5 < barriers["linear-aligned", 8] < 2.5
+    assert barriers["linear-aligned", 128] < 0.02
