@@ -129,9 +129,11 @@ def test_sharpness_at_an_end_is_that_of_the_whole_hessian(finished: Path) -> Non
 
 
 def test_packing_changes_no_number(finished: Path, tmp_path: Path) -> None:
-    succeed(tmp_path, configuration(tiny=STUDY) | jobs(seeds=5, pairs=10), "tables")
+    study = STUDY | {"grid": STUDY["grid"] | {"label_noise": [0.0]}}
+    succeed(tmp_path, configuration(tiny=study) | jobs(seeds=5, pairs=10), "tables")
     for table in ("connections", "paths", "planes"):
         one, other = (read(folder, table) for folder in (finished, tmp_path))
+        one = one[one["cell"] == CELL].reset_index(drop=True)
         for column in one.columns.drop("seconds", errors="ignore"):
             if one[column].dtype == float:
                 # Curves that are fitted together take sums in another order.
