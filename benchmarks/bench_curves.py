@@ -1,10 +1,10 @@
 """Bezier curves between networks, fitted and evaluated: against plain PyTorch in the style of dnn-mode-connectivity.
 
-The published CNN at base width 8 and random images of the size of CIFAR-10: two epochs of fitting on 50,000 images, batch
-128, then 61 points of the curve on 10,000 training and 10,000 test images. The plain side is the method of Garipov et
-al.'s repository: a `DataLoader` with two workers (over tensors that are normalized already, so that no decoding
-counts against it), a weighted sum of three control points in every forward pass, one t after another, and before each a
-pass over the training images in batches that updates the running statistics of batch norm. It evaluates under
+The published CNN at base width 8 and random images of the size of CIFAR-10: two epochs of fitting on 50,000 images,
+batch 128, then 61 points of the curve on 10,000 training and 10,000 test images. The plain side is the method of Garipov
+et al.'s repository: a `DataLoader` with two workers (over tensors that are normalized already, so that no decoding counts
+against it), a weighted sum of three control points in every forward pass, one t after another, and before each a pass
+over the training images in batches that updates the running statistics of batch norm. It evaluates under
 `torch.no_grad`, which the repository does not. Our side takes the statistics over 4,096 fixed images in one pass; the
 same number on both sides is a line of its own. Every contestant runs in processes of its own.
 
@@ -50,6 +50,7 @@ SAME = "statistics, as many images"
 """The plain pass for batch-norm statistics over as few images as ours."""
 
 Seconds = dict[str, float]
+Side = Callable[["Amount", int], Seconds]
 
 
 @dataclass(frozen=True)
@@ -275,16 +276,15 @@ def plain_evaluation(model: PlainCurve, batches: DataLoader, t: float) -> tuple[
 
 
 class Contestant:
-    """A side in processes of its own, one for each curve at a time."""
+    """A side of the comparison: one curve in each of some processes, at the same time."""
 
-    def __init__(self, side: Callable[[Amount, int], Seconds], threads: int, jobs: int = 1) -> None:
-        self.side, self.threads, self.jobs = side, threads, jobs
-        self.pools = [ProcessPoolExecutor(1, get_context("spawn")) for _ in range(jobs)]
+    def __init__(self, side: Side, threads: int, processes: list[ProcessPoolExecutor]) -> None:
+        self.side, self.threads, self.processes = side, threads, processes
         self.rounds: list[Seconds] = []
 
     def run(self, amount: Amount) -> Seconds:
-        """Seconds of each part, the mean of the curves that ran at the same time."""
-        running = [pool.submit(self.side, amount, self.threads) for pool in self.pools]
+        """Seconds of each part, the mean of the curves."""
+        running = [process.submit(self.side, amount, self.threads) for process in self.processes]
         done = [each.result() for each in running]
         return {part: statistics.mean(seconds[part] for seconds in done) for part in done[0]}
 
@@ -336,30 +336,28 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     amount = Amount(STEPS, POINTS) if given.full else Amount(given.steps, given.points)
-    contestants = {
-        ("plain", 1): Contestant(plain, 1),
-        ("isthmus", 1): Contestant(ours, 1),
-        ("plain", 2): Contestant(plain, 2),
-        ("isthmus", 2): Contestant(ours, 2),
-        ("plain", "jobs"): Contestant(plain, 1, jobs=2),
-        ("isthmus", "jobs"): Contestant(ours, 1, jobs=2),
-    }
-    for each in contestants.values():  # imports, data, threads
-        each.run(Amount(2, 1) if not given.full else Amount(1, 1))
+    contestants = {}
+    for name, side in (("plain", plain), ("isthmus", ours)):
+        both = [ProcessPoolExecutor(1, get_context("spawn")) for _ in range(2)]
+        for threads, processes in ((1, both[:1]), (2, both[:1]), (1, both)):
+            contestants[name, threads, len(processes)] = Contestant(side, threads, processes)
+    for each in contestants.values():  # not counted: imports, data, threads
+        each.run(Amount(1, 1) if given.full else Amount(2, 1))
+    order = sorted(contestants, key=lambda key: key[1:])  # the two sides of a comparison one right after the other
     for _ in range(1 if given.full else given.rounds):
-        for each in contestants.values():
-            each.rounds.append(each.run(amount))
+        for key in order:
+            contestants[key].rounds.append(contestants[key].run(amount))
     found = {key: each.median(amount) for key, each in contestants.items()}
     kind = "measured" if given.full else f"seconds, estimated from {amount.steps} steps and {amount.points} points"
     print(f"{kind}: {STEPS} steps of {BATCH}, {POINTS} points on 2 x {EVALUATED:,} images")
-    show("one curve, one thread", found["plain", 1], found["isthmus", 1])
-    show("one curve, two threads", found["plain", 2], found["isthmus", 2])
-    # Two curves: one after another, in the better of the two ways; or at the same time.
-    after = min(found["plain", 1], found["plain", 2], key=total)
+    show("one curve, one thread", found["plain", 1, 1], found["isthmus", 1, 1])
+    show("one curve, two threads", found["plain", 2, 1], found["isthmus", 2, 1])
+    # Two curves on two cores: ours in two jobs; the plain ones in turn, the better of the two ways, or in two jobs, too.
+    after = min(found["plain", 1, 1], found["plain", 2, 1], key=total)
     twice = {part: 2 * seconds for part, seconds in after.items()}
-    show("two curves, plain in turn", twice, found["isthmus", "jobs"])
-    show("two curves, plain at once", found["plain", "jobs"], found["isthmus", "jobs"])
-    show_rest(found["isthmus", "jobs"], "two jobs")
+    show("two curves, plain in turn", twice, found["isthmus", 1, 2])
+    show("two curves, plain in two jobs", found["plain", 1, 2], found["isthmus", 1, 2])
+    show_rest(found["isthmus", 1, 2], "two jobs")
 
 
 if __name__ == "__main__":
