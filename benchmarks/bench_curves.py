@@ -1,12 +1,12 @@
 """Bezier curves between networks, fitted and evaluated: against plain PyTorch in the style of dnn-mode-connectivity.
 
 The published CNN at base width 8 and random images of the size of CIFAR-10: two epochs of fitting on 50,000 images,
-batch 128, then 61 points of the curve on 10,000 training and 10,000 test images. The plain side is the method of Garipov
-et al.'s repository: a `DataLoader` with two workers (over tensors that are normalized already, so that no decoding counts
-against it), a weighted sum of three control points in every forward pass, one t after another, and before each a pass
-over the training images in batches that updates the running statistics of batch norm. It evaluates under
-`torch.no_grad`, which the repository does not. Our side takes the statistics over 4,096 fixed images in one pass; the
-same number on both sides is a line of its own. Every contestant runs in processes of its own.
+batch 128, then 61 points of the curve on 10,000 training and 10,000 test images. The plain side is the method of
+Garipov et al.'s repository: a `DataLoader` with two workers (over tensors that are normalized already, so that no
+decoding counts against it), a weighted sum of three control points in every forward pass, one t after another, and
+before each a pass over the training images in batches that updates the running statistics of batch norm. It evaluates
+under `torch.no_grad`, which the repository does not. Our side takes the statistics over 4,096 fixed images in one pass;
+the same number on both sides is a line of its own. Every contestant runs in processes of its own.
 
 By default 60 steps and 2 points are measured and the rest is extrapolated, some minutes; `--full` runs it all, once.
 """
@@ -352,7 +352,7 @@ def main() -> None:
     print(f"{kind}: {STEPS} steps of {BATCH}, {POINTS} points on 2 x {EVALUATED:,} images")
     show("one curve, one thread", found["plain", 1, 1], found["isthmus", 1, 1])
     show("one curve, two threads", found["plain", 2, 1], found["isthmus", 2, 1])
-    # Two curves on two cores: ours in two jobs; the plain ones in turn, the better of the two ways, or in two jobs, too.
+    # Two curves on two cores: ours in two jobs; the plain ones in turn, the better of two ways, or in two jobs, too.
     after = min(found["plain", 1, 1], found["plain", 2, 1], key=total)
     twice = {part: 2 * seconds for part, seconds in after.items()}
     show("two curves, plain in turn", twice, found["isthmus", 1, 2])
