@@ -7,8 +7,8 @@ Every draw is a function of the network's seed and the step, so the state (`isth
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,19 @@ class Examples:
     test_images: Tensor
     test_labels: Tensor
     fill: Tensor
+
+
+@dataclass(frozen=True)
+class Member:
+    """What sets a member of a group apart, where it is not simply the network of its number.
+
+    seed: the network whose labels it learns; noise_seed: whose order of the data and augmentation it sees. mask: by
+    name, `[...]`, 1 where a weight is trained and 0 where it is pruned; names that are absent are trained whole.
+    """
+
+    seed: int
+    noise_seed: int
+    mask: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def training_labels(recipe: DataRecipe, dataset: Dataset, network_seeds: tuple[int, ...]) -> tuple[np.ndarray, Tensor]:
@@ -134,15 +147,19 @@ def train(
     settings: Settings,
     save: Callable[[State], None],
     stop_signal: Callable[[], int | None],
+    members: Mapping[int, Member] | None = None,
+    pause_at: int | None = None,
 ) -> State:
-    """Train the live networks of `state` to their end and return the finished state.
+    """Train the live networks of `state` to their end, or to the step `pause_at`, and return the state.
 
     `save` is called with the state every `checkpoint_seconds` and before stopping on request; `stop_signal` is asked
     after every step and returns the number of a signal that asked to stop, or None. Raises `Interrupted` then.
+    members: by number, where the members of the group are not the networks of these seeds (`Member`).
     """
     if not state.live:
         return state
-    run = _Run(recipe, state, dataset, settings)
+    plain = {seed: Member(seed, seed) for seed in state.seeds}
+    run = TrainingRun(recipe, state, dataset, settings, plain if members is None else members, pause_at)
     if not all(state.history[seed] for seed in state.live):  # at initialization, or from weights of another run
         run.measure()
     what = f"networks {', '.join(map(str, state.live))}"
@@ -151,14 +168,24 @@ def train(
     return state
 
 
-class _Run:
-    """The tensors of a run on its device, in step with a `State`."""
+class TrainingRun:
+    """The tensors of a run on its device, in step with a `State` (`isthmus.loop.Run`)."""
 
-    def __init__(self, recipe: Recipe, state: State, dataset: Dataset, settings: Settings) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        state: State,
+        dataset: Dataset,
+        settings: Settings,
+        members: Mapping[int, Member],
+        pause_at: int | None = None,
+    ) -> None:
         self.recipe, self.training, self.settings, self.state = recipe, recipe.training, settings, state
+        self.members, self.pause_at = members, pause_at
         self.shape = tuple(dataset.train_images.shape[1:])
         self.classes = dataset.classes
-        self.examples = place_examples(recipe, dataset, state.live, settings)
+        own_seeds = tuple(members[number].seed for number in state.live)
+        self.examples = place_examples(recipe, dataset, own_seeds, settings)
         self.labels = self.examples.labels
         count = len(self.examples.images)
         self.steps_per_epoch, self.total_steps = run_length(self.training, count)
@@ -182,10 +209,29 @@ class _Run:
                 parameter.copy_(weights[name])
             start = [self.state.snapshots[seed]["initial"][name] for seed in self.state.live]
             self.initial[name] = torch.stack(start).to(device)
+        self.pruned = self._pruned()
+        _clear(self.weights, self.pruned)
+        for content in self.slots.values():
+            _clear(content, self.pruned)
+
+    def _pruned(self) -> Tensors:
+        """What is pruned of the live networks, by name `[S, ...]` (bool), for all weights that one of them masks."""
+        masks = [self.members[number].mask for number in self.state.live]
+        names = {name: None for mask in masks for name in mask}
+        whole = {name: torch.ones(self.weights[name].shape[1:]) for name in names}
+        return {
+            name: torch.stack([mask.get(name, whole[name]) == 0 for mask in masks]).to(self.settings.device)
+            for name in names
+        }
+
+    @property
+    def noise_seeds(self) -> tuple[int, ...]:
+        """The seeds behind order and augmentation of the live networks."""
+        return tuple(self.members[number].noise_seed for number in self.state.live)
 
     def going(self) -> bool:
         """Whether a network is left to train."""
-        return bool(self.state.live)
+        return bool(self.state.live) and (self.pause_at is None or self.state.step < self.pause_at)
 
     def advance(self) -> None:
         """One step of every live network, and the measurements that are due after it."""
@@ -203,25 +249,30 @@ class _Run:
         if epoch != self.order_epoch:
             self.order, self.order_epoch = self._draw_order(epoch), epoch
         chosen = self.order[:, position * training.batch_size : (position + 1) * training.batch_size]
-        labels = self.labels.gather(1, chosen)
+        rate = learning_rate(training, state.step, self.steps_per_epoch, self.total_steps)
+        optimizers.step(training, rate, self.weights, self.gradients(chosen), self.slots)
+        state.step += 1
+
+    def gradients(self, chosen: Tensor) -> tuple[Tensor, ...]:
+        """The gradient of each network's mean loss over its chosen examples `[S, B]`, zero where it is masked."""
+        training, labels = self.training, self.labels.gather(1, chosen)
         with torch.autocast(self.settings.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
             outputs = self.network(self._images(chosen))
         loss = losses(outputs.float(), labels, training.loss).sum()
         gradients = torch.autograd.grad(loss, tuple(self.weights.values()))
-        rate = learning_rate(training, state.step, self.steps_per_epoch, self.total_steps)
-        optimizers.step(training, rate, self.weights, gradients, self.slots)
-        state.step += 1
+        _clear(dict(zip(self.weights, gradients, strict=True)), self.pruned)
+        return gradients
 
     def _draw_order(self, epoch: int) -> Tensor:
         """The order of the data in an epoch: a permutation per live network, `[S, N]`."""
         count = len(self.examples.images)
-        rows = [seeds.generator(seed, seeds.Stream.ORDER, epoch).permutation(count) for seed in self.state.live]
+        rows = [seeds.generator(seed, seeds.Stream.ORDER, epoch).permutation(count) for seed in self.noise_seeds]
         return torch.from_numpy(np.stack(rows)).to(self.settings.device)
 
     def _images(self, chosen: Tensor) -> Tensor:
         """The (augmented) images `[S, B, C, H, W]` of the chosen examples `[S, B]`."""
         return stacked_images(
-            self.examples, chosen, self.state.live, self.state.step, self.training, self.settings.channels_last
+            self.examples, chosen, self.noise_seeds, self.state.step, self.training, self.settings.channels_last
         )
 
     def measure(self) -> None:
@@ -350,6 +401,14 @@ class _Run:
             if known
             else ""
         )
+
+
+def _clear(tensors: Mapping[str, Tensor], pruned: Mapping[str, Tensor]) -> None:
+    """Set to zero, in place, what is pruned of the tensors, by name; step counts, which have no dimensions, stay."""
+    with torch.no_grad():
+        for name, gone in pruned.items():
+            if tensors[name].dim():
+                tensors[name].masked_fill_(gone, 0)
 
 
 def _finite(value: Tensor) -> float | None:
