@@ -51,6 +51,15 @@ def test_parameters_of_the_published_cnn() -> None:
     assert count_parameters(architecture("cnn", 32, 2, normalization="batch"), CIFAR, 10) == 814_570
 
 
+def test_an_mlp_that_tapers_is_lenet_300_100() -> None:
+    """Frankle & Carbin (2019), figure 2: 266 thousand weights."""
+    lenet = recipe(300, 2, data={"name": "MNIST"}, network={"taper": 3}).network
+    assert lenet.hidden_widths() == [300, 100]
+    assert count_parameters(lenet, (1, 28, 28), 10) == 784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10 == 266_610
+    assert costs.parameters(lenet, (1, 28, 28), 10) == 266_610
+    assert recipe(4, 5, network={"taper": 2}).network.hidden_widths() == [4, 2, 1, 1, 1]
+
+
 def test_parameters_of_a_cnn_with_other_options() -> None:
     # Two blocks of one convolution with biases and layer norm, 13 x 10 pixels halved to 6 x 5 and 3 x 2.
     small = architecture("cnn", 4, 1, blocks=2, hidden_units=0, normalization="layer")

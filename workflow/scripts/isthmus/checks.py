@@ -73,6 +73,7 @@ def study_errors(
                 yield f"{where}.data.name: {error}"
         if name in known:
             found_in_cells |= dict.fromkeys(_cell_errors(where, sections, known[name]))
+            found_in_cells |= dict.fromkeys(_rewind_errors(where, study["analyses"], sections, known[name]))
     yield from found_in_cells
 
 
@@ -162,14 +163,37 @@ def _training_errors(where: str, training: dict[str, Any], examples: int) -> Ite
         yield f"{where}.training.learning_rate: no rate is given for batch size {training['batch_size']}"
     if training["nesterov"] and (training["optimizer"] != "sgd" or training["momentum"] == 0):
         yield f"{where}.training.nesterov: true was given; it needs the optimizer sgd with a momentum above 0"
-    whole, rest = divmod(examples, training["batch_size"])
-    per_epoch = whole + (rest > 0 and not training["drop_last"])
-    length = training["epochs"] if training["steps"] is None else training["steps"] / per_epoch
+    length = _epochs(training, examples)
     if training["warmup_epochs"] >= length:
         yield f"{where}.training.warmup_epochs: {training['warmup_epochs']} was given; the run has {length:g} epochs"
     late = [epoch for epoch in training["snapshots"] if epoch > length]
     if late:
         yield f"{where}.training.snapshots: {late[0]} was given; the run has {length:g} epochs"
+
+
+def _epochs(training: dict[str, Any], examples: int) -> float:
+    """The length of the run in epochs."""
+    return training["epochs"] if training["steps"] is None else training["steps"] / _per_epoch(training, examples)
+
+
+def _per_epoch(training: dict[str, Any], examples: int) -> int:
+    """Steps per epoch."""
+    whole, rest = divmod(examples, training["batch_size"])
+    return whole + (rest > 0 and not training["drop_last"])
+
+
+def _rewind_errors(
+    where: str, analyses: dict[str, Any], sections: dict[str, dict[str, Any]], known: Facts
+) -> Iterator[str]:
+    """What is wrong with the steps of training that analyses go back to."""
+    training, examples = sections["training"], sections["data"]["train_size"] or known.train_size
+    if training["batch_size"] > examples:
+        return  # which is an error of its own
+    steps = round(_epochs(training, examples) * _per_epoch(training, examples))
+    for analysis, options in analyses.items():
+        if options.get("rewind_step", 0) >= steps:
+            given = f"{options['rewind_step']} was given; at batch size {training['batch_size']}"
+            yield f"{where}.analyses.{analysis}.rewind_step: {given} the run has {steps} steps"
 
 
 def _lonely_batch(where: str, training: dict[str, Any], examples: int) -> Iterator[str]:

@@ -27,9 +27,9 @@ def layer_sizes(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int
     norm = recipe.normalization != "none"
     if recipe.architecture == "mlp":
         inputs, layers = shape[0] * shape[1] * shape[2], []
-        for _ in range(recipe.depth):
-            layers.append((inputs, recipe.width, 1, recipe.width * norm))
-            inputs = recipe.width
+        for units in recipe.hidden_widths():
+            layers.append((inputs, units, 1, units * norm))
+            inputs = units
         return [*layers, (inputs, classes, 1, 0)]
     if recipe.architecture == "cnn":
         return _cnn_layers(recipe, shape, classes, norm)
@@ -199,3 +199,35 @@ def movement_mb(
     """A generous guess of the memory that measuring movement needs, in MB."""
     kernels = 2 * 8 * known.classes * options["kernel_images"] ** 2
     return training_mb(recipe, known, networks, evaluation_batch_size) + round((kernels + 1e9) / 1e6)
+
+
+def ticket_levels(options: Mapping[str, Any]) -> int:
+    """The number of levels of pruning, without the dense one."""
+    return options["levels"] if options["kept_fractions"] is None else len(options["kept_fractions"])
+
+
+def tickets_minutes(recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int) -> int:
+    """A generous guess of the minutes that finding the tickets of `networks` networks takes on one slow core."""
+    examples, levels = recipe.data.train_size or known.train_size, ticket_levels(options)
+    trained = levels * (1 + len(options["controls"])) + (levels + 1) * options["stability"] + 1
+    most = options["evaluation_examples"] or max(examples, known.test_size)
+    statistics = recipe.training.statistics_size if recipe.network.normalization == "batch" else 0
+    lines = (levels + 1) * options["stability"] * options["line_points"]
+    passes = lines * (min(most, examples) + min(most, known.test_size) + statistics)
+    curvature = options["curvature"]
+    products = 100 * levels * len(curvature["kinds"]) * (1 if curvature["trace_precision"] is None else 5)
+    passes += 9 * products * min(curvature["images"], examples)
+    seconds = passes * multiplications(recipe.network, known.shape, known.classes) / MULTIPLICATIONS_PER_SECOND
+    return training_minutes(recipe, known, networks * trained) + round(networks * seconds / 60)
+
+
+def tickets_mb(
+    recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int, evaluation_batch_size: int
+) -> int:
+    """A generous guess of the memory that finding tickets needs, in MB: that of training all of a level together."""
+    shape, classes = known.shape, known.classes
+    units = sum(outputs * places for _, outputs, places, _ in layer_sizes(recipe.network, shape, classes))
+    kept = min(HESSIAN_KEPT_BYTES, HESSIAN_BYTES * units * options["curvature"]["images"])
+    found = networks * parameters(recipe.network, shape, classes) * 5 * (ticket_levels(options) + 1)
+    together = networks * (2 + len(options["controls"]))
+    return training_mb(recipe, known, together, evaluation_batch_size) + round((kept + found) / 1e6)

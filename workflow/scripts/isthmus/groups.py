@@ -13,6 +13,8 @@ def state_path(folder: Path, seeds: tuple[int, ...]) -> Path:
     return folder / f"seeds-{'+'.join(map(str, seeds))}.safetensors"
 
 
+NAME_LENGTH = 200  # of a file that lists the seeds of a group; file systems allow some 255 bytes
+
 Group = tuple[tuple[int, ...], State | None]
 
 
@@ -24,7 +26,7 @@ def plan(
     fingerprint: what the state of a group of seeds depends on, in one string (`isthmus.state.save_state`).
 
     Groups that an earlier try began are taken as they were, with seeds that are no longer wanted, so that they end as
-    they would have; all other seeds form new groups of at most `size`.
+    they would have; all other seeds form new groups of at most `size`, and of no more than the name of a file can list.
     """
     groups: list[Group] = []
     left = set(wanted)
@@ -36,6 +38,7 @@ def plan(
             groups.append((state.seeds, state))
             left.difference_update(state.seeds)
     rest = sorted(left)
+    size = min(size, max(1, NAME_LENGTH // (1 + max((len(str(seed)) for seed in rest), default=1))))
     groups += [(tuple(rest[start : start + size]), None) for start in range(0, len(rest), size)]
     return groups
 

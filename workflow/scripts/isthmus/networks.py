@@ -62,13 +62,16 @@ def _has_bias(recipe: NetworkRecipe) -> bool:
 
 
 def _mlp(recipe: NetworkRecipe, shape: Shape, classes: int, stack: int) -> nn.Module:
-    """`depth` hidden layers of `width` units."""
+    """`depth` hidden layers of `width` units, or fewer from layer to layer (`taper`).
+
+    Width 300, depth 2 and taper 3 are LeNet-300-100 (LeCun et al. 1998).
+    """
     layers: list[nn.Module] = [ImagesToFeatures()]
     inputs = shape[0] * shape[1] * shape[2]
-    for _ in range(recipe.depth):
-        layers += [Linear(stack, inputs, recipe.width, _has_bias(recipe)), *_norm(recipe, stack, recipe.width)]
+    for units in recipe.hidden_widths():
+        layers += [Linear(stack, inputs, units, _has_bias(recipe)), *_norm(recipe, stack, units)]
         layers += [_activation(recipe)]
-        inputs = recipe.width
+        inputs = units
     return nn.Sequential(*layers, Linear(stack, inputs, classes))
 
 

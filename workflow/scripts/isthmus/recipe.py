@@ -32,6 +32,11 @@ class NetworkRecipe:
     activation: str
     blocks: int
     hidden_units: int
+    taper: int
+
+    def hidden_widths(self) -> list[int]:
+        """Units of the hidden layers of an `mlp`, first to last: each has 1 / `taper` of those before, 1 at least."""
+        return [max(1, self.width // self.taper**layer) for layer in range(self.depth)]
 
 
 @dataclass(frozen=True)

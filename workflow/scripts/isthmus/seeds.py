@@ -27,6 +27,10 @@ class Stream(IntEnum):
     CURVATURE = 10
     PLANES = 11
     PERTURBATIONS = 12
+    RANDOM_MASKS = 16
+    REINITIALIZATION = 17
+    SGD_NOISE = 18
+    PRUNED = 19
 
 
 def sequence(seed: int, stream: Stream, *counters: int) -> np.random.SeedSequence:

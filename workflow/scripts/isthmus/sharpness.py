@@ -79,13 +79,36 @@ class WeightedSum:
         return torch.stack(parts).sum(0)
 
 
+class Restricted:
+    """A symmetric matrix without the rows and columns of the weights that are held fixed.
+
+    free `[P]` (bool): the others; `size` is their number.
+    """
+
+    def __init__(self, operator: CurvatureOperator | WeightedSum, free: Tensor) -> None:
+        self.operator, self.places = operator, free.to(operator.device).nonzero()[:, 0]
+        self.size, self.dtype, self.device, self.loss = len(self.places), operator.dtype, operator.device, operator.loss
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """Products with vectors `[K, size]`."""
+        whole = torch.zeros(len(vectors), self.operator.size, dtype=self.dtype, device=self.device)
+        whole[:, self.places] = vectors
+        return self.operator(whole)[:, self.places]
+
+
 def sharpness(
-    setup: Setup, weights: Tensors, labels: Tensor, shares: Sequence[float], generator: np.random.Generator
+    setup: Setup,
+    weights: Tensors,
+    labels: Tensor,
+    shares: Sequence[float],
+    generator: np.random.Generator,
+    free: Tensor | None = None,
 ) -> Sharpness:
     """The sharpness of the loss at `weights`, by name `[1, ...]`.
 
     labels `[K, N]` and shares `[K]`: the loss is the weighted sum of those on each set of labels (one, or two between
-    networks that learned different ones). Raises UserError where the loss is not finite.
+    networks that learned different ones). free `[P]`: False for weights that are held fixed, in the order of
+    `network.named_parameters()`. Raises UserError where the loss is not finite.
     """
     put(setup.network, weights)
     used = [(row, share) for row, share in zip(labels, shares, strict=True) if share > 0]
@@ -94,7 +117,8 @@ def sharpness(
             CurvatureOperator(setup.network, setup.images, row, setup.loss, "hessian", keep=setup.keep)
             for row, _ in used
         ]
-        operator = parts[0] if len(parts) == 1 else WeightedSum(parts, [share for _, share in used])
+        whole = parts[0] if len(parts) == 1 else WeightedSum(parts, [share for _, share in used])
+        operator = whole if free is None else Restricted(whole, free)
         top = eigenvalues(
             operator, 1, generator, "largest", setup.tolerance, setup.maximum_products, look_for_copies=False
         )
