@@ -11,13 +11,15 @@ sys.path.insert(0, SCRIPTS)
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])))
 
 from isthmus import costs
+from isthmus.claims import parse_claims, read_claims
 from isthmus.config import load
 from isthmus.digest import digest
 from isthmus.errors import ConfigurationError
 from isthmus.stages import stages, table
 
 try:
-    CONFIG = load(config)
+    CONFIG, CLAIMS = load(config), read_claims()
+    CLAIMED = parse_claims(CLAIMS)
 except ConfigurationError as error:
     raise WorkflowError(str(error)) from None
 
@@ -32,7 +34,7 @@ wildcard_constraints:
     cell="[^/]+",
     block="[0-9]+",
     dataset="[A-Za-z][A-Za-z0-9_-]*",
-    table="[a-z_]+",
+    table="|".join(made.name for stage in stages().values() if stage.unit != "configuration" for made in stage.tables),
 
 
 def code(script):
@@ -120,15 +122,38 @@ def table_parts(wildcards):
     ]
 
 
-def all_tables():
+def overall_stages():
+    """Stages that work on the tables of all studies, once; they always run."""
+    return [stage for stage in stages().values() if stage.unit == "configuration"]
+
+
+def collected_tables():
+    """Names of the tables that are collected from the studies."""
     wanted = {
         made.name: None for study in CONFIG.studies.values() for stage in wanted_stages(study) for made in stage.tables
     }
-    return [f"results/tables/{name}.parquet" for name in wanted]
+    return list(wanted)
+
+
+def claimed_tables():
+    """The collected tables that claims are about, as far as the studies make them."""
+    wanted = {"networks", *(claim.table for claim in CLAIMED)}
+    return [f"results/tables/{name}.parquet" for name in collected_tables() if name in wanted]
+
+
+def all_tables():
+    names = [*collected_tables(), *(made.name for stage in overall_stages() for made in stage.tables)]
+    return [f"results/tables/{name}.parquet" for name in names]
 
 
 def all_figures():
-    return [
+    overall = [
+        f"results/figures/{figure.name}.{kind}"
+        for stage in overall_stages()
+        for figure in stage.figures
+        for kind in ("pdf", "png")
+    ]
+    return overall + [
         f"results/figures/{study.name}/{figure.name}.{kind}"
         for study in CONFIG.studies.values()
         for stage in wanted_stages(study)
@@ -146,14 +171,18 @@ def figure_tables(stage):
 
 
 def figure_files(stage):
-    """The files of the figures of a stage: PDF for papers, PNG, with its caption, for the report."""
+    """The files of the figures of a stage: PDF for papers, PNG, with its caption, for the report.
+
+    The report sorts its categories by name: the number puts what covers all studies first.
+    """
+    overall = stages()[stage] in overall_stages()
+    folder, labels = ("", {}) if overall else ("{study}/", {"study": "{study}"})
+    category = f"1. {stages()[stage].title}" if overall else stages()[stage].title
     files = []
     for figure in stages()[stage].figures:
-        path = f"results/figures/{{study}}/{figure.name}"
-        labels = {"study": "{study}", "figure": figure.title}
-        caption = f"../report/{figure.name}.rst"
-        files.append(f"{path}.pdf")
-        files.append(report(f"{path}.png", caption=caption, category=stages()[stage].title, labels=labels))
+        path = f"results/figures/{folder}{figure.name}"
+        described = {"caption": f"../report/{figure.name}.rst", "labels": labels | {"figure": figure.title}}
+        files += [f"{path}.pdf", report(f"{path}.png", category=category, **described)]
     return files
 
 

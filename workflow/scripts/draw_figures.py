@@ -1,4 +1,4 @@
-"""Draw the figures of one study and one stage from the collected tables."""
+"""Draw the figures of one stage from the collected tables: those of one study, or those that cover all studies."""
 
 import importlib
 import logging
@@ -11,7 +11,7 @@ from isthmus.tables import read_table
 
 
 def main(job: Any) -> None:
-    study = job.wildcards.study
+    study = [job.wildcards.study] if "study" in job.wildcards.keys() else []  # noqa: SIM118 - no dictionary
     tables = {Path(path).stem: read_table(path).to_pandas() for path in job.input}
     stage = importlib.import_module(f"isthmus.figures.{job.params.stage}")
     files: dict[str, list[Path]] = {}
@@ -19,8 +19,8 @@ def main(job: Any) -> None:
         files.setdefault(path.stem, []).append(path)
     for name, paths in files.items():
         draw = getattr(stage, "draw_" + name.replace("-", "_"))
-        save(draw(study, tables), paths)
-        logging.info("study %s: drew %s", study, name)
+        save(draw(*study, tables), paths)
+        logging.info("%s: drew %s", *(study or ["all studies"]), name)
 
 
 with job_log(snakemake.log[0]):

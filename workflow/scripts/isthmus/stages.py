@@ -28,6 +28,7 @@ KEYS["pair"] = {key: column for key, column in KEYS["seed"].items() if key != "s
     "seed_a": {"type": "int64", "description": "seed of the first network"},
     "seed_b": {"type": "int64", "description": "seed of the second network"},
 }
+KEYS["configuration"] = {}  # one job for all studies, on their collected tables
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,9 @@ def _read(path: Path) -> Stage:
 
 @cache
 def stages() -> dict[str, Stage]:
-    """All stages by name, in the order of their files, training first."""
+    """All stages by name, in the order of their files; training first, and last what works on the tables of all."""
     found = [_read(path) for path in sorted((SCHEMAS / "stages").glob("*.yaml"))]
-    found.sort(key=lambda stage: stage.name != "train")
+    found.sort(key=lambda stage: (stage.name != "train", stage.unit == "configuration"))
     return {stage.name: stage for stage in found}
 
 

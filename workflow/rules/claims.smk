@@ -1,0 +1,46 @@
+rule judge_claims:
+    input:
+        claimed_tables(),
+    output:
+        "results/tables/claims.parquet",
+    log:
+        "results/logs/claims/claims.log",
+    benchmark:
+        "results/benchmarks/claims/claims.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 15 * attempt,
+    params:
+        claims=CLAIMS,
+        code=code("judge_claims.py"),
+    message:
+        "Testing the published claims on all studies"
+    script:
+        "../scripts/judge_claims.py"
+
+
+rule draw_claims:
+    input:
+        figure_tables("claims"),
+    output:
+        figure_files("claims"),
+    log:
+        "results/logs/figures/claims.log",
+    benchmark:
+        "results/benchmarks/figures/claims.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 15 * attempt,
+    params:
+        stage="claims",
+        code=code("isthmus/figures/claims.py"),
+    message:
+        "Drawing the figure of the claims"
+    script:
+        "../scripts/draw_figures.py"

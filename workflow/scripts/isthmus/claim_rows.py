@@ -1,0 +1,150 @@
+"""The rows of a table that test a claim: joined with what is known of their networks, and chosen by conditions.
+
+This module does not import torch.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from isthmus.claims import ENDS, Claim, operands
+
+COMPARISONS = {"above": np.greater, "at_least": np.greater_equal, "below": np.less, "at_most": np.less_equal}
+CELL = ["study", "cell"]
+PAIR = ["seed_a", "seed_b"]
+
+
+class NotMeasured(Exception):
+    """The tables cannot test the claim; the message says what is missing."""
+
+
+def rows_of_study(name: str, tables: Mapping[str, pd.DataFrame], study: str) -> pd.DataFrame:
+    """The rows of `study` in the table `name`, with the columns of `networks` and the axes in the names of the cells.
+
+    Rows of pairs get what the first network of the cell that did not diverge has, so that only what a whole cell has in
+    common means anything there. Raises NotMeasured where there are no rows.
+    """
+    if name not in tables:
+        raise NotMeasured(f"there is no table `{name}`")
+    rows = tables[name]
+    rows = rows[rows["study"] == study].reset_index(drop=True)
+    if rows.empty:
+        raise NotMeasured(f"nothing in the table `{name}`")
+    if "cell" not in rows:
+        return rows
+    networks = tables["networks"][tables["networks"]["study"] == study].sort_values(["diverged", *CELL, "seed"])
+    keys = [*CELL, "seed"] if "seed" in rows else CELL
+    known = networks.drop_duplicates(keys)
+    known = known[[*keys, *(column for column in known if column not in rows)]]
+    rows = rows.merge(known, on=keys, how="left")
+    axes = pd.DataFrame([axes_of(cell) for cell in rows["cell"]], index=rows.index)
+    return rows.assign(**{axis: axes[axis] for axis in axes if axis not in rows})
+
+
+def axes_of(cell: str) -> dict[str, Any]:
+    """The axes in the name of a cell: `width=8,averaging=swa` is {"width": 8.0, "averaging": "swa"}."""
+    return {axis: _value(text) for axis, _, text in (part.partition("=") for part in cell.split(","))}
+
+
+def _value(text: str) -> float | bool | str:
+    if text in ("true", "false"):
+        return text == "true"
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def evaluate(rows: pd.DataFrame, expression: str) -> pd.Series:
+    """A column, or an expression of two, of each row. Raises NotMeasured where there is no such column."""
+    names, operator = operands(expression)
+    missing = [name for name in names if name not in rows]
+    if missing:
+        raise NotMeasured(f"there is no column `{missing[0]}`")
+    if operator is None:
+        return rows[expression]
+    first, second = (rows[name].astype(float) for name in names)
+    return first - second if operator == "-" else first / second.mask(second == 0)
+
+
+def holds(values: pd.Series, condition: Any) -> pd.Series:
+    """Where a condition holds: a value, one of a list of them, or bounds. Nowhere for null."""
+    if isinstance(condition, dict):
+        numbers = pd.to_numeric(values, errors="coerce")
+        met = [COMPARISONS[name](numbers, bound) for name, bound in condition.items()]
+        return pd.Series(np.logical_and.reduce(met), index=values.index)
+    wanted = condition if isinstance(condition, list) else [condition]
+    return pd.Series([any(_same(value, each) for each in wanted) for value in values], index=values.index)
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, str) or isinstance(value, str):
+        return value == wanted
+    if isinstance(wanted, bool):
+        return isinstance(value, bool | np.bool_) and bool(value) == wanted
+    return value is not None and bool(np.isclose(float(value), float(wanted), rtol=1e-9, atol=0))
+
+
+def select(rows: pd.DataFrame, conditions: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows for which all conditions hold. Of a diverged network, what it lacks is held to hold: it is counted."""
+    keep = pd.Series(True, index=rows.index)
+    for expression, condition in conditions.items():
+        values = evaluate(rows, expression)
+        keep &= holds(values, condition) | (diverged(rows) & values.isna())
+    return rows[keep]
+
+
+def diverged(rows: pd.DataFrame) -> pd.Series:
+    """Whether the networks of a row diverged."""
+    if "diverged" not in rows:
+        return pd.Series(False, index=rows.index)
+    return rows["diverged"].isin([True])
+
+
+def published_rows(claim: Claim, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of networks of the published setup.
+
+    Raises NotMeasured, naming the condition, where there are none, or where a value of the axis `by` is missing that
+    the setup lists.
+    """
+    for name, condition in claim.setup.items():
+        found = rows[holds(evaluate(rows, name), condition)]
+        wanted = condition if isinstance(condition, list) else [condition]
+        missing = [each for each in wanted if not holds(found[name], each).any()] if name == claim.by else []
+        if found.empty or missing:
+            raise NotMeasured(f"not the published setup: {name} {spelled(missing or condition)}")
+        rows = found
+    return rows
+
+
+def spelled(condition: Any) -> str:
+    """A condition in words: `32`, `32, 1024`, `above 1`."""
+    if isinstance(condition, dict):
+        return " and ".join(f"{name.replace('_', ' ')} {bound:g}" for name, bound in condition.items())
+    if isinstance(condition, list):
+        return ", ".join(spelled(each) for each in condition)
+    return f"{condition:g}" if isinstance(condition, float) else str(condition)
+
+
+def level_of(values: pd.Series, wanted: Any) -> Any:
+    """The value of an axis that is meant: itself, or the smallest or largest there is. NotMeasured without it."""
+    levels = sorted(values.dropna().unique())
+    if wanted in ENDS and levels:
+        return levels[0 if wanted == "smallest" else -1]
+    for level in levels:
+        if _same(level, wanted):
+            return level
+    raise NotMeasured(f"there is no {values.name} {spelled(wanted)}")
+
+
+def check_counts(rows: pd.DataFrame, least: Mapping[str, int]) -> None:
+    """Raises NotMeasured where a column has fewer values than it must have; `seed` stands for networks."""
+    for name, count in least.items():
+        if name == "seed" and "seed" not in rows:
+            there = len(pd.unique(rows[PAIR].to_numpy().ravel()))
+        else:
+            there = int(evaluate(rows, name).dropna().nunique())
+        if there < count:
+            raise NotMeasured(f"{count} values of {name} are needed, there {'is' if there == 1 else 'are'} {there}")

@@ -1,0 +1,272 @@
+"""The figure of the claims: what was published, what was measured, and the verdict, a row per claim and study."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.text import Text
+
+from isthmus.figures.style import DOUBLE_COLUMN, GREY, OKABE_ITO, footnote, new_figure, paper
+
+MOST_ROWS = 60  # claims of many studies: some studies are left out beyond it
+ROW, NOTE_ROW, GAP = 0.165, 0.13, 0.2  # inches: a measured row, one that is not, the heading of a group
+HEAD, FOOT, MARGIN, PADDING = 0.62, 0.72, 0.04, 0.1  # inches: above and below the rows, at the sides, between columns
+SMALLEST_AXIS = 1.45  # inches
+SIZE, SMALL = 6.5, 5.8  # points
+LIMITS = (-1.6, 2.6)  # of the common axis: 0 is no effect, 1 the published value
+LOOKS = {
+    "reproduced": (OKABE_ITO[2], "o", OKABE_ITO[2]),
+    "contradicted": (OKABE_ITO[1], "X", OKABE_ITO[1]),
+    "inconclusive": (GREY, "o", "white"),
+}
+GROUPS = {
+    "A": "A  Implicit regularization and generalization",
+    "B": "B  Paths between minima",
+    "C": "C  The zero set of the loss",
+    "D": "D  Further results",
+}
+BAND = "#e9eef4"
+
+
+def shown(claims: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The measured rows that are drawn, and how many are left out: of claims that many studies test, some of these.
+
+    Studies of the published setup come first.
+    """
+    measured = claims[claims["verdict"] != "not measured"]
+    order = measured.assign(own=~measured["as_published"]).sort_values(["own", "study"], kind="stable")
+    rank = order.groupby("claim", observed=True, sort=False).cumcount().reindex(measured.index)
+    studies = int(rank.max()) + 1 if len(rank) else 0
+    while studies > 1 and int((rank < studies).sum()) > MOST_ROWS:
+        studies -= 1
+    kept = measured[rank < studies]
+    return kept.reset_index(drop=True), len(measured) - len(kept)
+
+
+def place(row: Any, value: float) -> float:
+    """Where `value` lies on the common axis: 0 is the baseline of the claim, 1 its reference. NaN for NaN.
+
+    row: a row of the table. On log scales, a value of zero or below lies at an infinite place.
+    """
+    ends = np.array([value, row.baseline, row.reference], dtype=float)
+    if row.logarithmic:
+        with np.errstate(divide="ignore"):
+            ends = np.log(np.maximum(ends, 0))
+    return float((ends[0] - ends[1]) / (ends[2] - ends[1]))
+
+
+def number(value: float, measure: str = "") -> str:
+    """A number of three digits as text, a ratio with its sign of multiplication."""
+    if not math.isfinite(value):
+        return ""
+    text = f"{value:.2f}" if 0.1 <= abs(value) < 10 else f"{value:.3g}" if abs(value) >= 1e-3 or value == 0 else ""
+    text = text or f"{value:.1e}".replace("e-0", "e-")
+    return ("×" if measure == "ratio" else "") + text.replace("-", "−")
+
+
+def measured_text(row: Any) -> str:
+    """A measured value with its interval."""
+    interval = f" [{number(row.low)}, {number(row.high)}]" if math.isfinite(row.low) else ""
+    return number(row.value, row.measure) + interval
+
+
+def _null(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _band(axes: Axes, row: Any, y: float) -> None:
+    """Where the claim says that the interval lies."""
+    above, below = _null(row.expected_above), _null(row.expected_below)
+    ends = [place(row, above), place(row, below)]
+    turned = row.reference < row.baseline
+    for side, (end, infinite) in enumerate(zip(ends, (-math.inf, math.inf), strict=True)):
+        if math.isnan(end):
+            ends[side] = -infinite if turned else infinite
+    low, high = np.clip(sorted(ends), *LIMITS)
+    band = Rectangle((low, y - 0.36), high - low, 0.72, facecolor=BAND, edgecolor="none", zorder=0.5)
+    band.set_gid("band")
+    axes.add_patch(band)
+
+
+def _point(axes: Axes, row: Any, y: float) -> None:
+    """The measured value with its interval, and the published value."""
+    colour, marker, face = LOOKS[row.verdict]
+    ends = sorted(place(row, each) for each in (row.low, row.high))
+    if not math.isnan(ends[0]):
+        low, high = np.clip(ends, *LIMITS)
+        axes.hlines(y, low, high, color=colour, linewidth=1.1, zorder=3)
+        for end in ends:
+            if not LIMITS[0] <= end <= LIMITS[1]:
+                arrow = LIMITS[0] if end < LIMITS[0] else LIMITS[1]
+                axes.plot(arrow, y, "<" if end < 0 else ">", color=colour, markersize=2.6, clip_on=False, zorder=3)
+    at = place(row, row.value)
+    if LIMITS[0] <= at <= LIMITS[1]:
+        (point,) = axes.plot(at, y, marker, color=colour, markerfacecolor=face, markersize=4.2, zorder=5)
+        point.set_gid(f"measured {row.claim} {row.study}")
+    if not math.isnan(_null(row.published)):
+        face = "black" if row.as_published else "white"
+        (mark,) = axes.plot(place(row, row.published), y, "D", color="black", markerfacecolor=face, markersize=2.9)
+        mark.set(markeredgewidth=0.6, zorder=4, gid=f"published {row.claim} {row.study}")
+
+
+def _widest(figure: Figure, texts: Sequence[Text]) -> float:
+    """Inches that the widest of the texts takes."""
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    return max((text.get_window_extent(renderer).width for text in texts), default=0.0) / figure.dpi
+
+
+def _legend(figure: Figure, height: float) -> None:
+    keys: list[Any] = [
+        Line2D([], [], color="black", marker="o", markersize=4, linewidth=1.1, label="measured, 95 % interval"),
+        Line2D([], [], color="black", marker="D", markersize=3, linestyle="none", label="published"),
+        Line2D([], [], color="black", marker="D", markersize=3, linestyle="none", markerfacecolor="white"),
+        Patch(facecolor=BAND, label="where the claim says"),
+    ]
+    keys[2].set(label="published, for another setup", markeredgewidth=0.6)
+    legend = figure.legend(handles=keys, ncols=4, fontsize=SIZE, columnspacing=1.4, handlelength=1.8, borderpad=0)
+    legend.set_loc("upper center")
+    legend.set_bbox_to_anchor((0.5, 1 - 0.05 / height))
+
+
+def _heights(
+    rows: pd.DataFrame, missing: pd.DataFrame
+) -> tuple[list[float], list[tuple[float, str]], list[float], float]:
+    """Inches from the top of the rows: of each row, headings with their text, rows not measured, and the end."""
+    depth, rows_at, headings = 0.0, [], []
+    for number_, group in enumerate(rows["claim"].str[0]):
+        if number_ == 0 or group != rows["claim"].str[0][number_ - 1]:
+            headings.append((depth + GAP * 0.6, GROUPS.get(group, group)))
+            depth += GAP
+        rows_at.append(depth + ROW / 2)
+        depth += ROW
+    end = depth
+    if len(missing):
+        headings.append((depth + GAP * 0.8, "Not measured"))
+        depth += GAP * 1.15
+    return rows_at, headings, [depth + NOTE_ROW * (place_ + 0.5) for place_ in range(len(missing))], end
+
+
+def _note(claims: pd.DataFrame, rows: pd.DataFrame, left_out: int) -> str:
+    verdicts = claims.loc[claims["verdict"] != "not measured", "verdict"].value_counts()
+    tally = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()) or "nothing was measured"
+    studies = sorted(rows["study"].unique())
+    note = f"Verdicts: {tally}. "
+    if len(studies) == 1:
+        note += f"All of the study {studies[0]}. "
+    if len(rows):
+        low, high = int(rows["networks"].min()), int(rows["networks"].max())
+        note += f"n = {low} to {high} networks per row; rows of tables left out, diverged or null: "
+        note += f"{int(rows['excluded'].sum())}. "
+    note += "Axis: 0 is no effect, 1 the published value, or where there is none a change worth speaking of. "
+    note += "Arrows: beyond the axis."
+    return note + (f" Not drawn: {left_out} rows of further studies." if left_out else "")
+
+
+def draw_claims(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Every claim with what was published, what was measured and the verdict, a row per claim and study.
+
+    `tables` holds `claims`. The common axis is linear in the measured value, or in its logarithm for ratios: 0 is no
+    effect and 1 the published value, or where none was published a change worth speaking of. Shades are where the claim
+    says that the interval lies. Claims that nothing was measured on are listed below, with the reason.
+    """
+    claims = tables["claims"]
+    claims = claims.astype(dict.fromkeys(claims.columns[claims.dtypes == "category"], object))
+    rows, left_out = shown(claims)
+    missing = claims[claims["verdict"] == "not measured"].reset_index(drop=True)
+    with paper():
+        rows_at, headings, missing_at, end = _heights(rows, missing)
+        total = (missing_at[-1] + NOTE_ROW / 2) if missing_at else end
+        height = HEAD + total + FOOT
+        figure = new_figure(DOUBLE_COLUMN, height)
+        figure.set_layout_engine("none")
+        _draw_table(figure, height, rows, missing, (rows_at, headings, missing_at, end))
+        _legend(figure, height)
+        footnote(figure, _note(claims, rows, left_out))
+    return figure
+
+
+def _draw_table(figure: Figure, height: float, rows: pd.DataFrame, missing: pd.DataFrame, places: Any) -> None:
+    """All texts and the axis of the figure, columns as wide as what is in them."""
+    rows_at, headings, missing_at, end = places
+    width = figure.get_figwidth()
+    assert isinstance(figure.canvas, FigureCanvasAgg)
+
+    def write(x: float, depth: float, text: str, **look: Any) -> Text:
+        look = {"fontsize": SIZE, "va": "center_baseline"} | look
+        return figure.text(x / width, 1 - (HEAD + depth) / height, text, None, **look)
+
+    several = rows["study"].nunique() > 1
+    columns: dict[str, list[Text]] = {
+        "id": [],
+        "statement": [],
+        "study": [],
+        "measured": [],
+        "published": [],
+        "verdict": [],
+    }
+    for row, depth in zip(rows.itertuples(), rows_at, strict=True):
+        repeated = row.Index > 0 and rows["claim"][row.Index - 1] == row.claim
+        published = number(_null(row.published), row.measure)
+        words = ["" if repeated else row.claim, "" if repeated else row.statement, row.study if several else ""]
+        words += [measured_text(row), published, row.verdict]
+        for column, word in zip(columns, words, strict=True):
+            columns[column].append(write(0, depth, word))
+        columns["verdict"][-1].set(color=LOOKS[row.verdict][0] if row.verdict != "inconclusive" else "0.25")
+    for column in ("study", "measured", "published", "verdict"):
+        if column != "study" or several:
+            columns[column].append(write(0, -0.09, column, color="0.25", va="bottom", fontsize=SMALL))
+    taken = {column: _widest(figure, texts) for column, texts in columns.items()}
+    left = {"id": MARGIN, "statement": MARGIN + 0.27, "study": MARGIN + 0.27 + taken["statement"] + PADDING}
+    left["verdict"] = width - MARGIN - taken["verdict"]
+    left["published"] = left["verdict"] - 2.2 * PADDING - taken["published"]
+    left["measured"] = left["published"] - PADDING - taken["measured"]
+    for column, texts in columns.items():
+        for text in texts:
+            text.set_x(left[column] / width)
+    start = left["study"] + (taken["study"] + PADDING if several else 0) + 0.03
+    stop = left["measured"] - PADDING - 0.03
+    for depth, text in headings:
+        write(MARGIN, depth, text, weight="bold", color=GREY if text == "Not measured" else "black")
+    for row, depth in zip(missing.itertuples(), missing_at, strict=True):
+        for x, text in ((left["id"], row.claim), (left["statement"], row.statement), (start, row.reason)):
+            write(x, depth, text, color=GREY, fontsize=SMALL)
+    if len(rows):
+        _draw_axis(figure, (start, max(stop, start + SMALLEST_AXIS)), rows, rows_at, end, left["verdict"] - 0.09)
+
+
+def _draw_axis(
+    figure: Figure, sides: tuple[float, float], rows: pd.DataFrame, rows_at: list[float], end: float, mark: float
+) -> None:
+    """The common axis between `sides`, inches from the left, with a row at each depth; verdicts' marks at `mark`."""
+    width, height = figure.get_size_inches()
+    bounds = (sides[0] / width, 1 - (HEAD + end) / height, (sides[1] - sides[0]) / width, end / height)
+    axes = figure.add_axes(bounds)
+    axes.set(xlim=LIMITS, ylim=(end / ROW, 0))
+    for row, depth in zip(rows.itertuples(), rows_at, strict=True):
+        _band(axes, row, depth / ROW)
+        _point(axes, row, depth / ROW)
+        colour, marker, face = LOOKS[row.verdict]
+        figure.add_artist(
+            Line2D(
+                [mark / width],
+                [1 - (HEAD + depth) / height],
+                marker=marker,
+                color=colour,
+                markerfacecolor=face,
+                markersize=4.2,
+                linestyle="none",
+            )
+        )
+    axes.axvline(0, color="0.25", linewidth=0.7, zorder=1)
+    axes.axvline(1, color="0.25", linewidth=0.6, linestyle=(0, (1, 2)), zorder=1)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.xaxis.tick_top()
+    axes.set(yticks=[], xticks=[0, 1], xticklabels=["no effect", "published"])
+    axes.tick_params(axis="x", length=0, pad=1.5, labelsize=SMALL, colors="0.25")

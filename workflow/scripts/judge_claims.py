@@ -1,0 +1,24 @@
+"""Test the published claims on the collected tables of all studies."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from isthmus.claims import parse_claims
+from isthmus.logs import job_log
+from isthmus.tables import read_table, write_table
+from isthmus.verdicts import judge
+
+
+def main(job: Any) -> None:
+    tables = {Path(path).stem: read_table(path).to_pandas() for path in job.input}
+    rows = judge(parse_claims(job.params.claims), tables)
+    write_table(job.output[0], "claims", rows)
+    for row in rows:
+        logging.info("%s, study %s: %s", row["claim"], row["study"], row["verdict"])
+    logging.info("%s", dict(Counter(row["verdict"] for row in rows)))
+
+
+with job_log(snakemake.log[0]):
+    main(snakemake)
