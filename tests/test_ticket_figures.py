@@ -16,7 +16,7 @@ from scipy.stats import binom
 
 from isthmus.errors import DataError
 from isthmus.figures import style, tickets
-from isthmus.figures.pruned import KINDS
+from isthmus.figures.pruned import KINDS, percent, percent_axis
 from isthmus.figures.ticket_speed import median_interval
 from isthmus.stages import table
 from isthmus.statistics import bootstrap_interval
@@ -198,6 +198,16 @@ def test_weights_kept_fall_to_the_right_and_are_labelled_in_percent(figures: dic
     assert figures[name].axes[-1].get_xlabel() == "weights kept (%)"
 
 
+@pytest.mark.parametrize(
+    ("least", "expected"),
+    [(0.7, ["100", "80", "70"]), (0.3, ["100", "70", "50", "30"]), (0.08, ["100", "50", "20", "10"])],
+)
+def test_labels_of_weights_kept_are_round_and_have_room(least: float, expected: list[str]) -> None:
+    axis = style.new_figure(3, 2).add_subplot().xaxis
+    percent_axis(axis, [least, 1.0])
+    assert [percent(tick) for tick in axis.get_majorticklocs()] == expected
+
+
 def test_what_the_axis_shows_is_the_density_and_not_what_was_asked_for(tmp_path: Path) -> None:
     made = frames(tmp_path, widths=[8], kinds=["ticket"], seeds=2, levels=4)
     made["tickets"]["density"] *= 0.5
@@ -293,6 +303,17 @@ def test_emptied_layers_are_marked_and_not_drawn(figures: dict[str, Figure]) -> 
     assert (height < 0.1).all()
     assert "emptied" in legend(figures["ticket-layers"])
     assert not line(figures["ticket-layers"].axes[0], "emptied layer=1")[0].size
+
+
+def test_of_many_layers_some_are_shown_and_the_note_says_so(tmp_path: Path) -> None:
+    made = frames(tmp_path, widths=[8], seeds=2, levels=3, kinds=["ticket"])
+    layers = made["ticket_layers"]
+    more = [layers.assign(layer_index=layers["layer_index"] + 3 * block) for block in range(7)]
+    figure = tickets.draw_ticket_layers("digits", made | {"ticket_layers": pd.concat(more)})
+    shown = [each for each in figure.axes[0].lines if str(each.get_gid()).startswith("layer=")]
+    assert [each.get_gid() for each in (shown[0], shown[-1])] == ["layer=1", "layer=21"]
+    assert len(shown) == 8
+    assert "Layers shown: 8 of 21, the first and the last among them." in note(figure)
 
 
 def test_barriers_start_at_the_dense_network(tables: dict[str, pd.DataFrame], figures: dict[str, Figure]) -> None:
@@ -410,7 +431,7 @@ def test_other_axes_get_panels_of_their_own(tmp_path: Path) -> None:
 def test_of_many_cells_some_are_shown_and_the_note_says_which(tmp_path: Path) -> None:
     many = {"widths": [2**k for k in range(3, 11)], "depths": (1, 2, 3), "batch_sizes": (32, 64), "levels": 1}
     made = frames(tmp_path, **many, seeds=1, kinds=["ticket"])
-    for name, panels in (("tickets", 6), ("ticket-speed", 6), ("ticket-curvature", 3)):
+    for name, panels in (("tickets", 6), ("ticket-curvature", 3)):
         figure = DRAW[name]("digits", made)
         assert len([axes for axes in figure.axes if axes.get_title("left")]) == panels
         assert "width 8, 128 and 1024 (3 of 8 values)" in note(figure)

@@ -4,6 +4,7 @@ The axis of weights kept falls to the right, as in Frankle and Carbin (2019): th
 and every level of pruning one step to the right of the last.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from isthmus.figures.lines import Measure, apart, extent, means_of, why_empty
 from isthmus.figures.panels import Panel, axes_of, choose, fewer_panels, lay_out, panels_by_width, room_for_text, say
@@ -38,6 +39,7 @@ DENSE = Look("#8a8a8a", "none", "-")
 WEIGHTS_KEPT = "weights kept (%)"
 SCOPES = {"global": "over the whole network", "layerwise": "within every layer"}
 MARKER_SIZE = 2.6  # points: levels stand close to each other
+MOST_LABELS = 5  # on an axis of weights kept
 MOST_TOGETHER = 3  # widths beside each other where other axes of the grid vary, too
 PLACE = ["cell", "kind", "level"]
 
@@ -63,9 +65,24 @@ def percent(value: float) -> str:
     return plain(float(f"{100 * value:.6g}"))
 
 
+def _ticks(low: float, high: float, most: int) -> list[float]:
+    """Round shares between two limits, from the top, with room for `most` labels between them on a log axis."""
+    decades = math.log10(high / low)
+    digits = (1,) if decades >= 2.5 else (1, 2, 5) if decades >= 0.9 else range(1, 10)
+    first = math.floor(math.log10(low))
+    round_ones = [digit * 10.0**power for power in range(first, first + math.ceil(decades) + 2) for digit in digits]
+    kept: list[float] = []
+    for share in sorted((share for share in round_ones if low <= share <= high), reverse=True):
+        if not kept or math.log10(kept[-1] / share) >= decades / most:
+            kept.append(share)
+    return kept
+
+
 def percent_axis(axis: Axis, shares: Iterable[float]) -> None:
     """A log axis of positive `shares` with labels in percent; a horizontal one falls to the right."""
     decade_axis(axis, shares)
+    low, high = sorted(axis.get_view_interval())
+    axis.set_major_locator(FixedLocator(_ticks(low, high, MOST_LABELS)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: percent(value)))
     if axis is axis.axes.xaxis:
         axis.set_inverted(True)
