@@ -270,13 +270,14 @@ def test_speed_needs_a_dense_network_to_compare_with(tmp_path: Path) -> None:
     assert "n = 3 networks per point; 4 of 28 networks diverged" in text
 
 
-def test_where_nobody_gets_there_the_panel_says_so(tmp_path: Path) -> None:
+def test_where_nobody_gets_there_the_share_is_zero_and_the_note_says_so(tmp_path: Path) -> None:
     made = frames(tmp_path, widths=[8], seeds=2, levels=2)
     rows = made["tickets"]
     rows.loc[rows["kind"] != "dense", "steps_to_dense"] = None
     figure = tickets.draw_ticket_speed("digits", made)
     figure.draw_without_rendering()
     assert "20 of 20 pruned networks never get there." in note(figure)
+    assert np.isnan(line(figure.axes[0], "steps kind=ticket")[1]).all()
     assert not line(figure.axes[1], "share kind=ticket")[1].any()
 
 

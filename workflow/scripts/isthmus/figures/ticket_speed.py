@@ -107,8 +107,6 @@ def _draw_panel(
     if not any(summary["count"].any() for summary in summaries[1:]):
         for axes in stack:
             say(axes, "all diverged" if rows["diverged"].all() else "not measured")
-    elif not np.isfinite(drawn).any():
-        say(upper, "most never get there")
     return summaries, [value for value in drawn if np.isfinite(value)]
 
 
