@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -125,17 +125,21 @@ class Chain:
         if level == 0:
             whole = self.plan.whole(self.origins[seed].dense)
             own["dense"] = Entry(seed, "dense", whole, Start({}, {}, 0)), self.dense[seed]
-        reached, main = absent(self.plan, level), self.plan.kinds(level)[0]
-        for kind, (entry, outcome) in own.items():
-            row, layers = self._columns(level, entry, outcome, twin[1] if twin and kind == main else None)
-            for whole_row in reached.tickets:
-                whole_row.update(row if whole_row["kind"] == kind else {})
-            for layer, measured in zip((each for each in reached.layers if each["kind"] == kind), layers, strict=True):
-                layer.update(measured)
-        if main not in own:
-            return reached
-        entry, outcome = own[main]
-        return replace(reached, found=Found(entry.mask, None if outcome.result["diverged"] else outcome.weights))
+        kinds, tickets, layers = self.plan.kinds(level), [], []
+        for kind in kinds:
+            row, parts = _unmeasured(self.plan, level, kind)
+            if kind in own:
+                again = twin[1] if twin and kind == kinds[0] else None
+                measured, kept = self._columns(level, *own[kind], again)
+                row |= measured
+                parts = [part | density for part, density in zip(parts, kept, strict=True)]
+            tickets.append(row)
+            layers += parts
+        if kinds[0] not in own:
+            return Level(tickets, layers, None)
+        entry, outcome = own[kinds[0]]
+        found = Found(entry.mask, None if outcome.result["diverged"] else outcome.weights)
+        return Level(tickets, layers, found)
 
     def _columns(self, level: int, entry: Entry, outcome: Outcome, twin: Outcome | None) -> tuple[Row, list[Row]]:
         """The measured columns of a trained network, and those of its layers."""
@@ -193,19 +197,23 @@ class Chain:
 
 
 def absent(plan: Plan, level: int) -> Level:
-    """The rows of a network at a level before anything is measured: all there is where a network diverged."""
-    fixed = {"level": level, "kept_fraction": plan.kept[level - 1].fraction if level else 1.0}
+    """The rows of a level of a network that diverged before any pruning."""
+    rows = [_unmeasured(plan, level, kind) for kind in plan.kinds(level)]
+    return Level([row for row, _ in rows], [part for _, parts in rows for part in parts], None)
+
+
+def _unmeasured(plan: Plan, level: int, kind: str) -> tuple[Row, list[Row]]:
+    """The row of a network in `tickets` and those in `ticket_layers`, before anything is measured."""
+    fixed = {"kind": kind, "level": level, "kept_fraction": plan.kept[level - 1].fraction if level else 1.0}
     size = sum(plan.sizes.values())
     row = fixed | {"scope": plan.options["scope"], "prunable": size, "rewind_step": 0, "diverged": True}
-    tickets = [row | {"kind": kind} for kind in plan.kinds(level)]
     layers = [
         fixed
-        | {"kind": kind, "layer": name.removesuffix(".weight"), "layer_index": number, "prunable": weights}
+        | {"layer": name.removesuffix(".weight"), "layer_index": number, "prunable": weights}
         | {"kept": None, "density": None}
-        for kind in plan.kinds(level)
         for number, (name, weights) in enumerate(plan.sizes.items(), start=1)
     ]
-    return Level(tickets, layers, None)
+    return row, layers
 
 
 def _digest(entry: Entry) -> str:
