@@ -27,6 +27,7 @@ class Stream(IntEnum):
     CURVATURE = 10
     PLANES = 11
     PERTURBATIONS = 12
+    CORRUPTIONS = 15
 
 
 def sequence(seed: int, stream: Stream, *counters: int) -> np.random.SeedSequence:
