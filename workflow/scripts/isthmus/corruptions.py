@@ -13,12 +13,14 @@ torchvision's functions are imported where they are used: that costs a second, f
     corrupted = corrupt(images, "gaussian_noise", severity=3, seed=0)
 """
 
+import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from isthmus.seeds import Stream, generator
@@ -86,10 +88,22 @@ def _areas(side: int, fewer: int) -> Tensor:
 
 
 def jpeg(images: Tensor, quality: float) -> Tensor:
-    """Encode as JPEG of a quality, 1 to 100, and decode; images are rounded to 8 bits."""
-    from torchvision.transforms.v2.functional import jpeg
+    """Encode as JPEG of a quality, 1 to 100, and decode, by Pillow; images are rounded to 8 bits.
 
-    return jpeg((255 * images).round_().to(torch.uint8), round(quality)).to(images.dtype) / 255
+    torchvision has announced the end of its own encoder.
+    """
+    raw = (255 * images).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    decoded = np.stack([_through_jpeg(image.squeeze(-1) if image.shape[-1] == 1 else image, quality) for image in raw])
+    pixels = torch.from_numpy(decoded).view(len(raw), *raw.shape[1:]).permute(0, 3, 1, 2)
+    return pixels.to(images.dtype).contiguous() / 255
+
+
+def _through_jpeg(image: np.ndarray, quality: float) -> np.ndarray:
+    """One image, uint8 `[H, W]` or `[H, W, 3]`, as it comes out of a JPEG file."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=round(quality))
+    with Image.open(file) as opened:
+        return np.array(opened)
 
 
 def translation(images: Tensor, distance: float, random: np.random.Generator) -> Tensor:

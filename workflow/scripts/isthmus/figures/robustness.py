@@ -36,7 +36,7 @@ MOST_WIDTHS = 6  # lines in a panel against severity
 MOST_STACKS = 6  # panels against width: two lines on a page
 MOST_DEPTHS = 4  # lines in each
 PANEL_HEIGHT = 1.6  # inches
-CLEAN, SHIFTED = "none", "shifted"
+CLEAN, SHIFTED, TOGETHER = "none", "shifted", "mean over corruptions"
 ACCURACY = Measure("accuracy", "test accuracy", "accuracy", log=False, limits=FRACTION)
 MEAN = Measure("mean_accuracy", "accuracy on\ncorrupted images", "mean accuracy", log=False, limits=FRACTION)
 RATIO = Measure("ratio", "corrupted /\nclean accuracy", "ratio", log=False, limits=(0.0, np.inf))
@@ -50,7 +50,7 @@ NO_CORRUPTIONS = (
 
 def _words(corruption: str) -> str:
     """The name of a corruption in a figure."""
-    return {"jpeg": "JPEG"}.get(corruption, corruption.replace("_", " "))
+    return corruption.replace("_", " ").replace("gaussian", "Gaussian").replace("jpeg", "JPEG")
 
 
 def _combination(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -67,6 +67,12 @@ def _combination(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     named = ", ".join(f"{label_of(axis)} {kept[axis].iloc[0]}" for axis in ("depth", "batch_size"))
     share = f" (1 of {len(counts)} combinations of the axes beside width)" if len(counts) > 1 else ""
     return kept, f"Shown: {named}{share}."
+
+
+def _mean(corrupted: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """The mean accuracy in each group, in the column `accuracy`; null where one of the accuracies in it is."""
+    groups = corrupted.assign(value=drawable(corrupted, ACCURACY)).groupby(by, observed=True)["value"]
+    return groups.mean().where(groups.count() == groups.size()).rename("accuracy").reset_index()
 
 
 def _draw_severities(axes: Axes, rows: pd.DataFrame, clean: pd.DataFrame, looks: Looks) -> list[pd.DataFrame]:
@@ -93,9 +99,10 @@ def _draw_severities(axes: Axes, rows: pd.DataFrame, clean: pd.DataFrame, looks:
 def draw_robustness(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Accuracy on corrupted test images against severity, a panel per corruption, a line per width.
 
-    `tables` holds `robustness`. Lines join means over networks, bars are their intervals; severity 0 is the clean test
-    set. Shown is one combination of depth, batch size and further axes, which the footnote names. Says so where no
-    corruptions were asked for. Raises DataError where the study has no network.
+    The last panel shows the mean over the corruptions. `tables` holds `robustness`. Lines join means over networks,
+    bars are their intervals; severity 0 is the clean test set. Shown is one combination of depth, batch size and other
+    axes, which the footnote names. Says so where no corruptions were asked for. Raises DataError where the study has no
+    network.
     """
     rows, combination = _combination(rows_of(study, tables, "robustness"))
     rows, fewer = choose(rows, {"width": MOST_WIDTHS})
@@ -106,6 +113,9 @@ def draw_robustness(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
             return nothing(NO_CORRUPTIONS)
         looks = looks_in(tables, "width", rows)
         names = dict.fromkeys(corrupted["corruption"])
+        if len(names) > 1:
+            mean = _mean(corrupted, ["cell", "seed", "width", "diverged", "severity"]).assign(corruption=TOGETHER)
+            corrupted, names = pd.concat([corrupted, mean]), names | {TOGETHER: None}
         blocks = [[Panel(_words(name), corrupted[corrupted["corruption"] == name]) for name in names]]
         figure, placed = lay_out(
             blocks,
@@ -130,16 +140,11 @@ def _images(rows: pd.DataFrame) -> str:
 
 
 def _by_network(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row per network: its clean accuracy, the mean over all its corruptions, that on shifted data, and ratios.
-
-    A mean is null where one of the accuracies in it is.
-    """
-    rows = rows.assign(value=drawable(rows, ACCURACY))
+    """A row per network: its clean accuracy, the mean over all its corruptions, that on shifted data, and ratios."""
     keys = ["cell", "seed"]
-    networks = rows[rows["corruption"] == CLEAN].rename(columns={"value": "clean_accuracy"})
-    corrupted = rows[~rows["corruption"].isin([CLEAN, SHIFTED])].groupby(keys, observed=True)["value"]
-    means = corrupted.mean().where(corrupted.count() == corrupted.size()).rename("mean_accuracy").reset_index()
-    shifted = rows[rows["corruption"] == SHIFTED].rename(columns={"value": "shifted_accuracy"})
+    networks = rows[rows["corruption"] == CLEAN].rename(columns={"accuracy": "clean_accuracy"})
+    means = _mean(rows[~rows["corruption"].isin([CLEAN, SHIFTED])], keys).rename(columns={"accuracy": "mean_accuracy"})
+    shifted = rows[rows["corruption"] == SHIFTED].rename(columns={"accuracy": "shifted_accuracy"})
     networks = networks.merge(means, on=keys, how="left", validate="1:1")
     networks = networks.merge(shifted[[*keys, "shifted_accuracy"]], on=keys, how="left", validate="1:1")
     clean = networks["clean_accuracy"].where(networks["clean_accuracy"] > 0)
