@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import jpeg
+from torchvision.transforms.v2 import functional
 
 from isthmus import corruptions
 from isthmus.corruptions import IMAGES_AT_ONCE, SEVERITIES, corrupt, strength
@@ -101,8 +101,8 @@ def test_jpeg_keeps_grey_and_drops_detail_as_torchvision_does(smooth: Tensor) ->
     for images in (smooth, smooth[:, :1]):
         raw = (255 * images).round().to(torch.uint8)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torchvision has announced the end of its encoder
-            expected = jpeg(raw, 10).float() / 255
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torchvision's encoder
+            expected = functional.jpeg(raw, 10).float() / 255
         torch.testing.assert_close(corruptions.jpeg(images, 10), expected, atol=2.5 / 255, rtol=0)
         assert (expected - images).abs().max() > 10 / 255
 
@@ -111,29 +111,44 @@ def test_jpeg_keeps_grey_and_drops_detail_as_torchvision_does(smooth: Tensor) ->
 def test_a_shift_by_whole_pixels_moves_them_and_repeats_the_edge(smooth: Tensor, right: int, down: int) -> None:
     rows = (torch.arange(32) - down).clamp(0, 31)
     columns = (torch.arange(32) - right).clamp(0, 31)
-    torch.testing.assert_close(
-        corruptions.shift(smooth, right, down), smooth[:, :, rows][..., columns], atol=1e-4, rtol=0
-    )
+    shifted = corruptions.shift(smooth, torch.full((20,), right), torch.full((20,), down))
+    torch.testing.assert_close(shifted, smooth[:, :, rows][..., columns], atol=1e-4, rtol=0)
 
 
 def test_a_translation_is_by_the_distance_stated_in_all_directions() -> None:
-    spot = torch.zeros(200, 1, 25, 25)
+    spot = torch.zeros(2000, 1, 25, 25)
     spot[:, :, 11:14, 11:14] = 1 / 9
     moved = corruptions.translation(spot, 3.0, generator())[:, 0]
     place = torch.arange(25.0) - 12
     down, right = (moved.sum(2) * place).sum(1), (moved.sum(1) * place).sum(1)
-    torch.testing.assert_close(down.hypot(right), torch.full((200,), 3.0), atol=1e-3, rtol=0)
-    assert len(set(zip(down.round(decimals=1).tolist(), right.round(decimals=1).tolist(), strict=True))) == 8
+    torch.testing.assert_close(down.hypot(right), torch.full((2000,), 3.0), atol=1e-3, rtol=0)
+    quarters = torch.bincount(2 * (down > 0) + (right > 0), minlength=4)
+    assert ((quarters - 500).abs() < 5 * math.sqrt(2000 * 0.25 * 0.75)).all()
 
 
 def test_rotations_by_nothing_and_by_a_right_angle(smooth: Tensor) -> None:
-    torch.testing.assert_close(corruptions.rotate(smooth, 0.0), smooth)
-    turned = corruptions.rotate(smooth, 90.0)
+    torch.testing.assert_close(corruptions.rotate(smooth, torch.zeros(20)), smooth)
+    turned = corruptions.rotate(smooth, torch.full((20,), 90.0))
     torch.testing.assert_close(turned, smooth.rot90(-1, (2, 3)), atol=1e-4, rtol=0)
     both = corruptions.rotation(smooth, 90.0, generator())
     left, right = ((both - smooth.rot90(way, (2, 3))).abs().amax((1, 2, 3)) < 1e-4 for way in (1, -1))
     assert (left ^ right).all()
     assert 3 <= left.sum() <= 17
+
+
+def test_images_are_blurred_and_moved_as_torchvision_does(smooth: Tensor) -> None:
+    oblong = smooth[:, :, :20]
+    for sigma in (0.4, 1.0, 2.8):
+        expected = functional.gaussian_blur(oblong, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma] * 2)
+        torch.testing.assert_close(corruptions.gaussian_blur(oblong, sigma), expected, atol=1e-5, rtol=0)
+    wide = functional.pad(oblong, [30], padding_mode="edge")
+    given = {"scale": 1.0, "shear": [0.0, 0.0], "interpolation": functional.InterpolationMode.BILINEAR}
+    inside = (..., slice(30, -30), slice(30, -30))
+    turned = functional.affine(wide, angle=17.0, translate=[0.0, 0.0], **given)[inside]
+    torch.testing.assert_close(corruptions.rotate(oblong, torch.full((20,), 17.0)), turned, atol=1e-4, rtol=0)
+    shifted = functional.affine(wide, angle=0.0, translate=[2.3, -1.6], **given)[inside]
+    found = corruptions.shift(oblong, torch.full((20,), 2.3), torch.full((20,), -1.6))
+    torch.testing.assert_close(found, shifted, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("corruption", SEVERITIES)

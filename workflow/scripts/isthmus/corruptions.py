@@ -8,7 +8,8 @@ strokes on a plain ground, which so little hardly disturbs: they get the noise, 
 of ImageNet-C, as MNIST-C does (Mu & Gilmer 2019), and coarser blur and pixels. Translation and rotation are in neither
 benchmark and have strengths of their own. Lengths scale with the image: they are given as parts of its shorter side.
 
-torchvision's functions are imported where they are used: that costs a second, for PyTorch's compiler comes along.
+PyTorch's own functions and Pillow do the work: importing those of torchvision costs every job more than a second, since
+PyTorch's compiler comes along.
 
     corrupted = corrupt(images, "gaussian_noise", severity=3, seed=0)
 """
@@ -20,13 +21,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from isthmus.seeds import Stream, generator
 
 IMAGES_AT_ONCE = 1000  # bounds the memory of what is in between
-DIRECTIONS = 8  # of the compass, for translations
 
 
 def gaussian_noise(images: Tensor, deviation: float, random: np.random.Generator) -> Tensor:
@@ -49,10 +50,12 @@ def impulse_noise(images: Tensor, fraction: float, random: np.random.Generator) 
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     """Convolve with a Gaussian of standard deviation `sigma`, in pixels, cut off at 3 sigma; edges are reflected."""
-    from torchvision.transforms.v2.functional import gaussian_blur
-
     radius = min(math.ceil(3 * sigma), min(images.shape[-2:]) - 1)
-    return gaussian_blur(images, [2 * radius + 1] * 2, [sigma] * 2).clamp_(0, 1)
+    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma) ** 2).to(images.dtype)
+    kernel /= kernel.sum()
+    planes = F.pad(images.flatten(0, 1)[:, None], [radius] * 4, mode="reflect")
+    blurred = F.conv2d(F.conv2d(planes, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
+    return blurred.view(images.shape).clamp_(0, 1)
 
 
 def brightness(images: Tensor, amount: float) -> Tensor:
@@ -88,10 +91,7 @@ def _areas(side: int, fewer: int) -> Tensor:
 
 
 def jpeg(images: Tensor, quality: float) -> Tensor:
-    """Encode as JPEG of a quality, 1 to 100, and decode, by Pillow; images are rounded to 8 bits.
-
-    torchvision has announced the end of its own encoder.
-    """
+    """Encode as JPEG of a quality, 1 to 100, and decode; images are rounded to 8 bits."""
     raw = (255 * images).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     decoded = np.stack([_through_jpeg(image.squeeze(-1) if image.shape[-1] == 1 else image, quality) for image in raw])
     pixels = torch.from_numpy(decoded).view(len(raw), *raw.shape[1:]).permute(0, 3, 1, 2)
@@ -107,44 +107,36 @@ def _through_jpeg(image: np.ndarray, quality: float) -> np.ndarray:
 
 
 def translation(images: Tensor, distance: float, random: np.random.Generator) -> Tensor:
-    """Shift each image by `distance` pixels in one of the eight directions of the compass, drawn for each."""
-    drawn = torch.from_numpy(random.integers(DIRECTIONS, size=len(images)))
-    shifted = torch.empty_like(images)
-    for direction in drawn.unique().tolist():
-        angle = 2 * math.pi * direction / DIRECTIONS
-        chosen = drawn == direction
-        shifted[chosen] = shift(images[chosen], distance * math.cos(angle), distance * math.sin(angle))
-    return shifted
+    """Shift each image by `distance` pixels in a direction drawn for each, uniformly."""
+    angles = torch.from_numpy(random.uniform(0, 2 * math.pi, len(images)))
+    return shift(images, distance * angles.cos(), distance * angles.sin())
 
 
 def rotation(images: Tensor, degrees: float, random: np.random.Generator) -> Tensor:
     """Turn each image about its middle by `degrees`, one way or the other, drawn for each."""
-    left = torch.from_numpy(random.random(len(images)) < 0.5)
-    turned = torch.empty_like(images)
-    turned[left], turned[~left] = rotate(images[left], degrees), rotate(images[~left], -degrees)
-    return turned
+    return rotate(images, torch.from_numpy(random.choice([-degrees, degrees], len(images))))
 
 
-def shift(images: Tensor, right: float, down: float) -> Tensor:
-    """Shift all images by so many pixels, between pixels bilinearly; edges are repeated into what becomes free."""
-    return _moved(images, math.ceil(max(abs(right), abs(down))) + 1, 0.0, [right, down])
+def shift(images: Tensor, right: Tensor, down: Tensor) -> Tensor:
+    """Shift each image by so many pixels, `[N]`, bilinearly; edges are repeated into what becomes free."""
+    return _moved(images, torch.zeros(len(images)), right, down)
 
 
-def rotate(images: Tensor, degrees: float) -> Tensor:
-    """Turn all images clockwise about their middle, bilinearly; edges are repeated into what becomes free."""
-    return _moved(images, math.ceil(max(images.shape[-2:]) / 2), degrees, [0.0, 0.0])
+def rotate(images: Tensor, degrees: Tensor) -> Tensor:
+    """Turn each image clockwise by `[N]` degrees about its middle, bilinearly; edges are repeated likewise."""
+    return _moved(images, degrees, torch.zeros(len(images)), torch.zeros(len(images)))
 
 
-def _moved(images: Tensor, margin: int, degrees: float, offset: list[float]) -> Tensor:
-    """Images turned and shifted inside a margin of repeated edges, which is cut off again."""
-    from torchvision.transforms import InterpolationMode
-    from torchvision.transforms.v2.functional import affine, pad
-
-    if images.shape[0] == 0:
-        return images
-    wide = pad(images, [margin], padding_mode="edge")
-    moved = affine(wide, degrees, offset, 1.0, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR)
-    return moved[..., margin:-margin, margin:-margin].clamp(0, 1)
+def _moved(images: Tensor, degrees: Tensor, right: Tensor, down: Tensor) -> Tensor:
+    """Each image turned clockwise and then shifted: where every pixel comes from, as `affine_grid` wants it."""
+    height, width = images.shape[-2:]
+    angles = torch.deg2rad(degrees.double())
+    cosine, sine = angles.cos(), angles.sin()
+    # Rows of the inverse map in pixels from the middle, which affine_grid measures in half images.
+    back_x = torch.stack([cosine, sine * height / width, -2 * (cosine * right + sine * down) / width], dim=1)
+    back_y = torch.stack([-sine * width / height, cosine, -2 * (cosine * down - sine * right) / height], dim=1)
+    places = F.affine_grid(torch.stack([back_x, back_y], dim=1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, places.to(images.dtype), padding_mode="border", align_corners=False).clamp_(0, 1)
 
 
 @dataclass(frozen=True)
