@@ -33,7 +33,7 @@ from isthmus.figures.panels import (
 from isthmus.figures.style import draw_means, footnote, label_of, legend_above, paper
 
 MOST_WIDTHS = 6  # lines in a panel against severity
-MOST_STACKS = 6  # panels against width: two lines on a page
+MOST_STACKS = {2: 6, 4: 4}  # panels against width, by the axes above each other in each: they fit a page
 MOST_DEPTHS = 4  # lines in each
 PANEL_HEIGHT = 1.6  # inches
 CLEAN, SHIFTED, TOGETHER = "none", "shifted", "mean over corruptions"
@@ -177,9 +177,8 @@ def draw_robustness_width(study: str, tables: dict[str, pd.DataFrame]) -> Figure
     asked = set(rows["corruption"]) - {CLEAN}
     measures = [MEAN, RATIO] * bool(asked - {SHIFTED}) + [OTHER, OTHER_RATIO] * (SHIFTED in asked)
     networks = _by_network(rows)
-    networks, chosen = choose(
-        networks, fewer_panels(networks, MOST_STACKS, together=("depth",)) | {"depth": MOST_DEPTHS}
-    )
+    most = fewer_panels(networks, MOST_STACKS[max(len(measures), 2)], together=("depth",)) | {"depth": MOST_DEPTHS}
+    networks, chosen = choose(networks, most)
     with paper():
         if not measures:
             return nothing(NO_CORRUPTIONS)
