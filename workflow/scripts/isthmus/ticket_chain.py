@@ -15,6 +15,7 @@ from isthmus import groups
 from isthmus.data import Dataset
 from isthmus.errors import DataError, Interrupted
 from isthmus.ground import Ground
+from isthmus.robustness import CorruptedTest, corrupted_accuracy
 from isthmus.state import State
 from isthmus.tensor_files import Tensors, checksum, load_tensors, save_tensors
 from isthmus.ticket_measures import curvature, densities, first_at, lowest, stability
@@ -63,6 +64,7 @@ class Chain:
     mark: Callable[[int], str]
     stop_signal: Callable[[], int | None]
     found: dict[int, Found | None] = field(default_factory=dict)
+    test: CorruptedTest | None = None
 
     def folder_of(self, level: int) -> Path:
         """Where a level is kept: a file per network, and checkpoints while it is trained."""
@@ -125,13 +127,14 @@ class Chain:
         if level == 0:
             whole = self.plan.whole(self.origins[seed].dense)
             own["dense"] = Entry(seed, "dense", whole, Start({}, {}, 0)), self.dense[seed]
+        corrupted = self._corrupted({kind: outcome for kind, (_, outcome) in own.items()})
         kinds, tickets, layers = self.plan.kinds(level), [], []
         for kind in kinds:
             row, parts = _unmeasured(self.plan, level, kind)
             if kind in own:
                 again = twin[1] if twin and kind == kinds[0] else None
                 measured, kept = self._columns(level, *own[kind], again)
-                row |= measured
+                row |= measured | corrupted.get(kind, {})
                 parts = [part | density for part, density in zip(parts, kept, strict=True)]
             tickets.append(row)
             layers += parts
@@ -140,6 +143,16 @@ class Chain:
         entry, outcome = own[kinds[0]]
         found = Found(entry.mask, None if outcome.result["diverged"] else outcome.weights)
         return Level(tickets, layers, found)
+
+    def _corrupted(self, outcomes: dict[str, Outcome]) -> dict[str, Row]:
+        """The column on corrupted images of networks by kind, of those that did not diverge."""
+        if not self.plan.options["robustness"]["corruptions"]:
+            return {}
+        if self.test is None:
+            self.test = CorruptedTest.of(self.ground, self.dataset, self.plan.options["robustness"])
+        good = {kind: outcome.weights for kind, outcome in outcomes.items() if not outcome.result["diverged"]}
+        found = corrupted_accuracy(self.ground, self.test, list(good.values())) if good else []
+        return {kind: {"corrupted_accuracy": float(value)} for kind, value in zip(good, found, strict=True)}
 
     def _columns(self, level: int, entry: Entry, outcome: Outcome, twin: Outcome | None) -> tuple[Row, list[Row]]:
         """The measured columns of a trained network, and those of its layers."""
