@@ -151,8 +151,8 @@ class Chain:
         if self.test is None:
             self.test = CorruptedTest.of(self.ground, self.dataset, self.plan.options["robustness"])
         good = {kind: outcome.weights for kind, outcome in outcomes.items() if not outcome.result["diverged"]}
-        found = corrupted_accuracy(self.ground, self.test, list(good.values())) if good else []
-        return {kind: {"corrupted_accuracy": float(value)} for kind, value in zip(good, found, strict=True)}
+        found = corrupted_accuracy(self.ground, self.test, list(good.values())).tolist() if good else []
+        return {kind: {"corrupted_accuracy": value} for kind, value in zip(good, found, strict=True)}
 
     def _columns(self, level: int, entry: Entry, outcome: Outcome, twin: Outcome | None) -> tuple[Row, list[Row]]:
         """The measured columns of a trained network, and those of its layers."""

@@ -82,9 +82,9 @@ NO_CURVATURE = (
 def draw_tickets(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Test accuracy against the share of weights kept, a line per kind of network and a panel per cell.
 
-    `tables` holds `tickets`. Below, where it was measured, the accuracy on corrupted test images. Log axis that falls to the right, means over networks with bars for their intervals; a
-    grey line and its band are the dense networks. Of many cells some are shown, and the footnote says which. Raises
-    DataError where the study has no network.
+    `tables` holds `tickets`. Below, where measured, is the accuracy on corrupted test images. Log axis that falls
+    to the right, means over networks with bars for their intervals; a grey line and its band are the dense networks. Of
+    many cells some are shown, and the footnote says which. Raises DataError where the study has no network.
     """
     rows = rows_of(study, tables, "tickets")
     corrupted = rows["corrupted_accuracy"].notna().any()
