@@ -27,7 +27,7 @@ def rows_of_study(name: str, tables: Mapping[str, pd.DataFrame], study: str) -> 
     common means anything there. Raises NotMeasured where there are no rows.
     """
     if name not in tables:
-        raise NotMeasured(f"there is no table `{name}`")
+        raise NotMeasured(f"no study makes the table `{name}`")
     rows = tables[name]
     rows = rows[rows["study"] == study].reset_index(drop=True)
     if rows.empty:
@@ -37,7 +37,7 @@ def rows_of_study(name: str, tables: Mapping[str, pd.DataFrame], study: str) -> 
     networks = tables["networks"][tables["networks"]["study"] == study].sort_values(["diverged", *CELL, "seed"])
     keys = [*CELL, "seed"] if "seed" in rows else CELL
     known = networks.drop_duplicates(keys)
-    known = known[[*keys, *(column for column in known if column not in rows)]]
+    known = known[[*keys, *(column for column in known if column not in (*rows, *keys, "seed"))]]
     rows = rows.merge(known, on=keys, how="left")
     axes = pd.DataFrame([axes_of(cell) for cell in rows["cell"]], index=rows.index)
     return rows.assign(**{axis: axes[axis] for axis in axes if axis not in rows})
@@ -114,7 +114,7 @@ def published_rows(claim: Claim, rows: pd.DataFrame) -> pd.DataFrame:
         wanted = condition if isinstance(condition, list) else [condition]
         missing = [each for each in wanted if not holds(found[name], each).any()] if name == claim.by else []
         if found.empty or missing:
-            raise NotMeasured(f"not the published setup: {name} {spelled(missing or condition)}")
+            raise NotMeasured(f"the published setup has {name} {spelled(missing or condition)}")
         rows = found
     return rows
 

@@ -1,26 +1,26 @@
 """The figure of the claims: what was published, what was measured, and the verdict, a row per claim and study."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.text import Text
 
-from isthmus.figures.style import DOUBLE_COLUMN, GREY, OKABE_ITO, footnote, new_figure, paper
+from isthmus.figures.style import DOUBLE_COLUMN, GREY, LETTER, OKABE_ITO, footnote, new_figure, paper
 
 MOST_ROWS = 60  # claims of many studies: some studies are left out beyond it
 ROW, NOTE_ROW, GAP = 0.165, 0.13, 0.2  # inches: a measured row, one that is not, the heading of a group
-HEAD, FOOT, MARGIN, PADDING = 0.62, 0.72, 0.04, 0.1  # inches: above and below the rows, at the sides, between columns
-SMALLEST_AXIS = 1.45  # inches
-SIZE, SMALL = 6.5, 5.8  # points
-LIMITS = (-1.6, 2.6)  # of the common axis: 0 is no effect, 1 the published value
+HEAD, FOOT, MARGIN, PADDING = 0.52, 0.56, 0.04, 0.1  # inches: above and below the rows, at the sides, between columns
+SMALLEST_AXIS = 1.6  # inches
+SIZE, SMALL = 6.2, 5.6  # points
+LIMITS = (-1.6, 4.0)  # of the common axis: 0 is no effect, 1 the published value
 LOOKS = {
     "reproduced": (OKABE_ITO[2], "o", OKABE_ITO[2]),
     "contradicted": (OKABE_ITO[1], "X", OKABE_ITO[1]),
@@ -62,19 +62,37 @@ def place(row: Any, value: float) -> float:
     return float((ends[0] - ends[1]) / (ends[2] - ends[1]))
 
 
-def number(value: float, measure: str = "") -> str:
-    """A number of three digits as text, a ratio with its sign of multiplication."""
+def number(value: float, digits: int = 2) -> str:
+    """A number of so many significant digits as text."""
     if not math.isfinite(value):
         return ""
-    text = f"{value:.2f}" if 0.1 <= abs(value) < 10 else f"{value:.3g}" if abs(value) >= 1e-3 or value == 0 else ""
-    text = text or f"{value:.1e}".replace("e-0", "e-")
-    return ("×" if measure == "ratio" else "") + text.replace("-", "−")
+    if value == 0:
+        return "0"
+    places = digits - 1 - math.floor(math.log10(abs(value)) + 1e-12)
+    text = f"{value:.{digits - 1}e}" if places > 5 else f"{round(value, places):.{max(places, 0)}f}"
+    return text.replace("e-0", "e-").replace("-", "−")
 
 
 def measured_text(row: Any) -> str:
-    """A measured value with its interval."""
-    interval = f" [{number(row.low)}, {number(row.high)}]" if math.isfinite(row.low) else ""
-    return number(row.value, row.measure) + interval
+    """A measured value with its interval: ratios with two digits, all else to the second digit of the interval."""
+    if row.measure == "plateau":
+        return str(row.comparison)
+    values, times = [row.value, row.low, row.high], "×" if row.measure == "ratio" else ""
+    if not math.isfinite(row.low):
+        return times + number(row.value, 3)
+    spread = (row.high - row.low) / 2
+    if row.measure == "ratio" or row.logarithmic or spread == 0:
+        value, low, high = (number(each, 3 if spread == 0 else 2) for each in values)
+    else:
+        least = min([spread, *(abs(each) for each in values if each)])
+        places = max(1 - math.floor(math.log10(spread)), math.ceil(-math.log10(2 * least)), 0)
+        value, low, high = (f"{each:.{places}f}".replace("-", "−") for each in values)
+    return f"{times}{value} [{low}, {high}]"
+
+
+def _shortened(text: str, inches: float) -> str:
+    """A text that fits so many inches in small letters, cut at a word."""
+    return textwrap.shorten(text, max(int(inches * 72 / (SMALL * LETTER)), 12), placeholder=" …")
 
 
 def _null(value: Any) -> float:
@@ -98,18 +116,17 @@ def _band(axes: Axes, row: Any, y: float) -> None:
 def _point(axes: Axes, row: Any, y: float) -> None:
     """The measured value with its interval, and the published value."""
     colour, marker, face = LOOKS[row.verdict]
-    ends = sorted(place(row, each) for each in (row.low, row.high))
-    if not math.isnan(ends[0]):
-        low, high = np.clip(ends, *LIMITS)
-        axes.hlines(y, low, high, color=colour, linewidth=1.1, zorder=3)
-        for end in ends:
-            if not LIMITS[0] <= end <= LIMITS[1]:
-                arrow = LIMITS[0] if end < LIMITS[0] else LIMITS[1]
-                axes.plot(arrow, y, "<" if end < 0 else ">", color=colour, markersize=2.6, clip_on=False, zorder=3)
-    at = place(row, row.value)
-    if LIMITS[0] <= at <= LIMITS[1]:
-        (point,) = axes.plot(at, y, marker, color=colour, markerfacecolor=face, markersize=4.2, zorder=5)
-        point.set_gid(f"measured {row.claim} {row.study}")
+    for end in (place(row, row.low), place(row, row.high)):
+        if math.isnan(end):
+            continue
+        at = float(np.clip(end, *LIMITS))
+        axes.hlines(y, at, np.clip(place(row, row.value), *LIMITS), color=colour, linewidth=1.1, zorder=3)
+        if at != end:
+            mark = ">" if at == LIMITS[1] else "<"
+            axes.plot(at, y, mark, color=colour, markersize=2.8, clip_on=False, zorder=3)
+    at = np.clip(place(row, row.value), LIMITS[0] + 0.15, LIMITS[1] - 0.15)  # at the arrow where it is beyond the axis
+    (point,) = axes.plot(at, y, marker, color=colour, markerfacecolor=face, markersize=4.2, zorder=5)
+    point.set_gid(f"measured {row.claim} {row.study}")
     if not math.isnan(_null(row.published)):
         face = "black" if row.as_published else "white"
         (mark,) = axes.plot(place(row, row.published), y, "D", color="black", markerfacecolor=face, markersize=2.9)
@@ -165,7 +182,7 @@ def _note(claims: pd.DataFrame, rows: pd.DataFrame, left_out: int) -> str:
         note += f"n = {low} to {high} networks per row; rows of tables left out, diverged or null: "
         note += f"{int(rows['excluded'].sum())}. "
     note += "Axis: 0 is no effect, 1 the published value, or where there is none a change worth speaking of. "
-    note += "Arrows: beyond the axis."
+    note += "Arrows: beyond the axis, points beyond it are at its end."
     return note + (f" Not drawn: {left_out} rows of further studies." if left_out else "")
 
 
@@ -193,80 +210,80 @@ def draw_claims(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def _draw_table(figure: Figure, height: float, rows: pd.DataFrame, missing: pd.DataFrame, places: Any) -> None:
-    """All texts and the axis of the figure, columns as wide as what is in them."""
+    """All texts and the axis of the figure. Columns are as wide as what is in them, and the figure as they need."""
     rows_at, headings, missing_at, end = places
-    width = figure.get_figwidth()
-    assert isinstance(figure.canvas, FigureCanvasAgg)
 
-    def write(x: float, depth: float, text: str, **look: Any) -> Text:
+    def write(depth: float, text: str, **look: Any) -> Text:
         look = {"fontsize": SIZE, "va": "center_baseline"} | look
-        return figure.text(x / width, 1 - (HEAD + depth) / height, text, None, **look)
+        return figure.text(0, 1 - (HEAD + depth) / height, text, None, **look)
 
     several = rows["study"].nunique() > 1
-    columns: dict[str, list[Text]] = {
-        "id": [],
-        "statement": [],
-        "study": [],
-        "measured": [],
-        "published": [],
-        "verdict": [],
-    }
+    names = ("id", "statement", *(["study"] if several else []), "measured", "published", "verdict")
+    columns: dict[str, list[Text]] = {name: [] for name in names}
     for row, depth in zip(rows.itertuples(), rows_at, strict=True):
         repeated = row.Index > 0 and rows["claim"][row.Index - 1] == row.claim
-        published = number(_null(row.published), row.measure)
-        words = ["" if repeated else row.claim, "" if repeated else row.statement, row.study if several else ""]
-        words += [measured_text(row), published, row.verdict]
-        for column, word in zip(columns, words, strict=True):
-            columns[column].append(write(0, depth, word))
-        columns["verdict"][-1].set(color=LOOKS[row.verdict][0] if row.verdict != "inconclusive" else "0.25")
-    for column in ("study", "measured", "published", "verdict"):
-        if column != "study" or several:
-            columns[column].append(write(0, -0.09, column, color="0.25", va="bottom", fontsize=SMALL))
-    taken = {column: _widest(figure, texts) for column, texts in columns.items()}
-    left = {"id": MARGIN, "statement": MARGIN + 0.27, "study": MARGIN + 0.27 + taken["statement"] + PADDING}
+        published, times = _null(row.published), "×" if row.measure == "ratio" else ""
+        words = {
+            "id": "" if repeated else row.claim,
+            "statement": "" if repeated else row.statement,
+            "study": row.study,
+            "measured": measured_text(row),
+            "published": "" if math.isnan(published) else times + number(published, 3),
+            "verdict": row.verdict,
+        }
+        for name, texts in columns.items():
+            texts.append(write(depth, words[name]))
+        if not row.as_published:
+            columns["published"][-1].set_color(GREY)
+        columns["verdict"][-1].set_color(LOOKS[row.verdict][0] if row.verdict != "inconclusive" else "0.25")
+    for name in names[2:]:
+        columns[name].append(write(-0.03, name, color="0.25", va="bottom", fontsize=SMALL))
+    said = zip(missing_at, missing["statement"], strict=True)
+    notes = [write(depth, statement, fontsize=SMALL) for depth, statement in said]
+    taken = {name: _widest(figure, texts) for name, texts in columns.items()}
+    taken["statement"] = max(taken["statement"], _widest(figure, notes))
+    taken["id"] = 0.17
+    left, x = {}, MARGIN
+    for name in ("id", "statement", "study"):
+        if name in columns:
+            left[name] = x
+            x += taken[name] + PADDING
+    start, right = x + 0.03, sum(taken[name] for name in ("measured", "published", "verdict")) + 4.2 * PADDING + MARGIN
+    width = max(DOUBLE_COLUMN, start + SMALLEST_AXIS + right)
+    figure.set_figwidth(width)
     left["verdict"] = width - MARGIN - taken["verdict"]
     left["published"] = left["verdict"] - 2.2 * PADDING - taken["published"]
     left["measured"] = left["published"] - PADDING - taken["measured"]
-    for column, texts in columns.items():
+    for name, texts in columns.items():
         for text in texts:
-            text.set_x(left[column] / width)
-    start = left["study"] + (taken["study"] + PADDING if several else 0) + 0.03
-    stop = left["measured"] - PADDING - 0.03
+            text.set_x(left[name] / width)
     for depth, text in headings:
-        write(MARGIN, depth, text, weight="bold", color=GREY if text == "Not measured" else "black")
-    for row, depth in zip(missing.itertuples(), missing_at, strict=True):
-        for x, text in ((left["id"], row.claim), (left["statement"], row.statement), (start, row.reason)):
-            write(x, depth, text, color=GREY, fontsize=SMALL)
+        write(depth, text, weight="bold", color=GREY if text == "Not measured" else "black").set_x(MARGIN / width)
+    look = {"color": GREY, "fontsize": SMALL}
+    for row, depth, note in zip(missing.itertuples(), missing_at, notes, strict=True):
+        note.set(x=left["statement"] / width, color=GREY)
+        write(depth, row.claim, **look).set_x(left["id"] / width)
+        write(depth, _shortened(row.reason, width - start), **look).set_x(start / width)
     if len(rows):
-        _draw_axis(figure, (start, max(stop, start + SMALLEST_AXIS)), rows, rows_at, end, left["verdict"] - 0.09)
+        _draw_axis(figure, (start, left["measured"] - PADDING), rows, rows_at, end)
+        for row, depth in zip(rows.itertuples(), rows_at, strict=True):
+            colour, marker, face = LOOKS[row.verdict]
+            place_ = ([(left["verdict"] - 0.09) / width], [1 - (HEAD + depth) / height])
+            mark = Line2D(*place_, marker=marker, color=colour, markerfacecolor=face, markersize=4, linestyle="none")
+            figure.add_artist(mark)
 
 
 def _draw_axis(
-    figure: Figure, sides: tuple[float, float], rows: pd.DataFrame, rows_at: list[float], end: float, mark: float
+    figure: Figure, sides: tuple[float, float], rows: pd.DataFrame, rows_at: list[float], end: float
 ) -> None:
-    """The common axis between `sides`, inches from the left, with a row at each depth; verdicts' marks at `mark`."""
+    """The common axis between `sides`, inches from the left, with a row at each depth."""
     width, height = figure.get_size_inches()
-    bounds = (sides[0] / width, 1 - (HEAD + end) / height, (sides[1] - sides[0]) / width, end / height)
-    axes = figure.add_axes(bounds)
-    axes.set(xlim=LIMITS, ylim=(end / ROW, 0))
+    axes = figure.add_axes(((sides[0]) / width, 1 - (HEAD + end) / height, (sides[1] - sides[0]) / width, end / height))
+    axes.set(xlim=LIMITS, ylim=(end / ROW, 0), xticks=[], yticks=[])
     for row, depth in zip(rows.itertuples(), rows_at, strict=True):
         _band(axes, row, depth / ROW)
         _point(axes, row, depth / ROW)
-        colour, marker, face = LOOKS[row.verdict]
-        figure.add_artist(
-            Line2D(
-                [mark / width],
-                [1 - (HEAD + depth) / height],
-                marker=marker,
-                color=colour,
-                markerfacecolor=face,
-                markersize=4.2,
-                linestyle="none",
-            )
-        )
-    axes.axvline(0, color="0.25", linewidth=0.7, zorder=1)
-    axes.axvline(1, color="0.25", linewidth=0.6, linestyle=(0, (1, 2)), zorder=1)
+    for x, line, label, side in ((0, "-", "no effect", "right"), (1, (0, (1, 2)), "published", "left")):
+        axes.axvline(x, color="0.25", linewidth=0.7, linestyle=line, zorder=1)
+        axes.text(x, -0.03 / ROW, label, ha=side, va="bottom", fontsize=SMALL, color="0.25")
     axes.spines[["left", "bottom"]].set_visible(False)
-    axes.xaxis.tick_top()
-    axes.set(yticks=[], xticks=[0, 1], xticklabels=["no effect", "published"])
-    axes.tick_params(axis="x", length=0, pad=1.5, labelsize=SMALL, colors="0.25")
