@@ -100,8 +100,11 @@ def parse_claims(content: dict[str, Any]) -> tuple[Claim, ...]:
 
 
 def read_claims(path: Path = CLAIMS) -> dict[str, Any]:
-    """The content of the file of claims, for `parse_claims`."""
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    """The content of the file of claims, for `parse_claims`. Raises ConfigurationError where it is no YAML."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path} is no YAML: {error}") from None
 
 
 def _claim(complete: dict[str, Any], sources: dict[str, str]) -> Claim:

@@ -122,8 +122,8 @@ def _point(axes: Axes, row: Any, y: float) -> None:
         at = float(np.clip(end, *LIMITS))
         axes.hlines(y, at, np.clip(place(row, row.value), *LIMITS), color=colour, linewidth=1.1, zorder=3)
         if at != end:
-            mark = ">" if at == LIMITS[1] else "<"
-            axes.plot(at, y, mark, color=colour, markersize=2.8, clip_on=False, zorder=3)
+            arrow = ">" if at == LIMITS[1] else "<"
+            axes.plot(at, y, arrow, color=colour, markersize=2.8, clip_on=False, zorder=3)
     at = np.clip(place(row, row.value), LIMITS[0] + 0.15, LIMITS[1] - 0.15)  # at the arrow where it is beyond the axis
     (point,) = axes.plot(at, y, marker, color=colour, markerfacecolor=face, markersize=4.2, zorder=5)
     point.set_gid(f"measured {row.claim} {row.study}")
