@@ -122,5 +122,17 @@ def test_the_report_holds_every_figure_with_its_caption(finished: Path) -> None:
     succeed(finished, config)
     succeed(finished, config, "--report", "report.html")
     report = (finished / "report.html").read_text()
-    for title in ("Test accuracy and generalization gap", "Learning curves"):
+    for title in ("Test accuracy and generalization gap", "Learning curves", "Published claims, and what was measured"):
         assert title in report
+    assert '"1. Claims"' in report  # the first of the categories, which are sorted by name
+
+
+def test_claims_are_tested_on_the_collected_tables(finished: Path) -> None:
+    claims, networks = read(finished, "claims").set_index("claim"), read(finished, "networks")
+    assert {path.name for path in (finished / "results/figures").glob("*.*")} == {"claims.pdf", "claims.png"}
+    assert claims.loc["A4a", ["verdict", "reason"]].tolist() == ["not measured", "no study makes the table `tickets`"]
+    row = claims.loc["A2a"]
+    clean = networks[(networks["label_noise"] == 0) & ~networks["diverged"]]
+    means = clean.groupby("batch_size")["test_accuracy"].mean()
+    assert (row["study"], row["as_published"], row["networks"]) == ("tiny", False, len(clean))
+    assert row["value"] == pytest.approx(means.iloc[0] - means.iloc[-1])

@@ -9,6 +9,7 @@ from running import ROOT, configuration, planned, run, small_study, succeed
 
 COLLECT = {f"Collecting the table {table}" for table in ("networks", "history")}
 DRAW = {"Drawing the figures of training of small"}
+CLAIMS = {"Testing the published claims on all studies", "Drawing the figure of the claims"}
 
 
 def training(study: str, cell: str, seeds: list[int]) -> str:
@@ -51,14 +52,14 @@ def test_an_addition_adds_exactly_its_own_jobs(
     finished: tuple[Path, Path], config: dict[str, Any], expected: set[str]
 ) -> None:
     root, folder = finished
-    assert planned(folder, config, root=root) == expected | COLLECT | DRAW
+    assert planned(folder, config, root=root) == expected | COLLECT | DRAW | CLAIMS
 
 
 def test_a_changed_recipe_trains_again(finished: tuple[Path, Path]) -> None:
     root, folder = finished
     changed = small_study() | {"training": {"epochs": 3}}
     jobs = {training("small", cell(width), [0, 1]) for width in (4, 8)}
-    assert planned(folder, configuration(small=changed), root=root) == jobs | COLLECT | DRAW
+    assert planned(folder, configuration(small=changed), root=root) == jobs | COLLECT | DRAW | CLAIMS
 
 
 def test_how_jobs_are_run_is_no_reason_to_run_them_again(finished: tuple[Path, Path]) -> None:
@@ -95,10 +96,22 @@ def test_a_change_of_the_library_runs_exactly_what_depends_on_it(
         jobs = planned(folder, configuration(small=small_study()), root=root)
     finally:
         path.write_text(original)
-    trained = {training("small", cell(width), [0, 1]) for width in (4, 8)} | COLLECT | DRAW
-    wanted = {"nothing": set(), "collecting": COLLECT | DRAW, "training": trained}
+    trained = {training("small", cell(width), [0, 1]) for width in (4, 8)} | COLLECT | DRAW | CLAIMS
+    wanted = {"nothing": set(), "collecting": COLLECT | DRAW | CLAIMS, "training": trained}
     wanted["data"] = trained | {"Preparing the data set digits"}
     assert jobs == wanted[expected]
+
+
+def test_a_new_claim_tests_all_claims_again_and_runs_nothing_else(finished: tuple[Path, Path]) -> None:
+    root, folder = finished
+    path = root / "workflow" / "claims.yaml"
+    original = path.read_text()
+    path.write_text(original.replace("statement: relative movement falls with width", "statement: movement falls"))
+    try:
+        jobs = planned(folder, configuration(small=small_study()), root=root)
+    finally:
+        path.write_text(original)
+    assert jobs == CLAIMS
 
 
 def test_a_block_that_grows_keeps_its_finished_networks(tmp_path: Path) -> None:

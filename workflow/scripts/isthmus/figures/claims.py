@@ -40,7 +40,7 @@ def shown(claims: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
     Studies of the published setup come first.
     """
-    measured = claims[claims["verdict"] != "not measured"]
+    measured = claims[claims["verdict"] != "not measured"].reset_index(drop=True)
     order = measured.assign(own=~measured["as_published"]).sort_values(["own", "study"], kind="stable")
     rank = order.groupby("claim", observed=True, sort=False).cumcount().reindex(measured.index)
     studies = int(rank.max()) + 1 if len(rank) else 0

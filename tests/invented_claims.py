@@ -1,0 +1,64 @@
+"""Invented tables, and claims on them, for the tests of claims and of their figure."""
+
+from collections.abc import Sequence
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from isthmus.claims import Claim, parse_claims
+from isthmus.stages import table
+
+SETUP = {"dataset": "MNIST", "depth": 1, "width": [32, 512]}
+
+
+def frame(name: str, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Rows of a table as a data frame; columns that they lack are null."""
+    columns = [column.name for column in table(name).columns]
+    return pd.DataFrame([{column: row.get(column) for column in columns} for row in rows], columns=columns)
+
+
+def networks(
+    study: str = "digits",
+    dataset: str = "digits",
+    widths: Sequence[int] = (32, 128, 512),
+    depths: Sequence[int] = (1,),
+    seeds: int = 4,
+    power: float = -0.5,
+    scatter: float = 0.02,
+    diverged: Sequence[tuple[int, int]] = (),
+) -> pd.DataFrame:
+    """The table `networks`, with a relative movement that is a power of the width; `diverged` holds (width, seed)."""
+    random, rows = np.random.default_rng(0), []
+    for width, depth, seed in product(widths, depths, range(seeds)):
+        lost = (width, seed) in diverged
+        movement = width**power * depth * np.exp(random.normal(0, scatter))
+        known = {"study": study, "cell": f"width={width},depth={depth},batch_size=32", "width": width, "depth": depth}
+        known |= {"batch_size": 32, "seed": seed, "dataset": dataset, "diverged": lost, "label_noise": 0.0}
+        accuracy = 0.9 + 0.01 * np.log2(width / 32) + random.normal(0, 0.001)
+        rows.append(known | ({} if lost else {"relative_movement": movement, "test_accuracy": accuracy}))
+    return frame("networks", rows)
+
+
+def connections(of: pd.DataFrame, kinds: Sequence[str] = ("linear", "bezier")) -> pd.DataFrame:
+    """The table `connections` for all pairs of these networks: curves with a tenth of the lines' barriers."""
+    random, rows = np.random.default_rng(1), []
+    for cell, members in of.groupby("cell"):
+        own = {key: members[key].iloc[0] for key in ("study", "width", "depth", "batch_size")} | {"cell": cell}
+        share = {seed: random.normal(0, 0.02) for seed in members["seed"]}
+        for (a, b), kind in product(combinations(members["seed"], 2), kinds):
+            barrier = 0.4 * (32 / own["width"]) ** 0.3 + share[a] + share[b] + random.normal(0, 0.01)
+            barrier *= 0.1 if kind == "bezier" else 1
+            known = {"seed_a": a, "seed_b": b, "kind": kind, "diverged": False, "barrier_test_error": barrier}
+            rows.append(own | known)
+    return frame("connections", rows)
+
+
+def claim(**given: Any) -> Claim:
+    """A claim on the relative movement: that it falls with width; keyword arguments replace its keys."""
+    ratio = {"kind": "ratio", "by": "width", "of": "smallest", "to": "largest"}
+    usual = {"id": "A1a", "statement": "relative movement falls", "source": "somebody", "published": 4.0}
+    usual |= {"table": "networks", "quantity": "relative_movement", "measure": ratio, "expect": {"above": 1}}
+    (made,) = parse_claims({"sources": {"somebody": "Somebody 2020"}, "claims": [usual | given]})
+    return made
