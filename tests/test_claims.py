@@ -1,5 +1,6 @@
 """Published claims: verdicts follow from the tables, and from nothing else."""
 
+import re
 import subprocess
 import sys
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from invented_claims import SETUP, claim, connections, networks
+from running import ROOT
 
 from isthmus.claims import operands, parse_claims, read_claims
 from isthmus.errors import ConfigurationError
@@ -212,6 +215,14 @@ def test_a_claim_needs_a_source_a_known_key_and_a_border() -> None:
         assert message in str(raised.value)
     with pytest.raises(ConfigurationError, match="A1a: there are several claims of this id"):
         parse_claims({"sources": {"johannsen2026": "x"}, "claims": [good, good]})
+
+
+def test_the_example_of_the_page_is_a_claim() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "claims.md").read_text(), re.DOTALL)
+    content = read_claims() | {"claims": yaml.safe_load(example)}
+    (row,) = judge(parse_claims(content), {"networks": networks(depths=(1, 4), power=0)})
+    assert (row["comparison"], row["verdict"]) == ("depth 4 / 1", "contradicted")
+    assert row["value"] == pytest.approx(4, rel=0.02)
 
 
 def test_testing_claims_does_not_import_torch() -> None:

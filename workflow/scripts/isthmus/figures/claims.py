@@ -41,12 +41,14 @@ def shown(claims: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     Studies of the published setup come first.
     """
     measured = claims[claims["verdict"] != "not measured"].reset_index(drop=True)
-    order = measured.assign(own=~measured["as_published"]).sort_values(["own", "study"], kind="stable")
-    rank = order.groupby("claim", observed=True, sort=False).cumcount().reindex(measured.index)
+    known = {claim: number for number, claim in enumerate(measured["claim"].unique())}
+    order = measured.assign(claim_order=measured["claim"].map(known), own=~measured["as_published"])
+    order = order.sort_values(["claim_order", "own", "study"], kind="stable")
+    rank = order.groupby("claim_order").cumcount()
     studies = int(rank.max()) + 1 if len(rank) else 0
     while studies > 1 and int((rank < studies).sum()) > MOST_ROWS:
         studies -= 1
-    kept = measured[rank < studies]
+    kept = order[rank < studies].drop(columns=["claim_order", "own"])
     return kept.reset_index(drop=True), len(measured) - len(kept)
 
 
@@ -74,7 +76,7 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def measured_text(row: Any) -> str:
-    """A measured value with its interval: ratios with two digits, all else to the second digit of the interval."""
+    """A measured value with its interval: ratios with two digits, all else as finely as the interval makes sense of."""
     if row.measure == "plateau":
         return str(row.comparison)
     values, times = [row.value, row.low, row.high], "×" if row.measure == "ratio" else ""
@@ -85,7 +87,7 @@ def measured_text(row: Any) -> str:
         value, low, high = (number(each, 3 if spread == 0 else 2) for each in values)
     else:
         least = min([spread, *(abs(each) for each in values if each)])
-        places = max(1 - math.floor(math.log10(spread)), math.ceil(-math.log10(2 * least)), 0)
+        places = max(math.ceil(-math.log10(spread / 3)), math.ceil(-math.log10(2 * least)), 0)
         value, low, high = (f"{each:.{places}f}".replace("-", "−") for each in values)
     return f"{times}{value} [{low}, {high}]"
 
@@ -125,12 +127,12 @@ def _point(axes: Axes, row: Any, y: float) -> None:
             arrow = ">" if at == LIMITS[1] else "<"
             axes.plot(at, y, arrow, color=colour, markersize=2.8, clip_on=False, zorder=3)
     at = np.clip(place(row, row.value), LIMITS[0] + 0.15, LIMITS[1] - 0.15)  # at the arrow where it is beyond the axis
-    (point,) = axes.plot(at, y, marker, color=colour, markerfacecolor=face, markersize=4.2, zorder=5)
+    (point,) = axes.plot(at, y, marker, color=colour, markerfacecolor=face, markersize=4.4, zorder=4)
     point.set_gid(f"measured {row.claim} {row.study}")
     if not math.isnan(_null(row.published)):
         face = "black" if row.as_published else "white"
-        (mark,) = axes.plot(place(row, row.published), y, "D", color="black", markerfacecolor=face, markersize=2.9)
-        mark.set(markeredgewidth=0.6, zorder=4, gid=f"published {row.claim} {row.study}")
+        (mark,) = axes.plot(place(row, row.published), y, "D", color="black", markerfacecolor=face, markersize=2.7)
+        mark.set(markeredgewidth=0.6, zorder=5, gid=f"published {row.claim} {row.study}")
 
 
 def _widest(figure: Figure, texts: Sequence[Text]) -> float:
