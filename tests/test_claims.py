@@ -168,6 +168,8 @@ def test_one_network_gives_no_interval_and_no_verdict() -> None:
 def test_diverged_networks_are_left_out_and_counted() -> None:
     row = judged({"networks": networks(diverged=[(32, 1)])})
     assert (row["networks"], row["excluded"], row["verdict"]) == (6, 1, "reproduced")
+    there = judged({"networks": networks("mnist", "MNIST", diverged=[(32, 1)])}, setup=SETUP | {"epochs": 30})
+    assert (there["as_published"], there["networks"], there["excluded"]) == (True, 6, 1)
     lost = judged({"networks": networks(diverged=[(32, seed) for seed in range(4)])})
     assert lost["reason"] == "2 values of width are needed, there is 1"
 
