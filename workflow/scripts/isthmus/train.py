@@ -275,11 +275,15 @@ class TrainingRun:
         """The gradient of each network's mean loss at the given weights, zero where it is masked."""
         training = self.training
         with torch.autocast(self.settings.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
-            outputs = functional_call(self.network, weights, (images,))
+            outputs = self._function(weights)(images)
         loss = losses(outputs.float(), labels, training.loss).sum()
         gradients = torch.autograd.grad(loss, tuple(weights.values()))
         _clear(dict(zip(weights, gradients, strict=True)), self.pruned)
         return gradients
+
+    def _function(self, weights: Tensors) -> Callable[[Tensor], Tensor]:
+        """The network at the given weights; its own go without `functional_call`, a tenth of a small network's step."""
+        return self.network if weights is self.weights else partial(functional_call, self.network, weights)
 
     def _draw_order(self, epoch: int) -> Tensor:
         """The order of the data in an epoch: a permutation per live network, `[S, N]`."""
@@ -327,7 +331,7 @@ class TrainingRun:
         kinds = self.labels[None]
         if self.recipe.data.label_noise:
             kinds = torch.cat([kinds, self.examples.clean_labels.expand_as(self.labels)[None]])
-        network = partial(functional_call, self.network, weights)
+        network = self._function(weights)
         with evaluation_mode(self.network, self.statistics_images, weights):
             train_loss, train_accuracy = evaluate(network, self.examples.images, kinds, training.loss, size)
             test = evaluate(network, self.examples.test_images, self.examples.test_labels[None], training.loss, size)
