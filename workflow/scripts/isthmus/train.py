@@ -205,7 +205,8 @@ class TrainingRun:
         self.weights: Tensors = dict(self.network.named_parameters())
         self.slots = optimizers.new_slots(self.training, self.weights)
         for slot, content in optimizer.items():
-            self.slots[slot] = {name: value.to(device) for name, value in content.items()}
+            # In the order of the network, whatever that of a checkpoint: sums over tensors round by it.
+            self.slots[slot] = {name: content[name].to(device) for name in self.weights}
         self.initial = {}
         for name, parameter in self.weights.items():
             with torch.no_grad():
