@@ -11,6 +11,7 @@ import yaml
 from isthmus.checks import study_errors
 from isthmus.config import Configuration, load
 from isthmus.costs import training_minutes
+from isthmus.corruptions import SEVERITIES
 from isthmus.datasets import BUILTIN, Facts, facts
 from isthmus.errors import ConfigurationError
 from isthmus.schema import schema, with_defaults
@@ -625,6 +626,55 @@ def test_an_analysis_is_limited_along_axes_the_grid_has() -> None:
     assert where_mistakes({"seed": [0]}, grid) == [f"{place}.seed: unknown key; {allowed}"]
     assert where_mistakes({"dept": [1]}, grid) == [f"{place}.dept: unknown key (did you mean `depth`?); {allowed}"]
     assert len(where_mistakes({"momentum": [0.9]}, grid)) == 1
+
+
+# A second data set to test on
+
+
+def test_a_second_data_set_has_the_shape_and_the_classes_of_the_first() -> None:
+    shifted = {"analyses": {"robustness": {"shifted_data": "MNIST"}}}
+    place = "studies.s.analyses.robustness.shifted_data"
+    assert mistake(**shifted) == (
+        f"{place}: MNIST was given, which has 1 channel of 28x28 pixels and 10 classes; networks trained on digits "
+        "take 1 channel of 8x8 pixels and 10 classes"
+    )
+    colour = {"data": {"name": "CIFAR10"}, "analyses": {"robustness": {"shifted_data": "CIFAR100"}}}
+    assert mistake(**colour).endswith("3 channels of 32x32 pixels and 10 classes")
+    for first, second in (("MNIST", "KMNIST"), ("SVHN", "CIFAR10"), ("CIFAR10", "images"), ("digits", None)):
+        analyses = {"robustness": {"shifted_data": second}}
+        assert study_of(data={"name": first}, analyses=analyses).analyses["robustness"]["shifted_data"] == second
+
+
+def test_a_second_data_set_is_compared_where_the_analysis_works() -> None:
+    def grid_of(where: dict[str, Any]) -> dict[str, Any]:
+        robustness = {"shifted_data": "KMNIST", "where": where}
+        return configuration({"name": ["MNIST", "digits"]}, analyses={"robustness": robustness})
+
+    assert load(grid_of({"name": ["MNIST"]}), look_up).studies["s"].cells_of("robustness")
+    (line,) = mistakes(grid_of({}))
+    assert "networks trained on digits" in line
+
+
+def test_a_second_data_set_exists() -> None:
+    line = mistake(analyses={"robustness": {"shifted_data": "mnist"}})
+    assert line.startswith('studies.s.analyses.robustness.shifted_data: "mnist" was given; there are CIFAR10, CIFAR100')
+    absent = configuration(data={"name": "CIFAR10"}, analyses={"robustness": {"shifted_data": "images"}})
+    with pytest.raises(ConfigurationError, match=r"shifted_data: .*absent/train\.parquet"):
+        load(absent)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("corruptions", ["fog"]), ("severities", [0]), ("severities", []), ("test_size", 0), ("seed", -1)],
+)
+def test_corruptions_and_severities_are_those_there_are(key: str, value: Any) -> None:
+    assert mistake(analyses={"robustness": {key: value}}).startswith(f"studies.s.analyses.robustness.{key}")
+
+
+def test_the_schema_names_the_corruptions_that_the_library_has() -> None:
+    options = schema()["properties"]["studies"]["additionalProperties"]["properties"]["analyses"]["properties"]
+    corruptions = options["robustness"]["properties"]["corruptions"]
+    assert corruptions["items"]["enum"] == corruptions["default"] == list(SEVERITIES)
 
 
 # Several at once

@@ -77,6 +77,7 @@ def study_errors(
             found_in_cells |= dict.fromkeys(_cell_errors(where, sections, known[name]))
             found_in_cells |= dict.fromkeys(_rewind_errors(where, study["analyses"], sections, known[name]))
     yield from found_in_cells
+    yield from _shifted_errors(where, study, datasets, look_up, known)
 
 
 def _axis_errors(where: str, given: dict[str, Any], grid: dict[str, list[Any]]) -> Iterator[str]:
@@ -157,6 +158,46 @@ def _idle_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
         if given and not any(map(used, recipes)):
             place = f"{where}.grid" if key in study["grid"] else f"{where}.training"
             yield f"{place}.{key}: {shown(given[0])} was given, and no network makes use of it; it needs {needed}"
+
+
+def _shifted_errors(
+    where: str,
+    study: dict[str, Any],
+    datasets: dict[str, dict[str, Any]],
+    look_up: Callable[[str, dict[str, Any]], Facts],
+    known: dict[str, Facts],
+) -> Iterator[str]:
+    """What is wrong with second data sets that networks are tested on. `known` holds the facts of those trained on."""
+    for analysis, options in study["analyses"].items():
+        other = options.get("shifted_data")
+        if other is None:
+            continue
+        place = f"{where}.analyses.{analysis}.shifted_data"
+        if other not in datasets:
+            yield f"{place}: {shown(other)} was given; there are {', '.join(sorted(datasets))}"
+            continue
+        try:
+            known[other] = known.get(other) or look_up(other, datasets[other])
+        except UserError as error:
+            yield f"{place}: {error}"
+            continue
+        chosen = [
+            axes
+            for axes in cells(study["grid"])
+            if all(axes.get(k) in values for k, values in options["where"].items())
+        ]
+        for name in dict.fromkeys(sections_of(study, axes)["data"]["name"] for axes in chosen):
+            if name in known and _kind(known[name]) != _kind(known[other]):
+                yield (
+                    f"{place}: {other} was given, which has {_kind(known[other])}; networks trained on {name} take "
+                    f"{_kind(known[name])}"
+                )
+
+
+def _kind(known: Facts) -> str:
+    """What images and labels of a data set are like, in words."""
+    channels, height, width = known.shape
+    return f"{channels} channel{'s' if channels > 1 else ''} of {height}x{width} pixels and {known.classes} classes"
 
 
 def _cell_errors(where: str, sections: dict[str, dict[str, Any]], known: Facts) -> Iterator[str]:

@@ -261,10 +261,12 @@ def _listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
-def count_note(networks: pd.DataFrame, counts: Iterable[int], marks: str) -> str:
+def count_note(
+    networks: pd.DataFrame, counts: Iterable[int], marks: str, intervals: str = "bootstrap intervals of the mean"
+) -> str:
     """The sentence under a figure: networks per point, diverged ones left out, and what `marks` the interval.
 
-    `networks` are the rows of the study, `counts` the numbers of networks behind the points.
+    `networks` are the rows of the study, `counts` the numbers of networks behind the points, `intervals` their kind.
     """
     drawn = sorted({int(count) for count in counts if count > 0})
     total, diverged = len(networks), int(networks["diverged"].sum())
@@ -282,7 +284,7 @@ def count_note(networks: pd.DataFrame, counts: Iterable[int], marks: str) -> str
     lost = int(networks.groupby("cell", observed=True)["diverged"].all().sum())
     if lost:
         note += f" (all of them in {lost} cell{'s' if lost > 1 else ''})"
-    note += f". {marks}: 95 % bootstrap intervals of the mean over networks"
+    note += f". {marks}: 95 % {intervals} over networks"
     note += " (none where n = 1)." if drawn[0] == 1 else "."
     note += "" if diverged else f" None of the {total} networks diverged." if total > 1 else ""
     fixed = ", ".join(f"{label_of(name)} {value}" for name, value in constants(networks).items())

@@ -65,7 +65,11 @@ OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (7, 1.5, 1, 1, 1, 1)))
 # Ordered axes: the colour map, and the part of it that is neither black nor too light to see on white.
-ORDERED = {"width": ("viridis", 0.0, 0.90), "batch_size": ("inferno", 0.15, 0.82)}
+ORDERED = {
+    "width": ("viridis", 0.0, 0.90),
+    "batch_size": ("inferno", 0.15, 0.82),
+    "layer": ("plasma", 0.0, 0.85),
+}
 LABELS = {"batch_size": "batch size", "learning_rate": "learning rate", "label_noise": "label noise"}
 
 
@@ -121,8 +125,8 @@ def _slots(values: Sequence[Any]) -> dict[Any, int]:
 def look_of(kind: str, value: Any, values: Sequence[Any]) -> Look:
     """The look of `value` among the sorted `values` that the axis (or other kind of thing) `kind` takes.
 
-    Widths and batch sizes are ordered: dark is the smallest, light the largest. Everything else gets the distinct
-    colours of Okabe and Ito; small integers, such as depths, keep theirs whatever the other values are.
+    Widths, batch sizes and layers are ordered: dark is the smallest, light the largest. Everything else gets the
+    distinct colours of Okabe and Ito; small integers, such as depths, keep theirs whatever the other values are.
     Raises ValueError where `value` is not among `values`.
     """
     values = list(values)
