@@ -10,8 +10,8 @@ import yaml
 
 from isthmus.checks import study_errors
 from isthmus.config import Configuration, load
-from isthmus.costs import training_minutes
 from isthmus.corruptions import SEVERITIES
+from isthmus.costs import training_minutes
 from isthmus.datasets import BUILTIN, Facts, facts
 from isthmus.errors import ConfigurationError
 from isthmus.schema import schema, with_defaults
