@@ -31,6 +31,7 @@ from isthmus.tickets import Found, Origin, Plan, Start, begin, dataset_shape, re
 from isthmus.train import Member, TrainingRun, new_state, train
 
 SGD = {"epochs": 2, "learning_rate": 0.05, "weight_decay": 1e-3}
+FLAT = SGD | {"sharpness_radius": 0.05, "averaging": "ema", "averaging_start": 0.5}  # averages from step 5 of 10 on
 ADAM = {"epochs": 2, "learning_rate": 0.003, "optimizer": "adamw", "weight_decay": 1e-2}
 SMALL_CNN = {"architecture": "cnn", "normalization": "batch", "blocks": 2, "hidden_units": 8}
 
@@ -78,7 +79,9 @@ def chain_of(
 
 @pytest.mark.parametrize("rewind_step", [0, 7])
 @pytest.mark.parametrize(
-    ("training", "network"), [(SGD, {}), (ADAM, {}), (SGD | {"flip": True}, SMALL_CNN)], ids=["sgd", "adamw", "cnn"]
+    ("training", "network"),
+    [(SGD, {}), (ADAM, {}), (SGD | {"flip": True}, SMALL_CNN), (FLAT, {})],
+    ids=["sgd", "adamw", "cnn", "flat"],
 )
 def test_at_kept_fraction_one_the_ticket_is_the_dense_network_bit_for_bit(
     digits: Dataset, tmp_path: Path, training: dict[str, Any], network: dict[str, Any], rewind_step: int

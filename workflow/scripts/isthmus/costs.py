@@ -95,9 +95,10 @@ def training_minutes(recipe: Recipe, known: Facts, networks: int) -> int:
     per_epoch = -(-examples // training.batch_size)
     steps = training.steps if training.steps is not None else training.epochs * per_epoch
     evaluated = (examples + known.test_size) * (steps / per_epoch / training.history_every + 2)
-    passes = 3 * steps * training.batch_size + evaluated
+    gradients = steps * (2 if training.sharpness_radius else 1)  # sharpness-aware training takes two a step
+    passes = 3 * gradients * training.batch_size + evaluated
     seconds = passes * multiplications(recipe.network, shape, classes) / MULTIPLICATIONS_PER_SECOND
-    return 10 + round(networks * (seconds + steps * SECONDS_PER_STEP) / 60)
+    return 10 + round(networks * (seconds + gradients * SECONDS_PER_STEP) / 60)
 
 
 def training_mb(recipe: Recipe, known: Facts, networks: int, evaluation_batch_size: int) -> int:
@@ -106,7 +107,7 @@ def training_mb(recipe: Recipe, known: Facts, networks: int, evaluation_batch_si
     shape, classes = known.shape, known.classes
     pixels = shape[0] * shape[1] * shape[2]
     data = (known.train_size + known.test_size) * pixels * 6
-    kept = 8 + len(training.snapshots)
+    kept = 8 + len(training.snapshots) + 2 * (training.sharpness_radius > 0) + 2 * (training.averaging != "none")
     weights = networks * parameters(recipe.network, shape, classes) * 4 * kept
     units = sum(outputs * places for _, outputs, places, _ in layer_sizes(recipe.network, shape, classes))
     batch = max(3 * networks * training.batch_size, evaluation_batch_size, training.statistics_size)
