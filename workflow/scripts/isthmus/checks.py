@@ -74,6 +74,7 @@ def study_errors(
         if name in known:
             found_in_cells |= dict.fromkeys(_cell_errors(where, sections, known[name]))
     yield from found_in_cells
+    yield from _sweep_errors(where, study, known)
 
 
 def _axis_errors(where: str, given: dict[str, Any], grid: dict[str, list[Any]]) -> Iterator[str]:
@@ -107,7 +108,7 @@ def _axis_errors(where: str, given: dict[str, Any], grid: dict[str, list[Any]]) 
 def _where_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
     """What is wrong with the parts of the grid that analyses are limited to."""
     for analysis, options in study["analyses"].items():
-        for axis, values in options["where"].items():
+        for axis, values in options.get("where", {}).items():
             place = f"{where}.analyses.{analysis}.where.{axis}"
             if axis == "seed" or axis not in study["grid"]:
                 yield unknown_key(place, axis, [key for key in study["grid"] if key != "seed"])
@@ -130,6 +131,25 @@ def _pair_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
             yield f"{place}: it works on pairs of networks, and {where}.grid.seed gives one network a cell"
         elif options["pairs"] != "all" and options["pairs"] > possible:
             yield f"{place}.pairs: {options['pairs']} was given; {networks} seeds make {possible} pairs"
+
+
+def _sweep_errors(where: str, study: dict[str, Any], known: dict[str, Facts]) -> Iterator[str]:
+    """What is wrong with the sweeps of analyses that have networks of their own, on images of the study's data set."""
+    for analysis, options in study["analyses"].items():
+        for name, sweep in options.get("sweeps", {}).items():
+            place, data = f"{where}.analyses.{analysis}.sweeps.{name}", study["data"].get("name")
+            if "images" not in sweep["data"]:
+                continue
+            if "name" in study["grid"]:
+                yield f"{place}.data: images was given; that takes one data set, and {where}.grid has several"
+            elif data in known:
+                facts = known[data]
+                for number in sweep["outputs"]:
+                    if number not in (1, facts.classes):
+                        yield f"{place}.outputs: {number} was given; images of {data} take 1 output or {facts.classes}"
+                if max(sweep["points"]) > facts.train_size:
+                    most = f"{data} has {facts.train_size} training examples"
+                    yield f"{place}.points: {max(sweep['points'])} was given; {most}"
 
 
 def _cell_errors(where: str, sections: dict[str, dict[str, Any]], known: Facts) -> Iterator[str]:
