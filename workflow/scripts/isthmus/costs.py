@@ -186,7 +186,7 @@ def curvature_mb(
 
 
 def manifold_minutes(options: Mapping[str, Any], sweep: Mapping[str, Any], networks: int) -> int:
-    """A generous guess of the minutes that theory networks take on one slow core, a sweep's for each of `networks` seeds.
+    """A generous guess of the minutes that theory networks take on one slow core: a sweep, for `networks` seeds.
 
     Of the dense algebra that grows with a power of the sizes; the largest combination stands for all.
     """

@@ -33,9 +33,9 @@ class Split:
 def split_at_gap(eigenvalues: np.ndarray) -> Split:
     """Count the eigenvalues `[n]` of a symmetric matrix, in any order, on both sides of the largest gap.
 
-    Magnitudes below rounding, that is the greatest times 2.2e-16, count as that; and rounding level itself stands at the
-    end of the list, so that a matrix without zero eigenvalues has its gap below the last. DataError where there are none,
-    one is not finite, or all are zero.
+    Magnitudes below rounding, that is the greatest times 2.2e-16, count as that; and rounding level itself stands at
+    the end of the list, so that a matrix without zero eigenvalues has its gap below the last. DataError where there
+    are none, one is not finite, or all are zero.
     """
     values = np.asarray(eigenvalues, dtype=np.float64)
     magnitudes = np.sort(np.abs(values))[::-1]
@@ -56,7 +56,7 @@ def split_at_gap(eigenvalues: np.ndarray) -> Split:
 
 
 def matrix_rank(singular_values: np.ndarray, rows: int, columns: int) -> int:
-    """The rank of a `rows` x `columns` matrix from its singular values: those above rounding, as in LAPACK's users' guide.
+    """The rank of a `rows` x `columns` matrix from its singular values: how many are above rounding.
 
     The bound is the largest times eps times the greater side.
     """

@@ -1,8 +1,9 @@
 """The zero set of the loss of one theory network: found, counted, written down, walked along (Cooper 2018).
 
-With n weights and d data points (times the outputs: q equations), the loss |r|^2 / 2 of a smooth network has, for n > q, a
-zero set of dimension n - q, and at its points a Hessian with q positive and n - q zero eigenvalues (C1). It is not empty
-where the last hidden layer is wider than d (C2), and generically is where n < q (C3). It can be walked along (C4).
+With n weights and d data points (times the outputs: q equations), the loss |r|^2 / 2 of a smooth network has, for n >
+q, a zero set of dimension n - q, and at its points a Hessian with q positive and n - q zero eigenvalues (C1). It is
+not empty where the last hidden layer is wider than d (C2), and generically is where n < q (C3). It can be walked
+along (C4).
 """
 
 import logging
@@ -31,14 +32,14 @@ AHEAD, TOWARDS = "ahead", "towards"
 
 @dataclass(frozen=True, eq=False)
 class Spectra:
-    """Eigenvalues of the Hessian `[n]`, rising, or None where it is too large, and the singular values of J, falling."""
+    """Eigenvalues of the Hessian `[n]`, rising, None where it is too large; singular values of J, falling."""
 
     hessian: np.ndarray | None
     singular: np.ndarray
 
 
 def search(problem: Problem, seed: int, use: tuple[int, ...], options: Mapping[str, Any]) -> Solution:
-    """A zero of the loss, or the best minimum found, from the starts of a seed for a use: `(START,)`, `(GOAL, number)`."""
+    """A zero of the loss, or the best minimum found, from a seed's starts for a use: `(START,)` or `(GOAL, number)`."""
     starts = (
         problem.network.start(generator(seed, Stream.THEORY, *use, attempt)).to(problem.inputs)
         for attempt in range(1 + options["restarts"])
@@ -46,9 +47,16 @@ def search(problem: Problem, seed: int, use: tuple[int, ...], options: Mapping[s
     return solve(problem.residuals, problem.jacobian, starts, options["tolerance"], options["maximum_steps"])
 
 
+def singular_values(matrix: Tensor) -> Tensor:
+    """The singular values `[min(q, n)]` of a matrix `[q, n]`, falling, by way of its triangular factor."""
+    rows, columns = matrix.shape
+    tall = matrix if rows > columns else matrix.T
+    return torch.linalg.svdvals(torch.linalg.qr(tall, mode="r").R)
+
+
 def spectra_of(problem: Problem, weights: Tensor, hessian_limit: int) -> Spectra:
     """The spectra at `weights` `[n]`; the Hessian's where n is at most `hessian_limit`."""
-    singular = torch.linalg.svdvals(problem.jacobian(weights)).cpu().numpy()
+    singular = singular_values(problem.jacobian(weights)).cpu().numpy()
     small = len(weights) <= hessian_limit
     hessian = torch.linalg.eigvalsh(problem.hessian(weights)).cpu().numpy() if small else None
     return Spectra(hessian, singular)
@@ -57,7 +65,8 @@ def spectra_of(problem: Problem, weights: Tensor, hessian_limit: int) -> Spectra
 def count_row(problem: Problem, spectra: Spectra) -> Row:
     """The columns of `manifold` that count eigenvalues.
 
-    Without the Hessian they are those of J^T J, which it is at a zero of the loss: squared singular values, and n - q zeros.
+    Without the Hessian they are those of J^T J, which it is at a zero of the loss: squared singular values, and n - q
+    zeros.
     """
     count, singular = problem.network.parameters, spectra.singular
     squares = np.concatenate([singular**2, np.zeros(count - len(singular))])
@@ -82,7 +91,12 @@ def count_row(problem: Problem, spectra: Spectra) -> Row:
 def off_data_row(problem: Problem, weights: Tensor) -> Row:
     """What the function does off the data: its size, and its errors where there is something right to give there."""
     given = problem.network.function(weights, problem.off_inputs)
-    row: Row = {"off_data_points": len(given), "off_data_rms": _rms(given), "off_data_loss": None, "off_data_error": None}
+    row: Row = {
+        "off_data_points": len(given),
+        "off_data_rms": _rms(given),
+        "off_data_loss": None,
+        "off_data_error": None,
+    }
     wanted = problem.off_targets
     if wanted is not None:
         row["off_data_loss"] = _rms(given - wanted) ** 2
@@ -98,7 +112,12 @@ def _rms(values: Tensor) -> float:
 def memorization_row(problem: Problem, seed: int, labels: int) -> Row:
     """The columns of `manifold` on weights that were written down; nulls where the last hidden layer is too narrow."""
     possible = can_be_written_down(problem.network, len(problem.inputs))
-    row: Row = {"constructible": possible, "constructed_loss": None, "constructed_condition": None, "memorized_loss": None}
+    row: Row = {
+        "constructible": possible,
+        "constructed_loss": None,
+        "constructed_condition": None,
+        "memorized_loss": None,
+    }
     if possible:
         random = generator(seed, Stream.THEORY, FEATURES)
         constructed = construct(problem, random)
@@ -159,7 +178,11 @@ def take_walks(problem: Problem, weights: Tensor, seed: int, options: Mapping[st
 def eigenvalue_rows(problem: Problem, spectra: Spectra) -> list[Row]:
     """The measured columns of `manifold_eigenvalues`: largest first."""
     squares = spectra.singular**2
-    found = [("jacobian", squares)] if spectra.hessian is None else [("hessian", spectra.hessian[::-1]), ("jacobian", squares)]
+    found = (
+        [("jacobian", squares)]
+        if spectra.hessian is None
+        else [("hessian", spectra.hessian[::-1]), ("jacobian", squares)]
+    )
     return [
         {"matrix": matrix, "index": index, "eigenvalue": float(value)}
         for matrix, values in found
@@ -194,7 +217,16 @@ def measure_theory(problem: Problem, spec: TheorySpec, seed: int, options: Mappi
     }
     logging.info(
         "seed %d, %s: n = %d, q = %d, loss %.1e after %d steps, %d positive, gap %.1f decades, %.2f s",
-        *(seed, spec.name, network.parameters, problem.constraints, row["loss"], row["steps"], row["positive"], row["gap"]),
+        *(
+            seed,
+            spec.name,
+            network.parameters,
+            problem.constraints,
+            row["loss"],
+            row["steps"],
+            row["positive"],
+            row["gap"],
+        ),
         row["seconds"],
     )
     sizes = {"parameters": network.parameters, "constraints": problem.constraints}

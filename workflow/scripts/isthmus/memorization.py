@@ -1,8 +1,9 @@
 """Zeros of the loss that can be written down: a last hidden layer wider than the data is large (Cooper 2018).
 
-Draw all layers but the last at random. With an analytic activation that is no polynomial the features of d distinct points
-in a layer of at least d units are linearly independent with probability one, so that the last layer, a linear system with a
-solution for any targets whatever, can be solved for. Nothing is trained: the network memorizes arbitrary labels.
+Draw all layers but the last at random. With an analytic activation that is no polynomial the features of d distinct
+points in a layer of at least d units are linearly independent with probability one, so that the last layer, a linear
+system with a solution for any targets whatever, can be solved for. Nothing is trained: the network memorizes
+arbitrary labels.
 """
 
 from dataclasses import dataclass, replace
@@ -32,7 +33,7 @@ def can_be_written_down(network: TheoryNetwork, points: int) -> bool:
 
 
 def random_features(network: TheoryNetwork, inputs: Tensor, random: np.random.Generator) -> tuple[Tensor, float]:
-    """Random weights `[n]` whose features of `inputs` `[d, inputs]` are well conditioned, and their condition number."""
+    """Random weights `[n]` with well conditioned features of `inputs` `[d, inputs]`, and the condition number."""
     drawn = [network.start(random).to(inputs) * gain for gain in GAINS]
     singular = [torch.linalg.svdvals(_with_constant(network, weights, inputs)) for weights in drawn]
     conditions = [float(values[0] / values[-1].clamp_min(torch.finfo(values.dtype).tiny)) for values in singular]
@@ -43,8 +44,8 @@ def random_features(network: TheoryNetwork, inputs: Tensor, random: np.random.Ge
 def construct(problem: Problem, random: np.random.Generator) -> Construction:
     """Write down weights that interpolate the problem: random features, and a last layer solved by least squares.
 
-    The solution of least norm, refined for rounding. ValueError where the last hidden layer is not wider than the data is
-    large.
+    The solution of least norm, refined for rounding. ValueError where the last hidden layer is not wider than the
+    data is large.
     """
     network, inputs = problem.network, problem.inputs
     if not can_be_written_down(network, len(inputs)):

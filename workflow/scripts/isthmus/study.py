@@ -55,7 +55,8 @@ class Study:
     def members_of(self, stage: Stage, cell: str = "") -> list[Any]:
         """What a cell holds for a stage: the seeds of its networks, or the pairs of them that are asked for.
 
-        All cells of a study hold the same; `cell` is the sweep where the stage has sweeps, each with its number of seeds.
+        All cells of a study hold the same; `cell` is the sweep where the stage has sweeps, each with its number of
+        seeds.
         """
         if stage.unit == "seed":
             return list(self.seeds)

@@ -1,9 +1,10 @@
 """Networks of statements that hold exactly: fully connected, in float64, functions of one flat vector of weights.
 
 Theorems on the loss landscape (Cooper 2018, arXiv 1804.10200) speak of n weights and d data points, of the residuals
-r(w) in R^(d k) of a network with k outputs, of their Jacobian J, and of the squared loss L = |r|^2 / 2, whose Hessian is
-J^T J + sum_i r_i Hessian(r_i). All of these are here, J in closed form (backpropagation, once per output), for networks
-small enough that J is a matrix in memory. No layer is normalized, nothing is penalized, nothing is rounded to float32.
+r(w) in R^(d k) of a network with k outputs, of their Jacobian J, and of the squared loss L = |r|^2 / 2, whose Hessian
+is J^T J + sum_i r_i Hessian(r_i). All of these are here, J in closed form (backpropagation, once per output), for
+networks small enough that J is a matrix in memory. No layer is normalized, nothing is penalized, nothing is rounded
+to float32.
 
     network = TheoryNetwork(inputs=3, width=8, depth=1, outputs=1, activation="tanh")
     weights = network.start(np.random.default_rng(0))               # [41]
@@ -67,9 +68,7 @@ class TheoryNetwork:
 
     def start(self, random: np.random.Generator) -> Tensor:
         """Weights `[n]` as PyTorch starts linear layers: uniform in plus or minus 1 / sqrt(fan-in), biases too."""
-        drawn = [
-            random.uniform(-1, 1, outputs * (inputs + 1)) / math.sqrt(inputs) for outputs, inputs in self.sizes
-        ]
+        drawn = [random.uniform(-1, 1, outputs * (inputs + 1)) / math.sqrt(inputs) for outputs, inputs in self.sizes]
         return torch.from_numpy(np.concatenate(drawn))
 
     def layers(self, weights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -94,7 +93,7 @@ class TheoryNetwork:
         return F.linear(self.features(weights, x), matrix, bias)
 
     def _passes(self, weights: Tensor, x: Tensor, cotangents: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs `[N, inputs]` of each layer, last one first, and `[N, C, outputs]` what each of C cotangents becomes."""
+        """Inputs `[N, inputs]` of each layer, last first, and `[N, C, outputs]`, what C cotangents become there."""
         act, slope = ACTIVATIONS[self.activation]
         layers, entered, sums = list(self.layers(weights)), [x], []
         for matrix, bias in layers[:-1]:

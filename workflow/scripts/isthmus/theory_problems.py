@@ -1,4 +1,4 @@
-"""The data that theory networks fit: drawn at random with arbitrary targets, or real images with targets of their class."""
+"""The data that theory networks fit: random with arbitrary targets, or real images with targets of their class."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ INPUTS, TARGETS, OFF_INPUTS, START, GOAL, FEATURES = range(6)
 
 @dataclass(frozen=True)
 class TheorySpec:
-    """One combination of a sweep: hidden units and layers, data points, outputs, activation, and `random` or `images`."""
+    """One combination of a sweep. width: units of each of `depth` hidden layers; data: `random` or `images`."""
 
     width: int
     depth: int
@@ -51,8 +51,8 @@ def problem_of(
 ) -> Problem:
     """The problem of a seed. More points of one seed contain the fewer; width, depth and activation change no data.
 
-    input_dimension: of random data. off_points: inputs off the data, at most as many as there are test images. dataset: for
-    `images`; ValueError without.
+    input_dimension: of random data. off_points: inputs off the data, at most as many as there are test images.
+    dataset: for `images`; ValueError without.
     """
     if spec.data == "random":
         inputs, targets, off_inputs, off_targets = _random(spec, seed, input_dimension, off_points)
@@ -67,14 +67,18 @@ def problem_of(
 
 def _random(spec: TheorySpec, seed: int, dimension: int, off_points: int) -> tuple[Tensor, Tensor, Tensor, None]:
     """Standard normal inputs, and standard normal targets that have nothing to do with them: arbitrary labels."""
-    sizes = {INPUTS: (spec.points, dimension), TARGETS: (spec.points, spec.outputs), OFF_INPUTS: (off_points, dimension)}
+    sizes = {
+        INPUTS: (spec.points, dimension),
+        TARGETS: (spec.points, spec.outputs),
+        OFF_INPUTS: (off_points, dimension),
+    }
     drawn = {use: generator(seed, Stream.THEORY, use).standard_normal(size) for use, size in sizes.items()}
     inputs, targets, off_inputs = (torch.from_numpy(each) for each in drawn.values())
     return inputs, targets, off_inputs, None
 
 
 def class_targets(labels: Tensor, classes: int, outputs: int) -> Tensor:
-    """Targets `[N, outputs]` of classes `[N]`: for one output -1 (even) or 1 (odd), else 1 for the class and 0 elsewhere.
+    """Targets `[N, outputs]` of classes `[N]`: for one output -1 (even) or 1 (odd), else one-hot.
 
     ValueError where the outputs are neither 1 nor as many as the classes.
     """

@@ -1,11 +1,11 @@
 """Walks within the zero set of the loss.
 
 Where the Jacobian J of the residuals has full rank, the zero set is a manifold whose tangent space is the kernel of J
-(the implicit function theorem; Cooper 2018). A step goes along a tangent and then straight back: corrections of Newton's
-method within the normal space of the point that was left, the row space of its J, until the loss is at rounding level. A
-direction is kept by projecting it onto the next tangent space, which follows a geodesic as steps become small. Points
-of a walk are zeros of the loss; the straight piece between two of them leaves the zero set by the square of its length,
-and so a walk stands for the curve of the points that every smaller step would find.
+(the implicit function theorem; Cooper 2018). A step goes along a tangent and then straight back: corrections of
+Newton's method within the normal space of the point that was left, the row space of its J, until the loss is at
+rounding level. A direction is kept by projecting it onto the next tangent space, which follows a geodesic as steps
+become small. Points of a walk are zeros of the loss; the straight piece between two of them leaves the zero set by
+the square of its length, and so a walk stands for the curve of the points that every smaller step would find.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,8 @@ Tangent = Callable[["Foot"], Tensor]
 class Foot:
     """A point of the zero set and its normal space.
 
-    weights `[n]`; normal `[n, q]`: orthonormal columns that span the row space of J; triangle `[q, q]`: J^T = normal triangle.
+    weights `[n]`; normal `[n, q]`: orthonormal columns that span the row space of J; triangle `[q, q]`: J^T = normal
+    triangle.
     """
 
     weights: Tensor
@@ -86,8 +87,8 @@ class Waypoint:
 class Walk:
     """The points of a walk, the first among them, and how it ended: `length`, `arrived`, `stuck` or `lost`.
 
-    `length`: the arc length asked for was walked. `arrived`: at the goal. `stuck`: no tangent leads nearer to it. `lost`: no
-    step, however short, could be corrected.
+    `length`: the arc length asked for was walked. `arrived`: at the goal. `stuck`: no tangent leads nearer to it.
+    `lost`: no step, however short, could be corrected.
     """
 
     points: tuple[Waypoint, ...]
@@ -97,7 +98,7 @@ class Walk:
 def _walk(
     problem: Problem, start: Tensor, tolerance: float, tangent: Tangent, step: float, length: float, near: float
 ) -> Walk:
-    """Steps along what `tangent` says, a vector no longer than wanted, until it is shorter than `near` or `length` is walked.
+    """Steps along what `tangent` says, no longer than that, until it is `near` zero or `length` is walked.
 
     Raises ValueError where the start is no zero of the loss.
     """
@@ -124,7 +125,9 @@ def _walk(
     return Walk(tuple(points), "length")
 
 
-def walk_ahead(problem: Problem, start: Tensor, direction: Tensor, length: float, step: float, tolerance: float) -> Walk:
+def walk_ahead(
+    problem: Problem, start: Tensor, direction: Tensor, length: float, step: float, tolerance: float
+) -> Walk:
     """Walk `length` from the zero `start` `[n]` in the tangent direction nearest to `direction` `[n]`, straight on.
 
     length, step: Euclidean, in the unit of the weights. Where the zero set is a point, the walk is `stuck`.

@@ -1,0 +1,160 @@
+"""The figure of trained networks beside the theorem: how many eigenvalues of their Hessians are large."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from isthmus.figures.lines import looks_in
+from isthmus.figures.panels import evenly, nothing, rows_of
+from isthmus.figures.style import (
+    DOUBLE_COLUMN,
+    GREY,
+    OKABE_ITO,
+    Look,
+    decade_axis,
+    footnote,
+    legend_above,
+    legend_key,
+    new_figure,
+    paper,
+)
+
+MOST_THEORY = 3
+MOST_WIDTHS = 6
+LOWEST = 1e-18  # of the largest eigenvalue, where the axis ends
+RESOLVED = 3.0  # standard deviations of its smoothing from which a density tells eigenvalues from zero
+NOTHING = "All networks diverged, or no eigenvalues were measured."
+
+
+def counted_above(eigenvalues: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The positive `eigenvalues` relative to the largest, falling, and how many are at least as large: 1, 2, ..."""
+    positive = np.sort(eigenvalues[eigenvalues > 0])[::-1]
+    return positive / positive[0], np.arange(1, len(positive) + 1)
+
+
+def counted_from_density(spectrum: pd.DataFrame, parameters: int, top: float) -> tuple[np.ndarray, np.ndarray]:
+    """The same from a spectral density of mass 1, relative to `top`, as far as its smoothing can tell."""
+    spectrum = spectrum.sort_values("eigenvalue")
+    value, density = spectrum["eigenvalue"].to_numpy(), spectrum["density"].to_numpy()
+    pieces = np.diff(value) * (density[1:] + density[:-1]) / 2
+    above = parameters * np.append(np.cumsum(pieces[::-1])[::-1], 0.0)
+    seen = (value > RESOLVED * spectrum["smoothing"].iloc[0]) & (above >= 0.5)
+    return value[seen][::-1] / top, above[seen][::-1]
+
+
+def _draw_theory(axes: Axes, study: str, tables: dict[str, pd.DataFrame]) -> tuple[list[float], list[Line2D]]:
+    rows = tables["manifold_eigenvalues"]
+    rows = rows[(rows["study"] == study) & (rows["matrix"] == "hessian") & (rows["seed"] == 0)]
+    rows = rows[rows["parameters"] > rows["constraints"]]
+    columns = ["sweep", "data", "activation", "outputs", "depth", "width", "points"]
+    groups = [part for _, part in rows.groupby(columns, observed=True) if part["activation"].iloc[0] != "relu"]
+    groups.sort(key=lambda part: (part["constraints"].iloc[0], part["parameters"].iloc[0]))
+    by_size = {part["constraints"].iloc[0]: part for part in groups}
+    reached, keys = [1.0], []
+    for number, part in enumerate(evenly(list(by_size.values()), MOST_THEORY)):
+        count, equations = int(part["parameters"].iloc[0]), int(part["constraints"].iloc[0])
+        look = Look(OKABE_ITO[(0, 2, 3)[number]], "none", "-")
+        axes.step(*counted_above(part["eigenvalue"].to_numpy()), where="post", color=look.colour)
+        axes.axhline(equations, color=look.colour, linestyle=":", linewidth=0.8)
+        reached += [count, equations]
+        keys.append(legend_key(f"n = {count}, q = {equations}", look, marker=False))
+    axes.legend(handles=keys, loc="upper right", fontsize=7, handlelength=1.5, borderaxespad=0.2)
+    axes.set_title("theory networks at zero loss")
+    return reached, keys
+
+
+def _draw_trained(
+    axes: Axes, panel: pd.DataFrame, tables: dict[str, pd.DataFrame], looks: dict[int, Look]
+) -> list[float]:
+    """One panel of trained networks: a line per network, from the dense Hessian where there is one."""
+    reached = [1.0]
+    for network in panel.itertuples():
+        look = looks[int(network.width)]
+        eigenvalues, spectrum = (
+            table[(table["cell"] == network.cell) & (table["seed"] == network.seed) & (table["study"] == network.study)]
+            for table in (tables["eigenvalues"], tables["spectrum"])
+        )
+        dense = eigenvalues[(eigenvalues["method"] == "dense") & (eigenvalues["matrix"] == "hessian")]
+        if not dense.empty and (dense["eigenvalue"] > 0).any():
+            x, y = counted_above(dense["eigenvalue"].to_numpy())
+            axes.plot(x, y, color=look.colour, linewidth=0.8, alpha=0.8)
+        elif not spectrum.empty and network.top_eigenvalue > 0:
+            x, y = counted_from_density(spectrum, int(network.parameters), network.top_eigenvalue)
+            axes.plot(x, y, color=look.colour, linewidth=0.8, alpha=0.8, linestyle=(0, (4, 1.5)))
+        else:
+            continue
+        reached.append(float(y[-1]) if len(y) else 1.0)
+    return reached
+
+
+def draw_manifold_outliers(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
+    """How many Hessian eigenvalues exceed a fraction of the largest: theory networks, and the study's trained ones.
+
+    `tables` holds `manifold_eigenvalues`, `eigenvalues`, `spectrum`, `curvature` and `networks`. Log axes. Left, some
+    theory networks at zero loss, with dotted lines at q; then the trained networks, a panel per depth, a line per
+    network: solid from the dense Hessian, dashed from the spectral density. Grey lines are at the number of classes and
+    at examples times classes. Raises DataError where the study has no network.
+    """
+    rows = rows_of(study, tables, "curvature")
+    networks = rows_of(study, tables, "networks").set_index(["cell", "seed"])
+    rows = rows[rows["final"].astype(bool) & rows["top_eigenvalue"].notna()].reset_index(drop=True)
+    with paper():
+        if rows.empty:
+            return nothing(NOTHING)
+        rows["classes"] = [
+            int(networks.loc[(cell, seed), "classes"]) for cell, seed in zip(rows["cell"], rows["seed"], strict=True)
+        ]
+        shown = evenly(sorted(int(width) for width in rows["width"].unique()), MOST_WIDTHS)
+        rows = rows[rows["width"].isin(shown)]
+        looks = looks_in(tables, "width", rows)
+        panels = [(f"trained, depth {depth}", part) for depth, part in rows.groupby("depth")]
+        panels = evenly(panels, 2)
+        figure = new_figure(DOUBLE_COLUMN * (0.75 if len(panels) == 1 else 1), 3.2)
+        places = figure.subplots(1, 1 + len(panels), sharex=True, sharey=True, squeeze=False)[0]
+        reached, _ = _draw_theory(places[0], study, tables)
+        for axes, (title, part) in zip(places[1:], panels, strict=True):
+            reached += _draw_trained(axes, part, tables, looks)
+            classes, images = int(part["classes"].iloc[0]), int(part["images"].iloc[0])
+            for level, words in ((classes, f"{classes} classes"), (images * classes, f"d k = {images * classes}")):
+                axes.axhline(level, color=GREY, linestyle=":", linewidth=0.8)
+                axes.text(
+                    0.98, level * 1.1, words, transform=axes.get_yaxis_transform(), ha="right", fontsize=7, color=GREY
+                )
+                reached.append(level * 2)
+            axes.set_title(title)
+        decade_axis(places[0].xaxis, [LOWEST, 1.0])
+        places[0].invert_xaxis()
+        decade_axis(places[0].yaxis, reached)
+        places[0].set_ylabel("positive eigenvalues above")
+        for axes in places:
+            axes.set_xlabel("fraction of the largest")
+        keys = [
+            legend_key(f"width {width}", Look(look.colour, "none", "-"), marker=False) for width, look in looks.items()
+        ]
+        states = [
+            Line2D([], [], color=GREY, label="whole Hessian"),
+            Line2D([], [], color=GREY, linestyle=(0, (4, 1.5)), label="from density"),
+        ]
+        legend_above(figure, [*keys, *states])
+        footnote(figure, _note(rows, networks))
+    return figure
+
+
+def _note(rows: pd.DataFrame, networks: pd.DataFrame) -> str:
+    kinds = sorted({str(kind) for kind in networks["loss"].unique()})
+    words = " and ".join(kind.replace("_", " ") for kind in kinds)
+    per_width = ", ".join(
+        f"{int(count)} (width {int(width)})"
+        for width, count in itertools.islice(rows.groupby("width")["parameters"].first().items(), MOST_WIDTHS)
+    )
+    note = f"n = {len(rows)} trained networks, a line each; parameters: {per_width}. They were trained on {words}"
+    note += (
+        ", for which the theorem makes no statement: the loss has no zero to reach."
+        if "cross_entropy" in kinds
+        else "."
+    )
+    return f"{note} Dotted: q, the classes, and examples times classes, d k."
