@@ -17,7 +17,7 @@ from isthmus.stages import table
 from isthmus.tables import ACCEPTED
 from isthmus.theory import Problem
 from isthmus.theory_problems import TheorySpec, problem_of
-from isthmus.walks import foot, step_along, walk_ahead, walk_towards
+from isthmus.walks import foot, step_along, walk_ahead, walk_around, walk_towards
 
 ANALYSES = schema()["properties"]["studies"]["additionalProperties"]["properties"]["analyses"]["properties"]
 OPTIONS = with_defaults({}, ANALYSES["manifold"])
@@ -153,6 +153,22 @@ def test_two_minima_of_a_wide_network_are_joined_at_zero_loss() -> None:
     assert walk.points[-1].worst_loss < 1e-20
     lengths = [float((b.weights - a.weights).norm()) for a, b in zip(walk.points, walk.points[1:], strict=False)]
     assert max(lengths) < 0.03 * float(start.norm())
+    assert sum(lengths) == pytest.approx(walk.points[-1].arc_length)
+
+
+def test_detours_lead_on_where_the_direct_walk_is_stuck() -> None:
+    problem = problem_of(TheorySpec(10, 1, 50, 1, "tanh", "random"), 1, 5, 50, None, torch.device("cpu"))
+    start, goal = zero_of(problem), zero_of(problem, 4)
+    step = 0.02 * float(start.norm())
+    direct = walk_towards(problem, start, goal, step, 1e-20, 5)
+    directions = torch.from_numpy(np.random.default_rng(0).standard_normal((4, len(start))))
+    walk, tried = walk_around(problem, start, goal, step, 1e-20, 5, directions)
+    assert direct.outcome == "stuck"
+    assert tried
+    assert float((walk.end - goal).norm()) < float((direct.end - goal).norm())
+    assert walk.points[-1].worst_loss < 1e-20
+    lengths = [float((b.weights - a.weights).norm()) for a, b in zip(walk.points, walk.points[1:], strict=False)]
+    assert max(lengths) < 1.2 * step
     assert sum(lengths) == pytest.approx(walk.points[-1].arc_length)
 
 

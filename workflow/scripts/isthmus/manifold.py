@@ -22,7 +22,7 @@ from isthmus.memorization import can_be_written_down, construct, worst_memorized
 from isthmus.seeds import Stream, generator
 from isthmus.theory import SMOOTH, Problem, solution_expected
 from isthmus.theory_problems import FEATURES, GOAL, START, TheorySpec
-from isthmus.walks import Walk, Waypoint, walk_ahead, walk_towards
+from isthmus.walks import Walk, Waypoint, walk_ahead, walk_around
 
 Row = dict[str, Any]
 
@@ -126,7 +126,7 @@ def memorization_row(problem: Problem, seed: int, labels: int) -> Row:
     return row
 
 
-def walk_rows(problem: Problem, walk: Walk, goal: Tensor | None) -> list[Row]:
+def walk_rows(problem: Problem, walk: Walk, goal: Tensor | None, detours: int = 0) -> list[Row]:
     """The measured columns of `walks`: some forty points, evenly spaced in number, first and last among them."""
     start = walk.points[0].weights
     before = problem.network.function(start, problem.off_inputs)
@@ -139,6 +139,7 @@ def walk_rows(problem: Problem, walk: Walk, goal: Tensor | None) -> list[Row]:
                 "step": int(index),
                 "final": bool(index == last),
                 "outcome": walk.outcome,
+                "detours": detours,
                 "arc_length": point.arc_length,
                 "distance": float((point.weights - start).norm()),
                 "distance_left": None if goal is None else float((point.weights - goal).norm()),
@@ -167,8 +168,14 @@ def take_walks(problem: Problem, weights: Tensor, seed: int, options: Mapping[st
     for number in range(wanted["towards"]):
         goal = search(problem, seed, (GOAL, number), options)
         if goal.solved:
-            walk = walk_towards(problem, weights, goal.weights, step, tolerance, wanted["longest"])
-            found = walk_rows(problem, walk, goal.weights)
+            aside = (
+                torch.from_numpy(generator(seed, Stream.WALKS, number, detour).standard_normal(len(weights))).to(
+                    weights
+                )
+                for detour in range(wanted["detours"])
+            )
+            walk, tried = walk_around(problem, weights, goal.weights, step, tolerance, wanted["longest"], aside)
+            found = walk_rows(problem, walk, goal.weights, tried)
         else:
             found = walk_rows(problem, Walk((Waypoint(weights, 0.0, problem.loss(weights)),), "no goal"), None)
         rows += [{"kind": TOWARDS, "walk": number} | row for row in found]

@@ -8,7 +8,7 @@ become small. Points of a walk are zeros of the loss; the straight piece between
 the square of its length, and so a walk stands for the curve of the points that every smaller step would find.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -20,9 +20,12 @@ CORRECTIONS = 30  # of Newton's method, after which a step counts as too long
 LONGEST_CORRECTION = 0.5  # of the step it corrects
 SHORTEST_STEP = 1e-4  # of the wanted one, where a walk ends
 ARRIVED = 1e-6  # of the first distance from the goal
+LEAST_HEADING = 1e-6  # of a direction that the tangent space keeps; the zero set has no dimension left below
+DETOUR = 0.3  # of the first distance from the goal: how far a walk goes aside where it is stuck
 LEAST_TANGENT = 0.01  # of the direction to the goal that the tangent space keeps; below, the walk is stuck
 
-Tangent = Callable[["Foot"], Tensor]
+Tangent = Callable[["Foot"], Tensor | None]
+Judgement = Callable[[Tensor, Tensor], bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +97,24 @@ class Walk:
     points: tuple[Waypoint, ...]
     outcome: str
 
+    @property
+    def end(self) -> Tensor:
+        """The weights `[n]` at the last point."""
+        return self.points[-1].weights
+
+    def then(self, other: "Walk") -> "Walk":
+        """This walk and then another that starts where it ends."""
+        arc, worst = self.points[-1].arc_length, self.points[-1].worst_loss
+        onward = (Waypoint(p.weights, arc + p.arc_length, max(worst, p.worst_loss)) for p in other.points[1:])
+        return Walk((*self.points, *onward), other.outcome)
+
 
 def _walk(
-    problem: Problem, start: Tensor, tolerance: float, tangent: Tangent, step: float, length: float, near: float
+    problem: Problem, start: Tensor, tolerance: float, step: float, length: float, tangent: Tangent, wanted: Judgement
 ) -> Walk:
-    """Steps along what `tangent` says, no longer than that, until it is `near` zero or `length` is walked.
+    """Steps along what `tangent` says, no longer than that, until it says None or `length` is walked.
 
-    Raises ValueError where the start is no zero of the loss.
+    A step to a point that is not `wanted` is shortened. Raises ValueError where the start is no zero of the loss.
     """
     loss = problem.loss(start)
     if not loss < tolerance:
@@ -108,15 +122,15 @@ def _walk(
     points, share, here = [Waypoint(start, 0.0, loss)], 1.0, foot(problem, start)
     while points[-1].arc_length < length * (1 - 1e-9):
         direction = tangent(here)
-        whole = float(direction.norm())
-        if whole <= near:
+        if direction is None:
             return Walk(tuple(points), "stuck")
+        whole = float(direction.norm())
         size = min(share * step, length - points[-1].arc_length, whole)
         found = step_along(problem, here, direction * (size / whole), tolerance)
-        if found is None:
+        if found is None or not wanted(here.weights, found[0]):
             share /= 2
             if share < SHORTEST_STEP:
-                return Walk(tuple(points), "lost")
+                return Walk(tuple(points), "lost" if found is None else "stuck")
             continue
         weights, loss = found
         walked = points[-1].arc_length + float((weights - here.weights).norm())
@@ -134,37 +148,78 @@ def walk_ahead(
     """
     heading = [direction / direction.norm()]
 
-    def onward(here: Foot) -> Tensor:
+    def onward(here: Foot) -> Tensor | None:
         tangent = here.tangent(heading[0])
-        if float(tangent.norm()) < LEAST_TANGENT**2:
-            return torch.zeros_like(tangent)
-        heading[0] = tangent / tangent.norm()
+        size = float(tangent.norm())
+        if size < LEAST_HEADING:
+            return None
+        heading[0] = tangent / size
         return heading[0] * length
 
-    return _walk(problem, start, tolerance, onward, step, length, 0.0)
+    return _walk(problem, start, tolerance, step, length, onward, lambda before, after: True)
 
 
 def walk_towards(problem: Problem, start: Tensor, goal: Tensor, step: float, tolerance: float, longest: float) -> Walk:
     """Walk from the zero `start` towards the zero `goal`, both `[n]`, along the tangent part of the way that is left.
 
-    This descends the distance from the goal within the zero set. It ends at the goal, at a point whose tangent space is
-    perpendicular to the way left (`stuck`: a local minimum or a saddle of the distance), or after an arc length of
-    `longest` times the first distance.
+    This descends the distance from the goal within the zero set, with every step. It ends at the goal, near a point
+    whose tangent space is perpendicular to the way left (`stuck`: a local minimum or a saddle of the distance), or
+    after an arc length of `longest` times the first distance.
     """
-    first = float((goal - start).norm())
 
-    def nearer(here: Foot) -> Tensor:
-        left = goal - here.weights
-        tangent = here.tangent(left)
-        distance = float(left.norm())
-        if distance <= ARRIVED * first or float(tangent.norm()) < LEAST_TANGENT * distance:
-            return torch.zeros_like(tangent)
-        return tangent
+    def distance(weights: Tensor) -> float:
+        return float((goal - weights).norm())
 
-    walk = _walk(problem, start, tolerance, nearer, step, longest * first, 0.0)
+    first = distance(start)
+
+    def nearer(here: Foot) -> Tensor | None:
+        left = distance(here.weights)
+        tangent = here.tangent(goal - here.weights)
+        near = left <= ARRIVED * first or float(tangent.norm()) < LEAST_TANGENT * left
+        return None if near else tangent
+
+    walk = _walk(
+        problem,
+        start,
+        tolerance,
+        step,
+        longest * first,
+        nearer,
+        lambda before, after: distance(after) < distance(before),
+    )
     last = walk.points[-1]
-    if float((goal - last.weights).norm()) > ARRIVED * first:
+    rest = distance(last.weights)
+    if rest > ARRIVED * first:
         return walk
-    rest = float((goal - last.weights).norm())
     end = Waypoint(goal, last.arc_length + rest, max(last.worst_loss, problem.loss(goal)))
     return Walk((*walk.points, end), "arrived")
+
+
+def walk_around(
+    problem: Problem,
+    start: Tensor,
+    goal: Tensor,
+    step: float,
+    tolerance: float,
+    longest: float,
+    directions: Iterable[Tensor],
+) -> tuple[Walk, int]:
+    """`walk_towards`, with detours: where it does not arrive, ahead in a random direction and then towards the goal.
+
+    directions: `[n]`, one for each detour that may be tried. A detour that ends no nearer to the goal is taken back, so
+    that the walk remains one path from the start. Returns it and how many detours were tried.
+    """
+
+    def distance(weights: Tensor) -> float:
+        return float((goal - weights).norm())
+
+    walk, tried = walk_towards(problem, start, goal, step, tolerance, longest), 0
+    for direction in directions:
+        if walk.outcome == "arrived":
+            break
+        aside = walk_ahead(problem, walk.end, direction, DETOUR * distance(start), step, tolerance)
+        again = aside.then(walk_towards(problem, aside.end, goal, step, tolerance, longest))
+        tried += 1
+        if distance(again.end) < distance(walk.end):
+            walk = walk.then(again)
+    return walk, tried

@@ -28,6 +28,7 @@ COLOURS = "viridis"
 NO_WALKS = "No walk was taken: no zero of the loss was found, or `walks` asks for none."
 OUTCOMES = {
     "arrived": ("arrived", Look(OKABE_ITO[0], "o", "none")),
+    "around": ("with detours", Look(OKABE_ITO[2], "^", "none")),
     "length": ("gave up", Look(OKABE_ITO[4], "s", "none")),
     "stuck": ("stuck", Look(OKABE_ITO[1], "D", "none")),
     "lost": ("lost", Look(OKABE_ITO[6], "X", "none")),
@@ -91,6 +92,8 @@ def _draw_nearest(axes: Axes, walks: pd.DataFrame) -> None:
     if walks.empty:
         say(axes, "no walks towards minima")
         return
+    around = (walks["outcome"] == "arrived") & (walks["detours"] > 0)
+    walks = walks.assign(outcome=walks["outcome"].mask(around, "around"))
     ends = walks.groupby("number").agg(
         ratio=("ratio", "first"), outcome=("outcome", "first"), left=("distance_left", "min"), first=("first", "first")
     )
