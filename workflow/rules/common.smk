@@ -72,6 +72,12 @@ def sweep_of(analysis):
     return lambda wildcards: CONFIG.studies[wildcards.study].analyses[analysis]["sweeps"][wildcards.sweep]
 
 
+def sweep_axes_of(analysis):
+    """A function for what its networks are, less the number of seeds: new seeds run no block again that lacks none."""
+    sweep = sweep_of(analysis)
+    return lambda wildcards: {key: value for key, value in sweep(wildcards).items() if key != "seeds"}
+
+
 def sweep_seeds_of(analysis):
     """A function for the seeds of a block of a sweep."""
     return lambda wildcards: list(

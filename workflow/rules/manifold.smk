@@ -17,7 +17,7 @@ rule measure_manifold:
         runtime=of_sweep("manifold", costs.manifold_minutes),
         gpu=CONFIG.jobs["gpu"],
     params:
-        sweep=sweep_of("manifold"),
+        sweep=sweep_axes_of("manifold"),
         options=sweep_options_of("manifold"),
         seeds=sweep_seeds_of("manifold"),
         checkpoints="results/checkpoints/{study}/manifold/{sweep}/{block}",
