@@ -229,6 +229,7 @@ def test_trained_networks_stand_beside_theory(figures: dict[str, Figure]) -> Non
     assert [len(np.asarray(line.get_xdata())) for line in solid] == [30, 30]
     assert "n = 3 trained networks" in note(figures["outliers"])
     assert "the theorem makes no statement" in note(figures["outliers"])
+    assert "Below -1e-06 of the largest: 0 eigenvalues of each whole Hessian" in note(figures["outliers"])
 
 
 @pytest.mark.parametrize("name", DRAW)

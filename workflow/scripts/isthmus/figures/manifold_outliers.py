@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from isthmus.figures.lines import looks_in
-from isthmus.figures.panels import evenly, nothing, rows_of
+from isthmus.figures.panels import choose, evenly, fewer_panels, nothing, panels_of, rows_of
 from isthmus.figures.style import (
     DOUBLE_COLUMN,
     GREY,
@@ -24,9 +24,11 @@ from isthmus.figures.style import (
 )
 
 MOST_THEORY = 3
+MOST_PANELS = 2  # of trained networks
 MOST_WIDTHS = 6
 LOWEST = 1e-18  # of the largest eigenvalue, where the axis ends
 RESOLVED = 3.0  # standard deviations of its smoothing from which a density tells eigenvalues from zero
+SIGNIFICANT = 1e-6  # of the largest eigenvalue: what counts as negative
 NOTHING = "All networks diverged, or no eigenvalues were measured."
 
 
@@ -46,7 +48,8 @@ def counted_from_density(spectrum: pd.DataFrame, parameters: int, top: float) ->
     return value[seen][::-1] / top, above[seen][::-1]
 
 
-def _draw_theory(axes: Axes, study: str, tables: dict[str, pd.DataFrame]) -> tuple[list[float], list[Line2D]]:
+def _draw_theory(axes: Axes, study: str, tables: dict[str, pd.DataFrame]) -> list[float]:
+    """The panel of theory networks, one per number of equations; returns the counts it has to show."""
     rows = tables["manifold_eigenvalues"]
     rows = rows[(rows["study"] == study) & (rows["matrix"] == "hessian") & (rows["seed"] == 0)]
     rows = rows[rows["parameters"] > rows["constraints"]]
@@ -63,8 +66,8 @@ def _draw_theory(axes: Axes, study: str, tables: dict[str, pd.DataFrame]) -> tup
         reached += [count, equations]
         keys.append(legend_key(f"n = {count}, q = {equations}", look, marker=False))
     axes.legend(handles=keys, loc="upper right", fontsize=7, handlelength=1.5, borderaxespad=0.2)
-    axes.set_title("theory networks at zero loss")
-    return reached, keys
+    axes.set_title("theory networks\nat zero loss")
+    return reached
 
 
 def _draw_trained(
@@ -95,9 +98,9 @@ def draw_manifold_outliers(study: str, tables: dict[str, pd.DataFrame]) -> Figur
     """How many Hessian eigenvalues exceed a fraction of the largest: theory networks, and the study's trained ones.
 
     `tables` holds `manifold_eigenvalues`, `eigenvalues`, `spectrum`, `curvature` and `networks`. Log axes. Left, some
-    theory networks at zero loss, with dotted lines at q; then the trained networks, a panel per depth, a line per
-    network: solid from the dense Hessian, dashed from the spectral density. Grey lines are at the number of classes and
-    at examples times classes. Raises DataError where the study has no network.
+    theory networks at zero loss, with dotted lines at q; then the trained networks, a panel per depth and batch size,
+    a line per network: solid from the dense Hessian, dashed from the spectral density. Grey lines are at the number
+    of classes and at examples times classes. Raises DataError where the study has no network.
     """
     rows = rows_of(study, tables, "curvature")
     networks = rows_of(study, tables, "networks").set_index(["cell", "seed"])
@@ -108,24 +111,22 @@ def draw_manifold_outliers(study: str, tables: dict[str, pd.DataFrame]) -> Figur
         rows["classes"] = [
             int(networks.loc[(cell, seed), "classes"]) for cell, seed in zip(rows["cell"], rows["seed"], strict=True)
         ]
-        shown = evenly(sorted(int(width) for width in rows["width"].unique()), MOST_WIDTHS)
-        rows = rows[rows["width"].isin(shown)]
+        rows, chosen = choose(rows, fewer_panels(rows, MOST_PANELS) | {"width": MOST_WIDTHS})
         looks = looks_in(tables, "width", rows)
-        panels = [(f"trained, depth {depth}", part) for depth, part in rows.groupby("depth")]
-        panels = evenly(panels, 2)
+        panels = list(itertools.chain.from_iterable(panels_of(rows, ["depth", "batch_size"])))
         figure = new_figure(DOUBLE_COLUMN * (0.75 if len(panels) == 1 else 1), 3.2)
         places = figure.subplots(1, 1 + len(panels), sharex=True, sharey=True, squeeze=False)[0]
-        reached, _ = _draw_theory(places[0], study, tables)
-        for axes, (title, part) in zip(places[1:], panels, strict=True):
-            reached += _draw_trained(axes, part, tables, looks)
-            classes, images = int(part["classes"].iloc[0]), int(part["images"].iloc[0])
+        reached = _draw_theory(places[0], study, tables)
+        for axes, panel in zip(places[1:], panels, strict=True):
+            reached += _draw_trained(axes, panel.rows, tables, looks)
+            classes, images = (int(panel.rows[column].iloc[0]) for column in ("classes", "images"))
             for level, words in ((classes, f"{classes} classes"), (images * classes, f"d k = {images * classes}")):
                 axes.axhline(level, color=GREY, linestyle=":", linewidth=0.8)
                 axes.text(
                     0.98, level * 1.1, words, transform=axes.get_yaxis_transform(), ha="right", fontsize=7, color=GREY
                 )
                 reached.append(level * 2)
-            axes.set_title(title)
+            axes.set_title(f"trained networks\n{panel.title}")
         decade_axis(places[0].xaxis, [LOWEST, 1.0])
         places[0].invert_xaxis()
         decade_axis(places[0].yaxis, reached)
@@ -140,21 +141,37 @@ def draw_manifold_outliers(study: str, tables: dict[str, pd.DataFrame]) -> Figur
             Line2D([], [], color=GREY, linestyle=(0, (4, 1.5)), label="from density"),
         ]
         legend_above(figure, [*keys, *states])
-        footnote(figure, _note(rows, networks))
+        footnote(figure, f"{_note(rows, networks, tables['eigenvalues'])} {chosen}".strip())
     return figure
 
 
-def _note(rows: pd.DataFrame, networks: pd.DataFrame) -> str:
+def _below_zero(rows: pd.DataFrame, eigenvalues: pd.DataFrame) -> str:
+    """The sentence on negative eigenvalues of the networks that have all of theirs in the table."""
+    dense = eigenvalues[(eigenvalues["method"] == "dense") & (eigenvalues["matrix"] == "hessian")]
+    dense = dense.merge(rows[["study", "cell", "seed"]].astype(str).astype({"seed": int}), on=["study", "cell", "seed"])
+    counts = [
+        int((part["eigenvalue"] < -SIGNIFICANT * part["eigenvalue"].max()).sum())
+        for _, part in dense.groupby(["cell", "seed"], observed=True)
+    ]
+    if not counts:
+        return ""
+    several = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
+    return f"Below -{SIGNIFICANT:g} of the largest: {several} eigenvalues of each whole Hessian."
+
+
+def _note(rows: pd.DataFrame, networks: pd.DataFrame, eigenvalues: pd.DataFrame) -> str:
+    """What was trained and how far, and what the lines are."""
     kinds = sorted({str(kind) for kind in networks["loss"].unique()})
-    words = " and ".join(kind.replace("_", " ") for kind in kinds)
     per_width = ", ".join(
         f"{int(count)} (width {int(width)})"
         for width, count in itertools.islice(rows.groupby("width")["parameters"].first().items(), MOST_WIDTHS)
     )
-    note = f"n = {len(rows)} trained networks, a line each; parameters: {per_width}. They were trained on {words}"
-    note += (
-        ", for which the theorem makes no statement: the loss has no zero to reach."
-        if "cross_entropy" in kinds
-        else "."
-    )
-    return f"{note} Dotted: q, the classes, and examples times classes, d k."
+    words = " and ".join(kind.replace("_", " ") for kind in kinds)
+    reached = f"{rows['loss'].min():.1e} to {rows['loss'].max():.1e}"
+    sentences = [
+        f"n = {len(rows)} trained networks, a line each; parameters: {per_width}",
+        f"Loss on the examples of the Hessian: {words}, {reached}",
+    ]
+    if "cross_entropy" in kinds:
+        sentences.append("Cross entropy has no zero, and the theorem makes no statement about it")
+    return f"{'. '.join(sentences)}. {_below_zero(rows, eigenvalues)} Dotted: q; classes; examples times classes, d k."
