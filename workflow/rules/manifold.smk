@@ -15,7 +15,7 @@ rule measure_manifold:
     resources:
         mem_mb=of_sweep("manifold", costs.manifold_mb),
         runtime=of_sweep("manifold", costs.manifold_minutes),
-        gpu=CONFIG.jobs["gpu"],
+        gpu=CONFIG.jobs["gpu"] if CONFIG.jobs["device"] == "cuda" else 0,
     params:
         sweep=sweep_axes_of("manifold"),
         options=sweep_options_of("manifold"),

@@ -152,6 +152,11 @@ def walk_rows(problem: Problem, walk: Walk, goal: Tensor | None, detours: int = 
     return rows
 
 
+def direction_of(seed: int, weights: Tensor, *counters: int) -> Tensor:
+    """A random direction `[n]` for a walk, or for a detour of it."""
+    return torch.from_numpy(generator(seed, Stream.WALKS, *counters).standard_normal(len(weights))).to(weights)
+
+
 def take_walks(problem: Problem, weights: Tensor, seed: int, options: Mapping[str, Any]) -> list[Row]:
     """All walks that start at the zero `weights` `[n]`: in random tangent directions, and towards other minima.
 
@@ -162,18 +167,13 @@ def take_walks(problem: Problem, weights: Tensor, seed: int, options: Mapping[st
     norm = float(weights.norm())
     step = wanted["step"] * norm
     for number in range(wanted["ahead"]):
-        direction = torch.from_numpy(generator(seed, Stream.WALKS, number).standard_normal(len(weights))).to(weights)
+        direction = direction_of(seed, weights, number)
         walk = walk_ahead(problem, weights, direction, wanted["length"] * norm, step, tolerance)
         rows += [{"kind": AHEAD, "walk": number} | row for row in walk_rows(problem, walk, None)]
     for number in range(wanted["towards"]):
         goal = search(problem, seed, (GOAL, number), options)
         if goal.solved:
-            aside = (
-                torch.from_numpy(generator(seed, Stream.WALKS, number, detour).standard_normal(len(weights))).to(
-                    weights
-                )
-                for detour in range(wanted["detours"])
-            )
+            aside = (direction_of(seed, weights, number, detour) for detour in range(wanted["detours"]))
             walk, tried = walk_around(problem, weights, goal.weights, step, tolerance, wanted["longest"], aside)
             found = walk_rows(problem, walk, goal.weights, tried)
         else:
