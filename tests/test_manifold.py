@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from isthmus.data import Dataset
 from isthmus.errors import DataError
 from isthmus.gaps import matrix_rank, split_at_gap
 from isthmus.manifold import measure_theory, search, singular_values, spectra_of
@@ -61,6 +62,17 @@ def test_the_same_with_two_layers_three_outputs_and_other_activations(activation
     assert spectra.hessian is not None
     split = split_at_gap(spectra.hessian)
     assert (split.positive, split.negative) == (36, 0)
+
+
+def test_one_hot_targets_make_equations_redundant_where_the_last_layer_sums_to_zero(digits: Dataset) -> None:
+    spec = TheorySpec(12, 1, 20, 10, "tanh", "images")
+    problem = problem_of(spec, 0, 5, 50, digits, torch.device("cpu"))
+    weights = zero_of(problem)
+    *_, (matrix, _) = problem.network.layers(weights)
+    assert float(matrix.sum(0).abs().max()) < 1e-6  # so the sum of the outputs is one and does not see the hidden layer
+    singular = singular_values(problem.jacobian(weights)).numpy()
+    assert problem.network.parameters > 200
+    assert matrix_rank(singular, 200, problem.network.parameters) == 200 - (20 - (12 + 1))
 
 
 def test_a_gap_is_found_wherever_it_is() -> None:

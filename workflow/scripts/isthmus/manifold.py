@@ -238,7 +238,8 @@ def measure_theory(problem: Problem, spec: TheorySpec, seed: int, options: Mappi
     )
     sizes = {"parameters": network.parameters, "constraints": problem.constraints}
     common = spec.as_dict() | sizes
-    whole = common | {"input_dimension": network.inputs, "smooth": spec.activation in SMOOTH} | row
+    assumptions = {"smooth": spec.activation in SMOOTH, "generic": spec.data == "random" or spec.outputs == 1}
+    whole = common | {"input_dimension": network.inputs} | assumptions | row
     return {
         "manifold": [whole],
         "manifold_eigenvalues": [common | each for each in eigenvalue_rows(problem, spectra)],

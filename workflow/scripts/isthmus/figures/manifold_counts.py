@@ -50,15 +50,17 @@ def _found(rows: pd.DataFrame) -> str:
 
 def _counts_note(rows: pd.DataFrame) -> str:
     """How many networks were looked at, were solved, and have the predicted counts."""
-    smooth, kinked = (rows[rows["smooth"].astype(bool) == kind] for kind in (True, False))
+    inside = rows["smooth"].astype(bool) & rows["generic"].astype(bool)
+    smooth, kinked = rows[inside], rows[~rows["smooth"].astype(bool)]
+    related = rows[rows["smooth"].astype(bool) & ~rows["generic"].astype(bool)]
     zeros = smooth[smooth["solved"].astype(bool)]
     right = zeros["positive"] == zeros["predicted_rank"]
     whole = zeros["counted_from"] == "hessian"
     ranked = _sum(zeros["jacobian_rank"] == zeros["predicted_rank"])
     below = smooth[smooth["parameters"] < smooth["constraints"]]
     parts = [
-        f"n = {len(smooth)} smooth theory networks. A zero of the loss was found in {_found(smooth)} where one is "
-        f"expected, and in {_sum(below['solved'])} of {len(below)} with n < q",
+        f"n = {len(smooth)} theory networks within the assumptions. A zero of the loss was found in {_found(smooth)} where "
+        f"one is expected, and in {_sum(below['solved'])} of {len(below)} with n < q",
         f"At the {len(zeros)} zeros the positive eigenvalues are as many as predicted in {_sum(right)}, and the "
         f"Jacobian has the predicted rank in {ranked}; {_sum(zeros['negative'] > 0)} have a negative eigenvalue above "
         "the gap",
@@ -71,8 +73,14 @@ def _counts_note(rows: pd.DataFrame) -> str:
         parts.append(
             f"Weights written down for {len(written)} networks wider than d have losses of at most {worst:.0e}"
         )
+    if len(related):
+        found = related[related["solved"].astype(bool)]
+        parts.append(
+            f"Beside them {len(related)} networks on one-hot targets, which are not generic: {_found(related)}, and "
+            f"{_sum(found['positive'] == found['predicted_rank'])} of {len(found)} zeros with the predicted count"
+        )
     if len(kinked):
-        parts.append(f"Beside them {len(kinked)} ReLU networks, outside the assumptions: {_found(kinked)}")
+        parts.append(f"Beside them {len(kinked)} ReLU networks, which are not smooth: {_found(kinked)}")
     return ". ".join(parts) + "."
 
 

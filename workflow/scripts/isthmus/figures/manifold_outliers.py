@@ -48,24 +48,35 @@ def counted_from_density(spectrum: pd.DataFrame, parameters: int, top: float) ->
     return value[seen][::-1] / top, above[seen][::-1]
 
 
+def _apart(sizes: list[int]) -> list[int]:
+    """A few of the rising `sizes`, each at least twice the one before, so that their labels have room."""
+    kept: list[int] = []
+    for size in sizes:
+        if not kept or size >= 2 * kept[-1]:
+            kept.append(size)
+    return evenly(kept, MOST_THEORY)
+
+
 def _draw_theory(axes: Axes, study: str, tables: dict[str, pd.DataFrame]) -> list[float]:
     """The panel of theory networks, one per number of equations; returns the counts it has to show."""
+    columns = ["study", "sweep", "data", "activation", "outputs", "depth", "width", "points", "seed"]
+    networks = tables["manifold"]
+    fit = networks["solved"].astype(bool) & networks["smooth"].astype(bool) & networks["generic"].astype(bool)
     rows = tables["manifold_eigenvalues"]
     rows = rows[(rows["study"] == study) & (rows["matrix"] == "hessian") & (rows["seed"] == 0)]
-    rows = rows[rows["parameters"] > rows["constraints"]]
-    columns = ["sweep", "data", "activation", "outputs", "depth", "width", "points"]
-    groups = [part for _, part in rows.groupby(columns, observed=True) if part["activation"].iloc[0] != "relu"]
+    rows = rows.merge(networks.loc[fit & (networks["parameters"] > networks["constraints"]), columns], on=columns)
+    groups = [part for _, part in rows.groupby(columns, observed=True)]
     groups.sort(key=lambda part: (part["constraints"].iloc[0], part["parameters"].iloc[0]))
-    by_size = {part["constraints"].iloc[0]: part for part in groups}
-    reached, keys = [1.0], []
-    for number, part in enumerate(evenly(list(by_size.values()), MOST_THEORY)):
-        count, equations = int(part["parameters"].iloc[0]), int(part["constraints"].iloc[0])
-        look = Look(OKABE_ITO[(0, 2, 3)[number]], "none", "-")
-        axes.step(*counted_above(part["eigenvalue"].to_numpy()), where="post", color=look.colour)
-        axes.axhline(equations, color=look.colour, linestyle=":", linewidth=0.8)
-        reached += [count, equations]
-        keys.append(legend_key(f"n = {count}, q = {equations}", look, marker=False))
-    axes.legend(handles=keys, loc="upper right", fontsize=7, handlelength=1.5, borderaxespad=0.2)
+    by_size = {int(part["constraints"].iloc[0]): part for part in groups}
+    reached = [1.0]
+    for number, equations in enumerate(_apart(sorted(by_size))):
+        values = by_size[equations]["eigenvalue"].to_numpy()
+        colour = OKABE_ITO[(0, 2, 3)[number]]
+        axes.step(*counted_above(values), where="post", color=colour)
+        axes.axhline(equations, color=colour, linestyle=":", linewidth=0.8)
+        words, place = f"$n$ = {len(values)}, $q$ = {equations}", axes.get_yaxis_transform()
+        axes.text(0.6, equations * 1.12, words, transform=place, ha="center", fontsize=7, color=colour)
+        reached += [len(values), equations]
     axes.set_title("theory networks\nat zero loss")
     return reached
 
@@ -97,8 +108,8 @@ def _draw_trained(
 def draw_manifold_outliers(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """How many Hessian eigenvalues exceed a fraction of the largest: theory networks, and the study's trained ones.
 
-    `tables` holds `manifold_eigenvalues`, `eigenvalues`, `spectrum`, `curvature` and `networks`. Log axes. Left, some
-    theory networks at zero loss, with dotted lines at q; then the trained networks, a panel per depth and batch size,
+    `tables` holds `manifold`, `manifold_eigenvalues`, `eigenvalues`, `spectrum`, `curvature`, `networks`. Log axes.
+    Left, some theory networks at zero loss, with dotted lines at q; then the trained networks, a panel per depth and batch size,
     a line per network: solid from the dense Hessian, dashed from the spectral density. Grey lines are at the number
     of classes and at examples times classes. Raises DataError where the study has no network.
     """

@@ -84,7 +84,7 @@ def _draw_approach(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> 
     walks = walks.assign(arc=walks["arc_length"] / walks["first"], left=walks["distance_left"] / walks["first"])
     _lines(axes, walks, "arc", "left", colours)
     axes.plot([0, 1], [1, 0], color=GREY, linestyle=":", linewidth=0.9)
-    axes.set(xlim=(0, None), ylim=(-0.03, 1.05))
+    axes.set(xlim=(0, None), ylim=(-0.03, None))
 
 
 def _draw_nearest(axes: Axes, walks: pd.DataFrame) -> None:
