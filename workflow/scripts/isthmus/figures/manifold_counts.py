@@ -59,8 +59,8 @@ def _counts_note(rows: pd.DataFrame) -> str:
     ranked = _sum(zeros["jacobian_rank"] == zeros["predicted_rank"])
     below = smooth[smooth["parameters"] < smooth["constraints"]]
     parts = [
-        f"n = {len(smooth)} theory networks within the assumptions. A zero of the loss was found in {_found(smooth)} where "
-        f"one is expected, and in {_sum(below['solved'])} of {len(below)} with n < q",
+        f"n = {len(smooth)} theory networks within the assumptions. A zero of the loss was found in {_found(smooth)} "
+        f"where one is expected, and in {_sum(below['solved'])} of {len(below)} with n < q",
         f"At the {len(zeros)} zeros the positive eigenvalues are as many as predicted in {_sum(right)}, and the "
         f"Jacobian has the predicted rank in {ranked}; {_sum(zeros['negative'] > 0)} have a negative eigenvalue above "
         "the gap",
