@@ -109,9 +109,9 @@ def draw_manifold_outliers(study: str, tables: dict[str, pd.DataFrame]) -> Figur
     """How many Hessian eigenvalues exceed a fraction of the largest: theory networks, and the study's trained ones.
 
     `tables` holds `manifold`, `manifold_eigenvalues`, `eigenvalues`, `spectrum`, `curvature`, `networks`. Log axes.
-    Left, some theory networks at zero loss, with dotted lines at q; then the trained networks, a panel per depth and batch
-    size, a line per network: solid from the dense Hessian, dashed from the spectral density. Grey lines are at the number
-    of classes and at examples times classes. Raises DataError where the study has no network.
+    Left, some theory networks at zero loss, with dotted lines at q; then the trained networks, a panel per depth and
+    batch size, a line per network: solid from the dense Hessian, dashed from the spectral density. Grey lines are at
+    the number of classes and at examples times classes. Raises DataError where the study has no network.
     """
     rows = rows_of(study, tables, "curvature")
     networks = rows_of(study, tables, "networks").set_index(["cell", "seed"])
