@@ -1,4 +1,4 @@
-"""The data as a group of networks sees them: chosen, normalized, each network with labels and augmentation of its own."""
+"""The data as a group of networks sees them: chosen and normalized, each with its own labels and augmentation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
