@@ -5,6 +5,7 @@ guesses for a slow core; a job that needs more gets more when it is retried.
 """
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 from isthmus.datasets import Facts
@@ -95,9 +96,10 @@ def training_minutes(recipe: Recipe, known: Facts, networks: int) -> int:
     per_epoch = -(-examples // training.batch_size)
     steps = training.steps if training.steps is not None else training.epochs * per_epoch
     evaluated = (examples + known.test_size) * (steps / per_epoch / training.history_every + 2)
-    passes = 3 * steps * training.batch_size + evaluated
+    gradients = steps * (2 if training.sharpness_radius else 1)  # sharpness-aware training takes two a step
+    passes = 3 * gradients * training.batch_size + evaluated
     seconds = passes * multiplications(recipe.network, shape, classes) / MULTIPLICATIONS_PER_SECOND
-    return 10 + round(networks * (seconds + steps * SECONDS_PER_STEP) / 60)
+    return 10 + round(networks * (seconds + gradients * SECONDS_PER_STEP) / 60)
 
 
 def training_mb(recipe: Recipe, known: Facts, networks: int, evaluation_batch_size: int) -> int:
@@ -106,7 +108,7 @@ def training_mb(recipe: Recipe, known: Facts, networks: int, evaluation_batch_si
     shape, classes = known.shape, known.classes
     pixels = shape[0] * shape[1] * shape[2]
     data = (known.train_size + known.test_size) * pixels * 6
-    kept = 8 + len(training.snapshots)
+    kept = 8 + len(training.snapshots) + 2 * (training.sharpness_radius > 0) + 2 * (training.averaging != "none")
     weights = networks * parameters(recipe.network, shape, classes) * 4 * kept
     units = sum(outputs * places for _, outputs, places, _ in layer_sizes(recipe.network, shape, classes))
     batch = max(3 * networks * training.batch_size, evaluation_batch_size, training.statistics_size)
@@ -182,6 +184,39 @@ def curvature_mb(
     vectors = 4 * count * max(60 + 2 * options["eigenvalues"], spectrum["probes"] * spectrum["steps"] + 40)
     whole = 8 * count**2 * 4 if count <= options["dense_limit"] else 0
     return training_mb(recipe, known, networks, evaluation_batch_size) + round((kept + vectors + whole) / 1e6)
+
+
+def manifold_minutes(options: Mapping[str, Any], sweep: Mapping[str, Any], networks: int) -> int:
+    """A generous guess of the minutes that theory networks take on one slow core: a sweep, for `networks` seeds.
+
+    Of the dense algebra that grows with a power of the sizes; the largest combination stands for all.
+    """
+    count, equations, combinations = _largest_theory(options, sweep)
+    small, walks = min(equations, count), options["walks"]
+    # Gram matrices and their factors for a search and a goal; a singular value decomposition; Hessian and eigenvalues.
+    searches = (1 + options["restarts"]) * (1 + walks["towards"]) * options["maximum_steps"]
+    work = searches * count * equations * small + 20 * count * small**2
+    work += 20 * count**3 if count <= options["hessian_limit"] else 0
+    if count <= walks["parameters"]:
+        steps = walks["ahead"] * walks["length"] / walks["step"] + walks["towards"] * walks["longest"] * 100
+        work += 4 * steps * count * small**2
+    return 10 + round(networks * combinations * work / MULTIPLICATIONS_PER_SECOND / 60)
+
+
+def manifold_mb(options: Mapping[str, Any], sweep: Mapping[str, Any], networks: int) -> int:
+    """A generous guess of the memory of that, in MB: the largest Jacobian and, below the limit, the Hessian."""
+    count, equations, _ = _largest_theory(options, sweep)
+    whole = count**2 if count <= options["hessian_limit"] else 0
+    return PROCESS_MB + round(8 * (6 * count * equations + 6 * whole) / 1e6)
+
+
+def _largest_theory(options: Mapping[str, Any], sweep: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Parameters, on random data, and equations of the largest theory network of a sweep, and its combinations."""
+    width, depth, outputs = (max(sweep[key]) for key in ("width", "depth", "outputs"))
+    inputs = max(options["input_dimension"], 1000 * ("images" in sweep["data"]))
+    count = width * (inputs + 1) + (depth - 1) * width * (width + 1) + outputs * (width + 1)
+    axes = ("width", "depth", "points", "outputs", "activation", "data")
+    return count, max(sweep["points"]) * outputs, prod(len(sweep[axis]) for axis in axes)
 
 
 def movement_minutes(recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int) -> int:

@@ -19,10 +19,9 @@ from isthmus.evaluation import evaluation_mode
 from isthmus.ground import Ground
 from isthmus.lanczos import Eigenpairs, density, eigenvalues, trace
 from isthmus.operators import CurvatureOperator, dense
-from isthmus.schedules import learning_rate, peak_rate
+from isthmus.schedules import learning_rate, peak_rate, run_length
 from isthmus.sharpness import Setup, put
 from isthmus.tensor_files import Tensors
-from isthmus.train import run_length
 
 Row = dict[str, Any]
 PURPOSES = ("largest", "smallest", "gauss_newton", "trace", "spectrum")
@@ -39,7 +38,7 @@ class Moment:
 
 
 def moments(snapshots: dict[str, Tensors], epochs: float, during_training: bool) -> list[Moment]:
-    """The snapshots of a network to look at, in the order of time; only the last unless `during_training`.
+    """The snapshots of a network to look at, in the order of time; only the final one unless `during_training`.
 
     epochs: passes made by the end of training.
     """
@@ -49,7 +48,7 @@ def moments(snapshots: dict[str, Tensors], epochs: float, during_training: bool)
     before = [
         Moment(name, 0.0 if name == "initial" else float(name.removeprefix("epoch-")), False)
         for name in snapshots
-        if name != "final"
+        if name not in ("last", "final")  # `last`: the end of training beside an averaged `final`
     ]
     return [*sorted(before, key=lambda moment: moment.epoch), end]
 

@@ -47,6 +47,12 @@ def tables_page() -> str:
 def _section(title: str, described: dict[str, Any], description: str = "") -> Iterator[str]:
     yield from (f"## `{title}`", "", description or described.get("description", ""), "")
     yield from ("| key | allowed | default | meaning |", "| --- | --- | --- | --- |")
+    yield from _rows(described)
+    yield ""
+
+
+def _rows(described: dict[str, Any], within: str = "") -> Iterator[str]:
+    """A line for each key of an object, and, where these are objects with keys of their own, for those too."""
     for key, inner in described.get("properties", {}).items():
         default = (
             f"`{json.dumps(inner['default'])}`"
@@ -55,8 +61,11 @@ def _section(title: str, described: dict[str, Any], description: str = "") -> It
             if _required(key, described)
             else ""
         )
-        yield f"| `{key}` | {_allowed(inner)} | {default} | {inner['description']} |"
-    yield ""
+        yield f"| `{within}{key}` | {_allowed(inner)} | {default} | {inner['description']} |"
+        yield from _rows(inner, f"{within}{key}.")
+        each = inner.get("additionalProperties")
+        if isinstance(each, dict):
+            yield from _rows(each, f"{within}{key}.NAME.")
 
 
 def _required(key: str, described: dict[str, Any]) -> bool:
