@@ -135,6 +135,11 @@ def test_published_numbers_are_compared_in_the_published_setup_only() -> None:
     ]
 
 
+def test_a_number_without_a_setup_is_one_for_all_networks() -> None:
+    assert judged({"networks": networks()}, expect={"above": 3.5, "below": 4.5})["as_published"]
+    assert not judged({"networks": networks()}, published=None, reference=4)["as_published"]
+
+
 def test_only_networks_of_the_published_setup_enter_there() -> None:
     row = judged({"networks": networks("mnist", "MNIST", depths=(1, 4))}, setup=SETUP)
     assert (row["as_published"], row["settings"], row["networks"]) == (True, 1, 8)
