@@ -137,6 +137,16 @@ def all_figures():
     ]
 
 
+def tables_of_networks(wildcards):
+    """The collected tables of networks and of their pairs that a study asks for: what an analysis of all of it reads."""
+    return [
+        f"results/tables/{made.name}.parquet"
+        for stage in wanted_stages(CONFIG.studies[wildcards.study])
+        if stage.unit in ("seed", "pair")
+        for made in stage.tables
+    ]
+
+
 def figure_tables(stage):
     """The tables that the figures of a stage are drawn from."""
     return [
@@ -159,6 +169,8 @@ def figure_files(stage):
 
 def full_blocks(study, stage):
     """Blocks that no further seed can change: they have all their members, and so have the blocks of their networks."""
+    if stage.unit == "study":  # which any addition changes
+        return set()
     members = study.blocks_of(stage, CONFIG.jobs)
     full = {block: held for block, held in members.items() if len(held) == CONFIG.jobs[f"{stage.unit}s"]}
     if stage.unit == "seed":

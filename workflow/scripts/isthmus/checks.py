@@ -108,7 +108,7 @@ def _axis_errors(where: str, given: dict[str, Any], grid: dict[str, list[Any]]) 
 def _where_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
     """What is wrong with the parts of the grid that analyses are limited to."""
     for analysis, options in study["analyses"].items():
-        for axis, values in options["where"].items():
+        for axis, values in options.get("where", {}).items():
             place = f"{where}.analyses.{analysis}.where.{axis}"
             if axis == "seed" or axis not in study["grid"]:
                 yield unknown_key(place, axis, [key for key in study["grid"] if key != "seed"])

@@ -16,6 +16,7 @@ from isthmus.stages import Stage
 
 AXES = ("width", "depth", "batch_size")
 SECTIONS = ("data", "network", "training")
+WHOLE = "all"  # in the place of a cell: the folder of what works on the whole study in one job
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,14 @@ class Study:
     analyses: dict[str, dict[str, Any]]
 
     def cells_of(self, stage: str) -> list[str]:
-        """Names of the cells that a stage works on: all of them for training, those in `where` for an analysis."""
-        where = self.analyses[stage]["where"] if stage in self.analyses else {}
+        """Names of the cells that a stage works on: all of them for training, those in `where` for an analysis.
+
+        An analysis of the whole study, which has no `where`, has one folder in their place.
+        """
+        options = self.analyses.get(stage, {"where": {}})
+        if "where" not in options:
+            return [WHOLE]
+        where = options["where"]
         return [
             name
             for name, cell in self.cells.items()
@@ -48,6 +55,8 @@ class Study:
 
     def members_of(self, stage: Stage) -> list[Any]:
         """What a cell holds for a stage: the seeds of its networks, or the pairs of them that are asked for."""
+        if stage.unit == "study":
+            return [self.name]
         if stage.unit == "seed":
             return list(self.seeds)
         return choose_pairs(self.seeds, self.analyses[stage.name]["pairs"])
@@ -55,6 +64,8 @@ class Study:
     def blocks_of(self, stage: Stage, jobs: dict[str, Any]) -> dict[int, tuple[Any, ...]]:
         """The members of a stage by the index of the block, that is of the job, that handles them together."""
         members = self.members_of(stage)
+        if stage.unit == "study":
+            return {0: tuple(members)}
         return blocks(members, jobs["seeds"]) if stage.unit == "seed" else pair_blocks(members, jobs["pairs"])
 
 
