@@ -62,7 +62,7 @@ QUANTITIES = (
     Quantity("test_loss", "test loss", OUTCOME, "networks", "test_loss"),
     Quantity("generalization_gap", "generalization gap", OUTCOME, "networks", "generalization_gap", log=False),
     Quantity("generalization_gap_loss", "gap of the loss", OUTCOME, "networks", "generalization_gap_loss", log=False),
-    Quantity("corruption_error", "error, corrupted images", OUTCOME, "robustness", "1 - accuracy", "severity > 0"),
+    Quantity("corruption_error", "corruption error", OUTCOME, "robustness", "1 - accuracy", "severity > 0"),
     Quantity("ticket_error", "error of the ticket", OUTCOME, "tickets", "1 - test_accuracy", TICKET, "kept_fraction"),
     Quantity("train_loss", "training loss", "training", "networks", "train_loss"),
     Quantity("weight_norm", "norm of the weights", "training", "networks", "weight_norm_final"),
@@ -73,10 +73,10 @@ QUANTITIES = (
     Quantity("top_eigenvalue", "top eigenvalue", "curvature", "curvature", "top_eigenvalue", "final"),
     Quantity("top_over_loss", "top eigenvalue / loss", "curvature", "curvature", "top_eigenvalue_over_loss", "final"),
     Quantity("trace", "trace of the Hessian", "curvature", "curvature", "trace", "final"),
-    _disturbed("noise_rise", "rise, noise", "noise"),
-    _disturbed("relative_noise_rise", "rise, relative noise", "relative_noise"),
-    _disturbed("worst_rise", "rise, worst in ball", "worst"),
-    _disturbed("adaptive_worst_rise", "rise, adaptive worst", "adaptive_worst"),
+    _disturbed("noise_rise", "loss rise, noise", "noise"),
+    _disturbed("relative_noise_rise", "loss rise, relative noise", "relative_noise"),
+    _disturbed("worst_rise", "loss rise, worst in ball", "worst"),
+    _disturbed("adaptive_worst_rise", "loss rise, adaptive worst", "adaptive_worst"),
     _path("linear_barrier", "barrier, linear", "barrier_train_loss", "linear", log=False),
     _path("linear_error_barrier", "test-error barrier, linear", "barrier_test_error", "linear", log=False),
     _path("aligned_barrier", "barrier, aligned", "barrier_train_loss", "linear-aligned", log=False),
@@ -84,11 +84,13 @@ QUANTITIES = (
     _path("chain_barrier", "barrier, chain", "barrier_train_loss", "polychain", log=False),
     _path("chord", "distance of minima", "chord", "linear"),
     _path("aligned_chord", "distance, aligned", "chord", "linear-aligned"),
-    _path("bezier_detour", "detour - 1, Bézier", "detour - 1", "bezier"),
+    _path("bezier_detour", "detour − 1, Bézier", "detour - 1", "bezier"),
     _path("bezier_turning", "turning, Bézier", "turning", "bezier"),
     _path("bezier_sharpness", "sharpness, Bézier", "sharpness_mean", "bezier"),
     _path("disagreement", "disagreement", "disagreement", "linear"),
 )
+
+LABELS = {quantity.name: quantity.label for quantity in QUANTITIES}
 
 
 @dataclass(frozen=True)
