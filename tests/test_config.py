@@ -10,6 +10,8 @@ import yaml
 
 from isthmus.checks import study_errors
 from isthmus.config import Configuration, load
+from isthmus.corruptions import SEVERITIES
+from isthmus.costs import training_minutes
 from isthmus.datasets import BUILTIN, Facts, facts
 from isthmus.errors import ConfigurationError
 from isthmus.schema import schema, with_defaults
@@ -537,6 +539,60 @@ def test_snapshots_are_taken_within_the_run(training: dict[str, Any], length: st
     assert study_of(training=training | {"snapshots": [1, 5]}).cells
 
 
+@pytest.mark.parametrize(
+    ("training", "run", "least"),
+    [
+        ({"epochs": 5, "averaging": "swa", "averaging_start": 0.95}, "5 epochs has 1 ends of epochs", "swa"),
+        ({"steps": 50, "averaging": "swa"}, "1.11111 epochs has 1 ends of epochs", "swa"),
+        ({"steps": 40, "averaging": "swa", "averaging_start": 0.0}, "0.888889 epochs has 0 ends of epochs", "swa"),
+        ({"steps": 2, "averaging": "ema", "averaging_start": 0.9}, "0.0444444 epochs has 1 steps", "ema"),
+    ],
+)
+def test_an_average_takes_two_networks_at_least(training: dict[str, Any], run: str, least: str) -> None:
+    """1,437 digits in batches of 32 are 45 steps."""
+    line = mistake(training=training)
+    assert line == (
+        f"studies.s.training.averaging_start: {training.get('averaging_start', 0.75)} was given; the run of {run} "
+        f"from there on, and {least} takes 2 at least"
+    )
+    assert study_of(training=training | {"steps": 180, "averaging_start": 0.75}).cells
+
+
+@pytest.mark.parametrize(
+    ("training", "needed"),
+    [
+        ({"sharpness_adaptive": True}, "a sharpness_radius above 0"),
+        ({"sharpness_eta": 0.1, "sharpness_radius": 0.5}, "a sharpness_radius above 0 and sharpness_adaptive"),
+        ({"averaging_start": 0.5}, "averaging swa or ema"),
+        ({"averaging_rate": 0.1, "averaging": "ema"}, "averaging swa"),
+        ({"averaging_decay": 0.9, "averaging": "swa"}, "averaging ema"),
+    ],
+)
+def test_options_that_no_network_of_a_study_makes_use_of_are_refused(training: dict[str, Any], needed: str) -> None:
+    key, value = next(iter(training.items()))
+    line = mistake(training=training)
+    assert line.startswith(f"studies.s.training.{key}: ")
+    assert line.endswith(f"was given, and no network makes use of it; it needs {needed}")
+    grid = {"sharpness_radius": [0, 0.5], "averaging": ["none", "swa", "ema"], "sharpness_adaptive": [False, True]}
+    assert len(study_of(grid | {key: [value]}).cells) == (6 if key == "sharpness_adaptive" else 12), "some do"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("sharpness_radius", -0.1), ("averaging", "mean"), ("averaging_start", 1), ("averaging_decay", 1)],
+)
+def test_options_of_flatness_out_of_range_are_refused(key: str, value: Any) -> None:
+    assert mistake(training={key: value}).startswith(f"studies.s.training.{key}: ")
+
+
+def test_sharpness_aware_training_is_given_the_time_of_two_gradients() -> None:
+    minutes = []
+    for radius in (0.0, 0.05):
+        (cell,) = study_of(data={"name": "MNIST"}, training={"sharpness_radius": radius}).cells.values()
+        minutes.append(training_minutes(cell.recipe, BUILTIN["MNIST"], 5) - 10)
+    assert minutes[1] == pytest.approx(2 * minutes[0], rel=0.05)
+
+
 def test_epochs_without_their_last_batch_are_shorter() -> None:
     """1,437 digits in batches of 1,000, the rest dropped: an epoch is one step, and ten steps are ten epochs."""
     training = {"steps": 10, "drop_last": True, "snapshots": [8], "warmup_epochs": 7}
@@ -570,6 +626,55 @@ def test_an_analysis_is_limited_along_axes_the_grid_has() -> None:
     assert where_mistakes({"seed": [0]}, grid) == [f"{place}.seed: unknown key; {allowed}"]
     assert where_mistakes({"dept": [1]}, grid) == [f"{place}.dept: unknown key (did you mean `depth`?); {allowed}"]
     assert len(where_mistakes({"momentum": [0.9]}, grid)) == 1
+
+
+# A second data set to test on
+
+
+def test_a_second_data_set_has_the_shape_and_the_classes_of_the_first() -> None:
+    shifted = {"analyses": {"robustness": {"shifted_data": "MNIST"}}}
+    place = "studies.s.analyses.robustness.shifted_data"
+    assert mistake(**shifted) == (
+        f"{place}: MNIST was given, which has 1 channel of 28x28 pixels and 10 classes; networks trained on digits "
+        "take 1 channel of 8x8 pixels and 10 classes"
+    )
+    colour = {"data": {"name": "CIFAR10"}, "analyses": {"robustness": {"shifted_data": "CIFAR100"}}}
+    assert mistake(**colour).endswith("3 channels of 32x32 pixels and 10 classes")
+    for first, second in (("MNIST", "KMNIST"), ("SVHN", "CIFAR10"), ("CIFAR10", "images"), ("digits", None)):
+        analyses = {"robustness": {"shifted_data": second}}
+        assert study_of(data={"name": first}, analyses=analyses).analyses["robustness"]["shifted_data"] == second
+
+
+def test_a_second_data_set_is_compared_where_the_analysis_works() -> None:
+    def grid_of(where: dict[str, Any]) -> dict[str, Any]:
+        robustness = {"shifted_data": "KMNIST", "where": where}
+        return configuration({"name": ["MNIST", "digits"]}, analyses={"robustness": robustness})
+
+    assert load(grid_of({"name": ["MNIST"]}), look_up).studies["s"].cells_of("robustness")
+    (line,) = mistakes(grid_of({}))
+    assert "networks trained on digits" in line
+
+
+def test_a_second_data_set_exists() -> None:
+    line = mistake(analyses={"robustness": {"shifted_data": "mnist"}})
+    assert line.startswith('studies.s.analyses.robustness.shifted_data: "mnist" was given; there are CIFAR10, CIFAR100')
+    absent = configuration(data={"name": "CIFAR10"}, analyses={"robustness": {"shifted_data": "images"}})
+    with pytest.raises(ConfigurationError, match=r"shifted_data: .*absent/train\.parquet"):
+        load(absent)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("corruptions", ["fog"]), ("severities", [0]), ("severities", []), ("test_size", 0), ("seed", -1)],
+)
+def test_corruptions_and_severities_are_those_there_are(key: str, value: Any) -> None:
+    assert mistake(analyses={"robustness": {key: value}}).startswith(f"studies.s.analyses.robustness.{key}")
+
+
+def test_the_schema_names_the_corruptions_that_the_library_has() -> None:
+    options = schema()["properties"]["studies"]["additionalProperties"]["properties"]["analyses"]["properties"]
+    corruptions = options["robustness"]["properties"]["corruptions"]
+    assert corruptions["items"]["enum"] == corruptions["default"] == list(SEVERITIES)
 
 
 # Several at once

@@ -196,8 +196,9 @@ devices.set_up(1, deterministic=False)
 images = torch.arange(40 * 64, dtype=torch.uint8).view(40, 1, 8, 8)
 labels = torch.arange(40) % 10
 dataset = Dataset("ramps", 10, "", images, labels, images, labels, torch.tensor([128.0]), torch.tensor([70.0]))
-for optimizer in ("sgd", "adamw"):
-    chosen = recipe(network={"normalization": "batch"}, training={"steps": 1, "optimizer": optimizer})
+flat = {"sharpness_radius": 0.1, "averaging": "swa", "averaging_start": 0.0}
+for options in ({"optimizer": "sgd"}, {"optimizer": "adamw"}, flat, flat | {"averaging": "ema"}):
+    chosen = recipe(network={"normalization": "batch"}, training={"epochs": 2} | options)
     state = new_state(chosen, dataset, (0, 1))
     done = train(chosen, state, dataset, Settings(torch.device("cpu")), lambda state: None, lambda: None)
     print(sorted(done.results), done.results[0]["steps"])
@@ -215,4 +216,4 @@ def test_training_does_not_import_the_compiler() -> None:
         check=False,
     )
     assert found.returncode == 0, found.stderr
-    assert found.stdout.splitlines() == ["[0, 1] 1", "[0, 1] 1", "[]"]
+    assert found.stdout.splitlines() == ["[0, 1] 6"] * 4 + ["[]"]

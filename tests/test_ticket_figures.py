@@ -188,6 +188,15 @@ def test_accuracies_are_means_of_the_networks_that_did_not_diverge(
         np.testing.assert_allclose(band(axes), bootstrap_interval(dense))
 
 
+def test_accuracy_on_corrupted_images_has_a_row_where_it_was_measured(tmp_path: Path) -> None:
+    made = frames(tmp_path, widths=[8], kinds=["ticket"], seeds=3, levels=2)
+    assert len(tickets.draw_tickets("digits", made).axes) == 1
+    made["tickets"]["corrupted_accuracy"] = 0.8 * made["tickets"]["test_accuracy"]
+    below = tickets.draw_tickets("digits", made).axes[1]
+    expected = own(made, 8, "ticket").groupby("level")["corrupted_accuracy"].mean()
+    np.testing.assert_allclose(line(below, "corrupted_accuracy kind=ticket")[1], expected)
+
+
 @pytest.mark.parametrize("name", DRAW)
 def test_weights_kept_fall_to_the_right_and_are_labelled_in_percent(figures: dict[str, Figure], name: str) -> None:
     for axes in figures[name].axes:

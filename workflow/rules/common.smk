@@ -89,6 +89,14 @@ def data_of(wildcards):
     return f"results/data/{cell_of(wildcards).recipe.data.name}.safetensors"
 
 
+def shifted_data_of(analysis):
+    """A function for the file of the second data set that an analysis tests on: of none where none is asked for."""
+    options = options_of(analysis)
+    return lambda wildcards: [
+        f"results/data/{name}.safetensors" for name in [options(wildcards)["shifted_data"]] if name
+    ]
+
+
 def sources_of(wildcards):
     """Files that a data set is prepared from, where they are known beforehand."""
     described = CONFIG.datasets[wildcards.dataset]

@@ -9,6 +9,7 @@ from typing import Any
 
 from isthmus.datasets import BUILTIN, Facts
 from isthmus.errors import UserError
+from isthmus.schedules import averaging_begins
 from isthmus.schema import study_schema
 from isthmus.study import AXES, SECTIONS, cells, sections_of
 from isthmus.wording import schema_errors, shown, unknown_key
@@ -56,6 +57,7 @@ def study_errors(
         return
     yield from _where_errors(where, study)
     yield from _pair_errors(where, study)
+    yield from _idle_errors(where, study)
     unusable: set[str] = set()
     found_in_cells: dict[str, None] = {}  # a dictionary keeps the order and drops repetitions
     for axes in cells(study["grid"]):
@@ -75,6 +77,7 @@ def study_errors(
             found_in_cells |= dict.fromkeys(_cell_errors(where, sections, known[name]))
             found_in_cells |= dict.fromkeys(_rewind_errors(where, study["analyses"], sections, known[name]))
     yield from found_in_cells
+    yield from _shifted_errors(where, study, datasets, look_up, known)
 
 
 def _axis_errors(where: str, given: dict[str, Any], grid: dict[str, list[Any]]) -> Iterator[str]:
@@ -133,6 +136,70 @@ def _pair_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
             yield f"{place}.pairs: {options['pairs']} was given; {networks} seeds make {possible} pairs"
 
 
+# Keys of `training` that do nothing by themselves: whether a recipe makes use of one, and what it takes to.
+DEPENDENT: dict[str, tuple[Callable[[dict[str, Any]], bool], str]] = {
+    "sharpness_adaptive": (lambda training: training["sharpness_radius"] > 0, "a sharpness_radius above 0"),
+    "sharpness_eta": (
+        lambda training: training["sharpness_radius"] > 0 and training["sharpness_adaptive"],
+        "a sharpness_radius above 0 and sharpness_adaptive",
+    ),
+    "averaging_start": (lambda training: training["averaging"] != "none", "averaging swa or ema"),
+    "averaging_rate": (lambda training: training["averaging"] == "swa", "averaging swa"),
+    "averaging_decay": (lambda training: training["averaging"] == "ema", "averaging ema"),
+}
+
+
+def _idle_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
+    """Keys that were set although no cell of the study makes use of them."""
+    described = study_schema()["training"]["properties"]
+    recipes = [sections_of(study, axes)["training"] for axes in cells(study["grid"])]
+    for key, (used, needed) in DEPENDENT.items():
+        given = [recipe[key] for recipe in recipes if recipe[key] != described[key]["default"]]
+        if given and not any(map(used, recipes)):
+            place = f"{where}.grid" if key in study["grid"] else f"{where}.training"
+            yield f"{place}.{key}: {shown(given[0])} was given, and no network makes use of it; it needs {needed}"
+
+
+def _shifted_errors(
+    where: str,
+    study: dict[str, Any],
+    datasets: dict[str, dict[str, Any]],
+    look_up: Callable[[str, dict[str, Any]], Facts],
+    known: dict[str, Facts],
+) -> Iterator[str]:
+    """What is wrong with second data sets that networks are tested on. `known` holds the facts of those trained on."""
+    for analysis, options in study["analyses"].items():
+        other = options.get("shifted_data")
+        if other is None:
+            continue
+        place = f"{where}.analyses.{analysis}.shifted_data"
+        if other not in datasets:
+            yield f"{place}: {shown(other)} was given; there are {', '.join(sorted(datasets))}"
+            continue
+        try:
+            known[other] = known.get(other) or look_up(other, datasets[other])
+        except UserError as error:
+            yield f"{place}: {error}"
+            continue
+        chosen = [
+            axes
+            for axes in cells(study["grid"])
+            if all(axes.get(k) in values for k, values in options["where"].items())
+        ]
+        for name in dict.fromkeys(sections_of(study, axes)["data"]["name"] for axes in chosen):
+            if name in known and _kind(known[name]) != _kind(known[other]):
+                yield (
+                    f"{place}: {other} was given, which has {_kind(known[other])}; networks trained on {name} take "
+                    f"{_kind(known[name])}"
+                )
+
+
+def _kind(known: Facts) -> str:
+    """What images and labels of a data set are like, in words."""
+    channels, height, width = known.shape
+    return f"{channels} channel{'s' if channels > 1 else ''} of {height}x{width} pixels and {known.classes} classes"
+
+
 def _cell_errors(where: str, sections: dict[str, dict[str, Any]], known: Facts) -> Iterator[str]:
     """What is wrong with one cell, the data being known."""
     data, network, training = (sections[section] for section in SECTIONS)
@@ -169,6 +236,19 @@ def _training_errors(where: str, training: dict[str, Any], examples: int) -> Ite
     late = [epoch for epoch in training["snapshots"] if epoch > length]
     if late:
         yield f"{where}.training.snapshots: {late[0]} was given; the run has {length:g} epochs"
+    yield from _averaging_errors(where, training, examples)
+
+
+def _averaging_errors(where: str, training: dict[str, Any], examples: int) -> Iterator[str]:
+    kind, start, per_epoch = training["averaging"], training["averaging_start"], _per_epoch(training, examples)
+    if kind == "none":
+        return
+    steps = round(_epochs(training, examples) * per_epoch)
+    every, moments = (per_epoch, "ends of epochs") if kind == "swa" else (1, "steps")
+    count = steps // every - max(averaging_begins(kind, start, per_epoch, steps) // every, 1) + 1
+    if count < 2:
+        run = f"the run of {_epochs(training, examples):g} epochs has {max(count, 0)} {moments} from there on"
+        yield f"{where}.training.averaging_start: {start} was given; {run}, and {kind} takes 2 at least"
 
 
 def _epochs(training: dict[str, Any], examples: int) -> float:

@@ -49,6 +49,8 @@ def curve_training(training: TrainingRecipe, options: Mapping[str, Any], example
         epochs=options["epochs"],
         steps=None,
         warmup_epochs=options["warmup_fraction"] * options["epochs"],
+        sharpness_radius=0.0,
+        averaging="none",
         **given,
     )
 

@@ -39,7 +39,7 @@ class Moment:
 
 
 def moments(snapshots: dict[str, Tensors], epochs: float, during_training: bool) -> list[Moment]:
-    """The snapshots of a network to look at, in the order of time; only the last unless `during_training`.
+    """The snapshots of a network to look at, in the order of time; only the final one unless `during_training`.
 
     epochs: passes made by the end of training.
     """
@@ -49,7 +49,7 @@ def moments(snapshots: dict[str, Tensors], epochs: float, during_training: bool)
     before = [
         Moment(name, 0.0 if name == "initial" else float(name.removeprefix("epoch-")), False)
         for name in snapshots
-        if name != "final"
+        if name not in ("last", "final")  # `last`: the end of training beside an averaged `final`
     ]
     return [*sorted(before, key=lambda moment: moment.epoch), end]
 

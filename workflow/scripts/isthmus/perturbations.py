@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from isthmus.ascent import coordinates
 from isthmus.errors import UserError
 from isthmus.evaluation import evaluate, evaluation_mode, losses
 from isthmus.state import Tensors
@@ -224,7 +225,7 @@ def worst_in_ball(
     weights, images, statistics_images = _prepared(weights, images, labels, statistics_images)
     if not (rho >= 0 and eta >= 0) or steps < 1:
         raise ValueError(f"rho {rho}, eta {eta} and {steps} steps: none may be negative, and 1 step is the least")
-    scale = {name: value.double().abs() + eta if adaptive else 1.0 for name, value in weights.items()}
+    scale = {name: coordinates(value.double(), eta) if adaptive else 1.0 for name, value in weights.items()}
     place = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in weights.items()}  # T^-1 e
     point, found = weights, []
     for _ in range(steps):

@@ -54,6 +54,13 @@ class TrainingRecipe:
     beta1: float
     beta2: float
     weight_decay: float
+    sharpness_radius: float
+    sharpness_adaptive: bool
+    sharpness_eta: float
+    averaging: str
+    averaging_start: float
+    averaging_rate: float | None
+    averaging_decay: float
     schedule: str
     schedule_interval: str
     warmup_epochs: float

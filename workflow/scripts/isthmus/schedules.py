@@ -1,4 +1,4 @@
-"""Learning rates: the rule that ties them to the batch size, and their course over a run."""
+"""Learning rates: the rule that ties them to the batch size, and their course over a run, averaging included."""
 
 import math
 
@@ -7,9 +7,23 @@ from isthmus.recipe import TrainingRecipe
 
 def peak_rate(training: TrainingRecipe) -> float:
     """The peak learning rate, batch scaling included (linear: Goyal et al. 2017; sqrt: Krizhevsky 2014)."""
+    return training.learning_rate * _batch_factor(training)
+
+
+def _batch_factor(training: TrainingRecipe) -> float:
+    """What batch scaling multiplies rates by."""
     ratio = training.batch_size / training.reference_batch_size
     factor = {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}
-    return training.learning_rate * factor[training.batch_scaling]
+    return factor[training.batch_scaling]
+
+
+def averaging_begins(averaging: str, start: float, steps_per_epoch: int, total_steps: int) -> int:
+    """The number of steps after which weights are averaged (`swa` or `ema`), from `start`, a fraction of the run.
+
+    To the nearest step for `ema`, to the nearest end of an epoch for `swa`.
+    """
+    interval = steps_per_epoch if averaging == "swa" else 1
+    return interval * math.floor(start * total_steps / interval + 0.5)
 
 
 def learning_rate(training: TrainingRecipe, step: int, steps_per_epoch: int, total_steps: int) -> float:
@@ -19,7 +33,14 @@ def learning_rate(training: TrainingRecipe, step: int, steps_per_epoch: int, tot
     from 0 at the end of the warm-up to 1 at the end of the run; `step` multiplies by `decay_factor` at each milestone.
     With `schedule_interval` epoch, u stays at its value at the start of the epoch, as when
     `torch.optim.lr_scheduler.CosineAnnealingLR` is stepped once an epoch.
+
+    Where `averaging` is `swa` and has an `averaging_rate`, that rate, batch scaling included, takes the place of the
+    schedule as soon as averaging begins.
     """
+    if training.averaging == "swa" and training.averaging_rate is not None:
+        begins = averaging_begins(training.averaging, training.averaging_start, steps_per_epoch, total_steps)
+        if step >= begins:
+            return training.averaging_rate * _batch_factor(training)
     peak = peak_rate(training)
     interval = steps_per_epoch if training.schedule_interval == "epoch" else 1
     step -= step % interval

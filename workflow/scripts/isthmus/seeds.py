@@ -27,6 +27,7 @@ class Stream(IntEnum):
     CURVATURE = 10
     PLANES = 11
     PERTURBATIONS = 12
+    CORRUPTIONS = 15
     RANDOM_MASKS = 16
     REINITIALIZATION = 17
     SGD_NOISE = 18

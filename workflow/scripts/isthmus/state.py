@@ -23,8 +23,9 @@ class State:
     """Where a group of networks stands after `step` steps.
 
     seeds: all networks of the group; live: those still training, in the order of the stack.
-    weights, optimizer: tensors `[len(live), ...]`, the optimizer's by slot (`momentum_buffer`, ...) and parameter.
-    snapshots: by seed, then by name (`initial`, `epoch-10`, `final`), the tensors of one network.
+    weights, optimizer: tensors `[len(live), ...]`, the optimizer's by slot (`momentum_buffer`, ...) and parameter; the
+    average of the weights is a slot, too (`isthmus.averaging`).
+    snapshots: by seed, then by name (`initial`, `epoch-10`, `last`, `final`), the tensors of one network.
     history, results: rows as they will stand in the tables, less the keys; results by seed, for finished networks.
     seconds: wall time per live network so far.
     """

@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from isthmus import groups
 from isthmus.data import Dataset
 from isthmus.errors import DataError, Interrupted
 from isthmus.ground import Ground
+from isthmus.robustness import CorruptedTest, corrupted_accuracy
 from isthmus.state import State
 from isthmus.tensor_files import Tensors, checksum, load_tensors, save_tensors
 from isthmus.ticket_measures import curvature, densities, first_at, lowest, stability
@@ -63,6 +64,7 @@ class Chain:
     mark: Callable[[int], str]
     stop_signal: Callable[[], int | None]
     found: dict[int, Found | None] = field(default_factory=dict)
+    test: CorruptedTest | None = None
 
     def folder_of(self, level: int) -> Path:
         """Where a level is kept: a file per network, and checkpoints while it is trained."""
@@ -125,17 +127,32 @@ class Chain:
         if level == 0:
             whole = self.plan.whole(self.origins[seed].dense)
             own["dense"] = Entry(seed, "dense", whole, Start({}, {}, 0)), self.dense[seed]
-        reached, main = absent(self.plan, level), self.plan.kinds(level)[0]
-        for kind, (entry, outcome) in own.items():
-            row, layers = self._columns(level, entry, outcome, twin[1] if twin and kind == main else None)
-            for whole_row in reached.tickets:
-                whole_row.update(row if whole_row["kind"] == kind else {})
-            for layer, measured in zip((each for each in reached.layers if each["kind"] == kind), layers, strict=True):
-                layer.update(measured)
-        if main not in own:
-            return reached
-        entry, outcome = own[main]
-        return replace(reached, found=Found(entry.mask, None if outcome.result["diverged"] else outcome.weights))
+        corrupted = self._corrupted({kind: outcome for kind, (_, outcome) in own.items()})
+        kinds, tickets, layers = self.plan.kinds(level), [], []
+        for kind in kinds:
+            row, parts = _unmeasured(self.plan, level, kind)
+            if kind in own:
+                again = twin[1] if twin and kind == kinds[0] else None
+                measured, kept = self._columns(level, *own[kind], again)
+                row |= measured | corrupted.get(kind, {})
+                parts = [part | density for part, density in zip(parts, kept, strict=True)]
+            tickets.append(row)
+            layers += parts
+        if kinds[0] not in own:
+            return Level(tickets, layers, None)
+        entry, outcome = own[kinds[0]]
+        found = Found(entry.mask, None if outcome.result["diverged"] else outcome.weights)
+        return Level(tickets, layers, found)
+
+    def _corrupted(self, outcomes: dict[str, Outcome]) -> dict[str, Row]:
+        """The column on corrupted images of networks by kind, of those that did not diverge."""
+        if not self.plan.options["robustness"]["corruptions"]:
+            return {}
+        if self.test is None:
+            self.test = CorruptedTest.of(self.ground, self.dataset, self.plan.options["robustness"])
+        good = {kind: outcome.weights for kind, outcome in outcomes.items() if not outcome.result["diverged"]}
+        found = corrupted_accuracy(self.ground, self.test, list(good.values())).tolist() if good else []
+        return {kind: {"corrupted_accuracy": value} for kind, value in zip(good, found, strict=True)}
 
     def _columns(self, level: int, entry: Entry, outcome: Outcome, twin: Outcome | None) -> tuple[Row, list[Row]]:
         """The measured columns of a trained network, and those of its layers."""
@@ -193,19 +210,23 @@ class Chain:
 
 
 def absent(plan: Plan, level: int) -> Level:
-    """The rows of a network at a level before anything is measured: all there is where a network diverged."""
-    fixed = {"level": level, "kept_fraction": plan.kept[level - 1].fraction if level else 1.0}
+    """The rows of a level of a network that diverged before any pruning."""
+    rows = [_unmeasured(plan, level, kind) for kind in plan.kinds(level)]
+    return Level([row for row, _ in rows], [part for _, parts in rows for part in parts], None)
+
+
+def _unmeasured(plan: Plan, level: int, kind: str) -> tuple[Row, list[Row]]:
+    """The row of a network in `tickets` and those in `ticket_layers`, before anything is measured."""
+    fixed = {"kind": kind, "level": level, "kept_fraction": plan.kept[level - 1].fraction if level else 1.0}
     size = sum(plan.sizes.values())
     row = fixed | {"scope": plan.options["scope"], "prunable": size, "rewind_step": 0, "diverged": True}
-    tickets = [row | {"kind": kind} for kind in plan.kinds(level)]
     layers = [
         fixed
-        | {"kind": kind, "layer": name.removesuffix(".weight"), "layer_index": number, "prunable": weights}
+        | {"layer": name.removesuffix(".weight"), "layer_index": number, "prunable": weights}
         | {"kept": None, "density": None}
-        for kind in plan.kinds(level)
         for number, (name, weights) in enumerate(plan.sizes.items(), start=1)
     ]
-    return Level(tickets, layers, None)
+    return row, layers
 
 
 def _digest(entry: Entry) -> str:

@@ -9,13 +9,16 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
-from isthmus import data, optimizers, seeds
+from isthmus import averaging, data, optimizers, seeds
+from isthmus.ascent import ascended
 from isthmus.augmentation import augment, draw
 from isthmus.data import Dataset
 from isthmus.evaluation import evaluate, evaluation_mode, losses, spaced_indices
@@ -199,10 +202,11 @@ class TrainingRun:
         """Network and optimizer for the live networks, holding the given values."""
         device, stack = self.settings.device, len(self.state.live)
         self.network = build(self.recipe.network, self.shape, self.classes, stack).to(device)  # type: ignore[arg-type]
-        self.weights = dict(self.network.named_parameters())
+        self.weights: Tensors = dict(self.network.named_parameters())
         self.slots = optimizers.new_slots(self.training, self.weights)
         for slot, content in optimizer.items():
-            self.slots[slot] = {name: value.to(device) for name, value in content.items()}
+            # In the order of the network, whatever that of a checkpoint: sums over tensors round by it.
+            self.slots[slot] = {name: content[name].to(device) for name in self.weights}
         self.initial = {}
         for name, parameter in self.weights.items():
             with torch.no_grad():
@@ -252,16 +256,35 @@ class TrainingRun:
         rate = learning_rate(training, state.step, self.steps_per_epoch, self.total_steps)
         optimizers.step(training, rate, self.weights, self.gradients(chosen), self.slots)
         state.step += 1
+        if averaging.due(training, state.step, self.steps_per_epoch, self.total_steps):
+            averaging.include(training, self.weights, self.slots)
 
     def gradients(self, chosen: Tensor) -> tuple[Tensor, ...]:
-        """The gradient of each network's mean loss over its chosen examples `[S, B]`, zero where it is masked."""
-        training, labels = self.training, self.labels.gather(1, chosen)
+        """The gradients to descend along, zero where masked: of each network's mean loss over its examples `[S, B]`.
+
+        Where the recipe has a `sharpness_radius` they are taken at the worst weights nearby (`isthmus.ascent`).
+        """
+        training, images, labels = self.training, self._images(chosen), self.labels.gather(1, chosen)
+        gradients = self._gradients_at(self.weights, images, labels)
+        if not training.sharpness_radius:
+            return gradients
+        eta = training.sharpness_eta if training.sharpness_adaptive else None
+        worst = ascended(self.weights, gradients, training.sharpness_radius, eta)
+        return self._gradients_at(worst, images, labels)
+
+    def _gradients_at(self, weights: Tensors, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        """The gradient of each network's mean loss at the given weights, zero where it is masked."""
+        training = self.training
         with torch.autocast(self.settings.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
-            outputs = self.network(self._images(chosen))
+            outputs = self._function(weights)(images)
         loss = losses(outputs.float(), labels, training.loss).sum()
-        gradients = torch.autograd.grad(loss, tuple(self.weights.values()))
-        _clear(dict(zip(self.weights, gradients, strict=True)), self.pruned)
+        gradients = torch.autograd.grad(loss, tuple(weights.values()))
+        _clear(dict(zip(weights, gradients, strict=True)), self.pruned)
         return gradients
+
+    def _function(self, weights: Tensors) -> Callable[[Tensor], Tensor]:
+        """The network at the given weights; its own go without `functional_call`, a tenth of a small network's step."""
+        return self.network if weights is self.weights else partial(functional_call, self.network, weights)
 
     def _draw_order(self, epoch: int) -> Tensor:
         """The order of the data in an epoch: a permutation per live network, `[S, N]`."""
@@ -277,40 +300,53 @@ class TrainingRun:
 
     def measure(self) -> None:
         """Evaluate the live networks, add a row of history to each, and let those go that have finished."""
-        state, training, size = self.state, self.training, self.settings.evaluation_batch_size
-        kinds = self.labels[None]
-        if self.recipe.data.label_noise:
-            kinds = torch.cat([kinds, self.examples.clean_labels.expand_as(self.labels)[None]])
-        with evaluation_mode(self.network, self.statistics_images):
-            train_loss, train_accuracy = evaluate(self.network, self.examples.images, kinds, training.loss, size)
-            test = evaluate(
-                self.network, self.examples.test_images, self.examples.test_labels[None], training.loss, size
-            )
-        norm, movement = self._norms()
+        state, reasons = self.state, {}
+        scores = self._scores(self.weights)
+        for seed, row in zip(state.live, scores, strict=True):
+            state.history[seed].append(self._place() | _without_clean(row))
+            reasons[seed] = self._reason_to_stop(seed, row)
+        average = averaging.average(self.slots)
+        ending = any(reason not in (None, "diverged") for reason in reasons.values())
+        averaged = self._scores(average) if average is not None and ending else None
         now = time.monotonic()
         state.seconds += (now - self.clock) / len(state.live)
         self.clock = now
-        stay = []
         for member, seed in enumerate(state.live):
-            values = {
-                "train_loss": train_loss[0, member],
-                "train_accuracy": train_accuracy[0, member],
-                "test_loss": test[0][0, member],
-                "test_accuracy": test[1][0, member],
-                "weight_norm": norm[member],
-                "movement": movement[member],
-            }
-            row = {key: _finite(value) for key, value in values.items()}
-            state.history[seed].append(self._place() | row)
-            reason = self._reason_to_stop(seed, row)
-            if reason is None:
-                stay.append(member)
+            reason = reasons[seed]
+            if reason in (None, "diverged") or average is None or averaged is None:
+                end, row = self.weights, scores[member]
             else:
-                clean = _finite(train_accuracy[-1, member])
-                self._finish(member, seed, reason, row | {"train_accuracy_clean": clean})
+                end, row = average, averaged[member]
+                state.snapshots[seed]["last"] = _member(self.weights, member)
+                state.history[seed][-1] = self._place() | _without_clean(row)
+            if reason is not None:
+                self._finish(seed, reason, row, _member(end, member))
         self.keep_snapshots()
+        stay = [member for member, seed in enumerate(state.live) if reasons[seed] is None]
         if len(stay) < len(state.live):
             self._keep(stay)
+
+    def _scores(self, weights: Tensors) -> list[dict[str, float | None]]:
+        """Losses, accuracies and norms of the live networks at the given weights, None where not finite."""
+        training, size = self.training, self.settings.evaluation_batch_size
+        kinds = self.labels[None]
+        if self.recipe.data.label_noise:
+            kinds = torch.cat([kinds, self.examples.clean_labels.expand_as(self.labels)[None]])
+        network = self._function(weights)
+        with evaluation_mode(self.network, self.statistics_images, weights):
+            train_loss, train_accuracy = evaluate(network, self.examples.images, kinds, training.loss, size)
+            test = evaluate(network, self.examples.test_images, self.examples.test_labels[None], training.loss, size)
+        norm, movement = self._norms(weights)
+        values = {
+            "train_loss": train_loss[0],
+            "train_accuracy": train_accuracy[0],
+            "train_accuracy_clean": train_accuracy[-1],
+            "test_loss": test[0][0],
+            "test_accuracy": test[1][0],
+            "weight_norm": norm,
+            "movement": movement,
+        }
+        return [{key: _finite(value[member]) for key, value in values.items()} for member in range(len(norm))]
 
     def _place(self) -> dict[str, Any]:
         """Where on its way the run is: the columns of `history` that are not measured."""
@@ -318,10 +354,10 @@ class TrainingRun:
         rate = learning_rate(self.training, min(step, self.total_steps - 1), self.steps_per_epoch, self.total_steps)
         return {"epoch": step / self.steps_per_epoch, "step": step, "learning_rate": rate}
 
-    def _norms(self) -> tuple[Tensor, Tensor]:
+    def _norms(self, weights: Tensors) -> tuple[Tensor, Tensor]:
         """Norm of the parameters and their distance from the start, `[S]` each, summed in float64."""
         with torch.no_grad():
-            pairs = [(parameter.double(), self.initial[name]) for name, parameter in self.weights.items()]
+            pairs = [(parameter.double(), self.initial[name]) for name, parameter in weights.items()]
             norm = torch.stack([now.flatten(1).square().sum(1) for now, _ in pairs]).sum(0).sqrt()
             movement = torch.stack([(now - start).flatten(1).square().sum(1) for now, start in pairs]).sum(0).sqrt()
         return norm.cpu(), movement.cpu()
@@ -338,10 +374,13 @@ class TrainingRun:
             return "train_accuracy"
         return "budget" if self.state.step >= self.total_steps else None
 
-    def _finish(self, member: int, seed: int, reason: str, row: dict[str, Any]) -> None:
+    def _finish(self, seed: int, reason: str, row: dict[str, Any], weights: Tensors) -> None:
+        """Note the result of a network that ends with these weights, the averaged ones or those it has."""
         state = self.state
         first = state.history[seed][0]
-        state.snapshots[seed]["final"] = self._weights_of(member)
+        state.snapshots[seed]["final"] = weights
+        if any(value is None for value in row.values()):
+            reason = "diverged"  # an average of finite weights may be too large to be evaluated
         if reason == "diverged":
             row = dict.fromkeys(row)
         state.results[seed] = row | {
@@ -349,20 +388,18 @@ class TrainingRun:
             "diverged": reason == "diverged",
             "steps": state.step,
             "epochs": state.step / self.steps_per_epoch,
+            "averaged": averaging.included(self.slots) if "last" in state.snapshots[seed] else 0,
             "seconds": state.seconds,
             "weight_norm_initial": first["weight_norm"],
         }
         logging.info("network %d: %s after %d steps, %s", seed, reason, state.step, row)
-
-    def _weights_of(self, member: int) -> Tensors:
-        return {name: value[member].detach().cpu().clone() for name, value in self.weights.items()}
 
     def keep_snapshots(self) -> None:
         """Keep the weights of the live networks where the recipe asks for this epoch."""
         epoch, rest = divmod(self.state.step, self.steps_per_epoch)
         if rest == 0 and epoch in self.training.snapshots:
             for member, seed in enumerate(self.state.live):
-                self.state.snapshots[seed][f"epoch-{epoch}"] = self._weights_of(member)
+                self.state.snapshots[seed][f"epoch-{epoch}"] = _member(self.weights, member)
 
     def _keep(self, members: list[int]) -> None:
         """Shrink the stack to the given members."""
@@ -409,6 +446,16 @@ def _clear(tensors: Mapping[str, Tensor], pruned: Mapping[str, Tensor]) -> None:
         for name, gone in pruned.items():
             if tensors[name].dim():
                 tensors[name].masked_fill_(gone, 0)
+
+
+def _member(weights: Mapping[str, Tensor], member: int) -> Tensors:
+    """A copy of the weights of one network of a stack, on the CPU."""
+    return {name: value[member].detach().cpu().clone() for name, value in weights.items()}
+
+
+def _without_clean(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of history: all that was measured but the accuracy on clean labels, which only results have."""
+    return {key: value for key, value in row.items() if key != "train_accuracy_clean"}
 
 
 def _finite(value: Tensor) -> float | None:

@@ -1,7 +1,8 @@
 """Trained weights on disk: one safetensors file per block, with everything needed to rebuild its networks.
 
 Tensors are called `{seed}/{snapshot}/{parameter}`, e.g. `3/final/1.weight`; snapshots are `initial`, `epoch-10` (where
-the recipe asks for them) and `final`. The metadata hold the recipe, the shape of the images and the classes.
+the recipe asks for them) and `final`; where `final` is an average of weights, `last` are those that training ended
+with. The metadata hold the recipe, the shape of the images and the classes.
 
     network = load_network("results/digits/train/width=8,depth=1,batch_size=32/0.safetensors", seed=3)
     logits = network(images[None])[0]

@@ -60,6 +60,9 @@ MOST_WIDTHS = 6  # lines in a panel of stability
 PANEL_HEIGHT = 1.9  # inches, where there is one row of axes
 STABLE = 0.02  # barrier in test error below which Frankle et al. (2020) call a network stable
 ACCURACY = Measure("test_accuracy", "test accuracy", "test accuracy", log=False, limits=FRACTION)
+CORRUPTED = Measure(
+    "corrupted_accuracy", "the same,\ncorrupted images", "accuracy on corrupted images", log=False, limits=FRACTION
+)
 ERROR_BARRIER = Measure("stability_test_error", "barrier,\ntest error", "barriers in error", False, FRACTION)
 LOSS_BARRIER = Measure("stability_train_loss", "barrier,\ntraining loss", "barriers in loss", False, (0.0, np.inf))
 TOP = Measure("top_eigenvalue", "top Hessian\neigenvalue", "top eigenvalue")
@@ -79,17 +82,20 @@ NO_CURVATURE = (
 def draw_tickets(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Test accuracy against the share of weights kept, a line per kind of network and a panel per cell.
 
-    `tables` holds `tickets`. Log axis that falls to the right, means over networks with bars for their intervals; a
-    grey line and its band are the dense networks. Of many cells some are shown, and the footnote says which. Raises
-    DataError where the study has no network.
+    `tables` holds `tickets`. Below, where measured, is the accuracy on corrupted test images. Log axis that falls
+    to the right, means over networks with bars for their intervals; a grey line and its band are the dense networks. Of
+    many cells some are shown, and the footnote says which. Raises DataError where the study has no network.
     """
-    rows, chosen = few_cells(rows_of(study, tables, "tickets"), MOST_CELLS)
-    kinds = kinds_in(rows)
+    rows = rows_of(study, tables, "tickets")
+    corrupted = rows["corrupted_accuracy"].notna().any()
+    rows, chosen = few_cells(rows, MOST_STACKS if corrupted else MOST_CELLS)
+    kinds, measures = kinds_in(rows), (ACCURACY, CORRUPTED) if corrupted else (ACCURACY,)
     with paper():
-        figure, placed = per_cell(rows, [ACCURACY.label], panel_height=PANEL_HEIGHT)
-        summary = draw_measure(placed, 0, ACCURACY, kinds)
+        labels = [measure.label for measure in measures]
+        figure, placed = per_cell(rows, labels, panel_height=PANEL_HEIGHT, one_line=bool(corrupted))
+        summaries = [draw_measure(placed, row, measure, kinds) for row, measure in enumerate(measures)]
         kinds_above(figure, kinds)
-        note = count_note(rows, summary["count"], "Lines: means. Bars and bands")
+        note = count_note(rows, pd.concat(summaries)["count"], "Lines: means. Bars and bands")
         footnote(figure, " ".join(filter(None, (note, pruning_note(rows), chosen))))
     return figure
 

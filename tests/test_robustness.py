@@ -1,0 +1,214 @@
+"""Robustness: networks are tested on equal, rightly normalized images, whoever shares the job."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from helpers import recipe
+from running import succeed
+from torch import Tensor
+
+from isthmus import robustness
+from isthmus.data import Dataset
+from isthmus.evaluation import evaluate, evaluation_mode
+from isthmus.ground import Ground
+from isthmus.networks import build, initialize
+from isthmus.robustness import (
+    CorruptedTest,
+    corrupted_accuracy,
+    measure,
+    measured_sets,
+    placed_pixels,
+    scoring,
+    shifted_examples,
+    white,
+    with_relative,
+)
+from isthmus.tensor_files import Tensors
+from isthmus.train import Settings
+
+OPTIONS: dict[str, Any] = {
+    "corruptions": ["contrast", "gaussian_noise", "translation"],
+    "severities": [5, 1],
+    "test_size": 100,
+    "shifted_data": None,
+    "seed": 0,
+}
+SETTINGS = Settings(torch.device("cpu"))
+NETWORK = {"architecture": "cnn", "blocks": 2, "normalization": "batch"}
+
+
+def ground_of(digits: Dataset, stack: int = 1, settings: Settings = SETTINGS, **options: Any) -> Ground:
+    given = OPTIONS | options
+    return Ground.of(recipe(4, 1, network=NETWORK), digits, (0, 1, 2), given, settings, stack, given["test_size"], 1)
+
+
+@pytest.fixture(scope="module")
+def weights(digits: Dataset) -> list[Tensors]:
+    """Three networks with batch normalization, at initialization."""
+    network = build(recipe(4, 1, network=NETWORK).network, (1, 8, 8), 10, 3)
+    initialize(network, [0, 1, 2])
+    return [{name: value.detach()[member] for name, value in network.named_parameters()} for member in range(3)]
+
+
+def all_rows(digits: Dataset, weights: list[Tensors], **changes: Any) -> list[list[dict[str, Any]]]:
+    """The rows of each network under everything that `OPTIONS` ask for."""
+    ground = ground_of(digits, **changes)
+    test, found = CorruptedTest.of(ground, digits), [[] for _ in weights]
+    with scoring(ground, weights) as scores:
+        for corruption in ("none", *OPTIONS["corruptions"]):
+            for rows, new in zip(found, measure(ground, test, None, scores, corruption), strict=True):
+                rows += new
+    return found
+
+
+def test_results_do_not_depend_on_the_packing(digits: Dataset, weights: list[Tensors]) -> None:
+    alone = [all_rows(digits, [each])[0] for each in weights]
+    packings = [{}, {"stack": 2}, {"stack": 3}, {"settings": Settings(torch.device("cpu"), True, 33)}]
+    for packing in packings:
+        for mine, together in zip(alone, all_rows(digits, weights, **packing), strict=True):
+            frame, other = pd.DataFrame(mine), pd.DataFrame(together)
+            pd.testing.assert_frame_equal(frame, other, rtol=1e-5)
+            assert len(frame) == 1 + 2 * 3
+
+
+def test_the_clean_row_is_the_accuracy_that_training_measures(digits: Dataset, weights: list[Tensors]) -> None:
+    ground = ground_of(digits, test_size=None)
+    network = ground.single
+    network.load_state_dict({name: value[None] for name, value in weights[1].items()})
+    examples = ground.examples
+    with evaluation_mode(network, ground.statistics_images):
+        loss, accuracy = evaluate(network, examples.test_images, examples.test_labels[None], "cross_entropy", 256)
+    clean = all_rows(digits, weights, test_size=None)[1][0]
+    assert clean == {
+        "corruption": "none",
+        "severity": 0,
+        "images": 360,
+        "loss": loss.item(),
+        "accuracy": accuracy.item(),
+    }
+
+
+def test_what_is_tested_on_never_enters_the_batch_norm_statistics(digits: Dataset, weights: list[Tensors]) -> None:
+    ground = ground_of(digits)
+    images = CorruptedTest.of(ground, digits).images("contrast", 5)
+    labels = ground.examples.test_labels[:, ground.test_indices]
+    with scoring(ground, weights) as scores:
+        whole = scores(images, labels)[0]
+        halves = [scores(images[part], labels[:, part])[0] for part in (slice(50), slice(50, 100))]
+    torch.testing.assert_close((halves[0] + halves[1]) / 2, whole, rtol=1e-6, atol=0)
+
+
+def test_pixels_are_normalized_by_the_training_set(digits: Dataset) -> None:
+    ground = ground_of(digits, test_size=None)
+    placed = placed_pixels(ground, digits, digits.test_images / 16)
+    torch.testing.assert_close(placed, ground.examples.test_images, atol=1e-5, rtol=0)
+
+
+def test_white_is_found_from_the_training_images(digits: Dataset) -> None:
+    assert white(digits.train_images) == 16
+    assert white(torch.tensor([0, 17, 200], dtype=torch.uint8)) == 255
+    assert white(torch.tensor([0, 1], dtype=torch.uint8)) == 1
+
+
+def test_a_second_data_set_is_seen_between_its_own_black_and_white(digits: Dataset) -> None:
+    def brighter(images: Tensor) -> Tensor:
+        return (images.float() * 255 / 16).round().to(torch.uint8)
+
+    other = dataclasses.replace(
+        digits, name="other", train_images=brighter(digits.train_images), test_images=brighter(digits.test_images)
+    )
+    ground = ground_of(digits, test_size=50)
+    images, labels = shifted_examples(ground, digits, other)
+    torch.testing.assert_close(images, ground.test_images, atol=0.51 / 255 / float(digits.std) * 16, rtol=0)
+    assert torch.equal(labels, ground.examples.test_labels[:, ground.test_indices])
+    with pytest.raises(ValueError, match="digits and other differ"):
+        shifted_examples(ground, digits, dataclasses.replace(other, classes=11))
+
+
+def test_all_networks_and_all_cells_see_equal_images(digits: Dataset) -> None:
+    first, second = (CorruptedTest.of(ground_of(digits, stack=stack), digits) for stack in (1, 3))
+    for (name, severity, images), again in zip(first, second, strict=True):
+        assert (name, severity) == again[:2]
+        assert torch.equal(images, again[2])
+    assert not torch.equal(
+        first.images("gaussian_noise", 1),
+        CorruptedTest.of(ground_of(digits, seed=1), digits).images("gaussian_noise", 1),
+    )
+
+
+def test_the_mean_is_over_all_corruptions_and_severities(digits: Dataset, weights: list[Tensors]) -> None:
+    ground = ground_of(digits, stack=2)
+    found = corrupted_accuracy(ground, CorruptedTest.of(ground, digits), weights)
+    expected = [np.mean([row["accuracy"] for row in rows[1:]]) for rows in all_rows(digits, weights)]
+    np.testing.assert_allclose(found.numpy(), expected)
+    with pytest.raises(ValueError, match="one corruption at least"):
+        corrupted_accuracy(ground, CorruptedTest.of(ground_of(digits, corruptions=[]), digits), weights)
+
+
+def test_images_are_kept_where_there_is_room(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    test = CorruptedTest.of(ground_of(digits), digits)
+    assert test.images("contrast", 1) is test.images("contrast", 1)
+    monkeypatch.setattr(robustness, "KEPT_BYTES", 6 * 100 * 64 * 4 - 1)
+    test = CorruptedTest.of(ground_of(digits), digits)
+    assert torch.equal(test.images("contrast", 1), test.images("contrast", 1))
+    assert not test.kept
+
+
+def test_sets_come_in_one_order_whatever_the_order_of_the_options() -> None:
+    sets = [("none", 0), ("gaussian_noise", 2), ("gaussian_noise", 4), ("jpeg", 2), ("jpeg", 4), ("shifted", 0)]
+    assert measured_sets(["jpeg", "gaussian_noise"], [4, 2], True) == sets
+    assert measured_sets([], [1], False) == [("none", 0)]
+
+
+def test_relative_accuracy_needs_an_accuracy_above_zero() -> None:
+    def relative(clean: float | None, corrupted: float | None) -> list[float | None]:
+        rows = [{"corruption": "none", "accuracy": clean}, {"corruption": "jpeg", "accuracy": corrupted}]
+        return [row["relative_accuracy"] for row in with_relative(rows)]
+
+    assert relative(0.8, 0.4) == [1.0, 0.5]
+    assert relative(0.8, None) == [1.0, None]
+    assert relative(0.0, 0.4) == [None, None]
+    assert relative(None, 0.4) == [None, None]
+
+
+def test_outputs_that_are_no_numbers_have_no_accuracy(digits: Dataset, weights: list[Tensors]) -> None:
+    broken = weights[0] | {name: value * float("nan") for name, value in weights[0].items() if name.endswith("bias")}
+    clean = all_rows(digits, [broken, weights[1]])
+    assert [row["accuracy"] for row in clean[0]] == [None] * 7
+    assert [row["loss"] for row in clean[0]] == [None] * 7
+    assert all(row["accuracy"] is not None for row in clean[1])
+
+
+def test_the_workflow_tests_networks_on_corrupted_and_on_shifted_images(tmp_path: Path) -> None:
+    options = {"corruptions": ["shot_noise", "contrast"], "severities": [1, 5], "shifted_data": "digits"}
+    study = {
+        "training": {"epochs": 2},
+        "grid": {"width": [4], "depth": [1], "batch_size": [64], "seed": 2, "learning_rate": [0.05, 1e12]},
+        "analyses": {"robustness": options},
+    }
+    config = {"studies": {"small": study}, "jobs": {"seeds": 2}}
+    succeed(tmp_path, config, "results/tables/robustness.parquet")
+    rows = pq.read_table(tmp_path / "results/tables/robustness.parquet").to_pandas()
+    parts = sorted((tmp_path / "results/small/train").glob("*/0.networks.parquet"))
+    networks = pd.concat([pq.read_table(part).to_pandas() for part in parts])
+    diverged = networks.set_index(["cell", "seed"])["diverged"]
+    assert sorted(diverged) == [False, False, True, True]
+    assert len(rows) == 4 * (1 + 2 * 2 + 1)
+    lost = rows[rows["diverged"]]
+    assert lost[["accuracy", "relative_accuracy", "loss"]].isna().all(axis=None)
+    assert len(lost) == 12
+    kept = rows[~rows["diverged"]]
+    clean = kept[kept["corruption"] == "none"].merge(networks, on=["cell", "seed"], suffixes=("_here", ""))
+    assert (clean["accuracy"] == clean["test_accuracy"]).all()
+    assert (clean["loss_here"] == clean["test_loss"]).all()
+    assert (clean["relative_accuracy"] == 1).all()
+    again = kept[kept["corruption"] == "shifted"].merge(networks, on=["cell", "seed"])
+    assert (again["accuracy"] == again["test_accuracy"]).all()
+    accuracy = kept.groupby(["corruption", "severity"], observed=True)["accuracy"].mean()
+    assert accuracy["shot_noise", 5] < accuracy["none", 0]
