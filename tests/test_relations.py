@@ -165,9 +165,9 @@ def test_saturation_has_a_row_for_every_width(made: dict[str, pd.DataFrame]) -> 
     assert rows["mean"].between(0.1, 0.3).all()
 
 
-def test_a_constant_has_nulls_and_the_tables_can_be_written(tables: Tables, made: dict[str, pd.DataFrame]) -> None:
+def test_a_constant_has_nulls_and_the_tables_can_be_written(tables: Tables) -> None:
     level = tables["networks"].assign(weight_norm_final=3.0)
-    rows = relate("digits", tables | {"networks": level}, OPTIONS)
+    rows = relate("digits", {"networks": level, "curvature": tables["curvature"]}, OPTIONS)
     for name, found in rows.items():
         described = [column.name for column in table(name).columns]
         assert all(sorted(row) == sorted(described) for row in found)
@@ -177,8 +177,9 @@ def test_a_constant_has_nulls_and_the_tables_can_be_written(tables: Tables, made
 
 
 def test_the_order_of_the_rows_does_not_matter(tables: Tables) -> None:
-    mixed = {name: rows.sample(frac=1, random_state=1) for name, rows in tables.items()}
-    assert relate("digits", mixed, OPTIONS) == relate("digits", tables, OPTIONS)
+    few = {name: tables[name] for name in ("networks", "connections")}
+    mixed = {name: rows.sample(frac=1, random_state=1) for name, rows in few.items()}
+    assert relate("digits", mixed, OPTIONS) == relate("digits", few, OPTIONS)
 
 
 def test_all_networks_diverged_or_none_interpolates() -> None:
@@ -191,8 +192,8 @@ def test_all_networks_diverged_or_none_interpolates() -> None:
     assert {row["networks"] for row in few["correlations"] if row["selection"] == "interpolating"} == {0}
 
 
-def test_other_axes_are_no_part_of_a_line(tables: Tables) -> None:
-    noisy = invented_tables(extra=(",label_noise=0.0", ",label_noise=0.2"), seeds=3)
+def test_other_axes_are_part_of_a_line() -> None:
+    noisy = invented_tables(widths=(8, 16), depths=(1,), extra=(",label_noise=0.0", ",label_noise=0.2"), seeds=2)
     lines = {row["line"] for row in relate("digits", noisy, OPTIONS)["saturation"]}
     assert "depth=1,batch_size=32,label_noise=0.2" in lines
 
@@ -213,7 +214,7 @@ def test_the_job_needs_no_torch() -> None:
 
 
 def study(**grid: Any) -> dict[str, Any]:
-    return small_study(width=[4, 8, 16], **grid) | {"analyses": {"relations": {}}}
+    return small_study(**{"seed": 3} | grid) | {"analyses": {"relations": {}}}
 
 
 def test_a_study_is_related_by_one_job_that_new_networks_run_again(tmp_path: Path) -> None:
@@ -233,7 +234,7 @@ def test_a_study_is_related_by_one_job_that_new_networks_run_again(tmp_path: Pat
     for figure in stages()["relations"].figures:
         assert (tmp_path / f"results/figures/small/{figure.name}.pdf").exists()
     assert planned(tmp_path, configuration(small=study())) == set()
-    assert MESSAGE in planned(tmp_path, configuration(small=study(seed=3)))
+    assert MESSAGE in planned(tmp_path, configuration(small=study(seed=4)))
 
 
 def test_it_has_no_part_of_the_grid_to_be_limited_to() -> None:
