@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from isthmus.figures.listed import in_order, list_quantities, span
+from isthmus.figures.listed import in_order, line_height, list_quantities, offset, span
 from isthmus.figures.panels import nothing, rows_of
 from isthmus.figures.style import (
     DOUBLE_COLUMN,
@@ -27,8 +27,6 @@ TERMS = {
     "batch_size": Look(OKABE_ITO[2], "^", "-"),
 }
 SELECTIONS = ("all", "interpolating")
-STEP = 0.06  # inches from one bar to the next
-GAP = 0.08  # inches more between quantities
 LONGEST = 1.4  # times the largest effect: the axis cuts longer bars off
 NUMBERS = ["standardized", "standardized_low", "standardized_high"]
 ONE_CELL = "No effect can be told: that takes networks that differ in width, depth or batch size."
@@ -67,13 +65,12 @@ def draw_effects(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         names = in_order(rows["quantity"])
         if not names:
             return nothing(ONE_CELL)
-        figure = new_figure(0.75 * DOUBLE_COLUMN, (len(bars) * STEP + GAP) * len(names) + 1.35)
+        figure = new_figure(0.75 * DOUBLE_COLUMN, line_height(len(bars), len(names)) * len(names) + 1.35)
         axes = figure.add_subplot()
         list_quantities(axes, rows, names)
-        step = STEP / (len(bars) * STEP + GAP)
         for row in (row for _, row in rows.iterrows()):
             bar = bars.index((row["selection"], row["term"]))
-            place = names.index(row["quantity"]) + (bar - (len(bars) - 1) / 2) * step
+            place = names.index(row["quantity"]) + offset(bar, len(bars))
             _draw_bar(axes, place, row, TERMS[row["term"]], row["selection"] == "all")
         axes.axvline(0, color=GREY, linewidth=0.6, zorder=2)
         most = max(LONGEST * rows["standardized"].abs().max(), 0.1)

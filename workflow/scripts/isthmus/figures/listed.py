@@ -7,6 +7,10 @@ from matplotlib.axes import Axes
 
 from isthmus.quantities import LABELS, QUANTITIES
 
+BAR = 0.065  # inches from one bar of a quantity to the next
+GAP = 0.08  # inches more between quantities
+TALLEST = 8.4  # inches of all quantities together: a page
+
 
 def true_minus(text: str) -> str:
     """A number with a minus sign in place of a hyphen, and without one before zero."""
@@ -23,6 +27,16 @@ def span(numbers: Sequence[int]) -> str:
     """The least and the greatest of some counts, in words."""
     low, high = min(numbers), max(numbers)
     return f"{low}" if low == high else f"{low} to {high}"
+
+
+def line_height(bars: int, quantities: int) -> float:
+    """Inches for each of so many quantities, with so many bars below each other."""
+    return min(bars * BAR + GAP, TALLEST / quantities)
+
+
+def offset(bar: int, bars: int) -> float:
+    """How far below the middle of its quantity a bar lies, in lines."""
+    return (bar - (bars - 1) / 2) * min(0.7 / bars, BAR / (BAR + GAP))
 
 
 def rule_off(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:

@@ -7,12 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from isthmus.figures.lines import keys_of, looks_in
-from isthmus.figures.listed import in_order, list_quantities, span
+from isthmus.figures.listed import in_order, line_height, list_quantities, offset, span
 from isthmus.figures.panels import choose, fewer_panels, lay_out, nothing, panels_of, rows_of
 from isthmus.figures.style import GREY, Look, footnote, label_of, legend_above, log_axis, paper
 
-STEP = 0.085  # inches from one depth to the next
-GAP = 0.06  # inches more between quantities
 MOST_PANELS = 4
 MOST_DEPTHS = 4
 NO_WIDTHS = "Nothing to compare: that takes networks of two widths or more."
@@ -51,16 +49,16 @@ def draw_saturation(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         if not names:
             return nothing(NO_WIDTHS)
         looks = looks_in(tables, "depth", rows)
-        height = len(looks) * STEP + GAP
+        height = line_height(len(looks), len(names)) * len(names)
         blocks = panels_of(rows[rows["quantity"].isin(names)], ["batch_size"])
-        figure, placed = lay_out(blocks, [""], label_of("width"), above=0.9, panel_height=height * len(names) + 0.4)
+        figure, placed = lay_out(blocks, [""], label_of("width"), above=0.9, panel_height=height + 0.4)
         figure.set_figwidth(figure.get_figwidth() + 1.2)  # for the names of the quantities
         for panel, (axes,) in placed:
             list_quantities(axes, rows, names)
             if axes is not placed[0][1][0]:
                 axes.tick_params(labelleft=False)
             for (name, depth), own in panel.rows.groupby(["quantity", "depth"]):
-                shift = (list(looks).index(depth) - (len(looks) - 1) / 2) * STEP / height
+                shift = offset(list(looks).index(depth), len(looks))
                 _draw_line(axes, names.index(name) + shift, own, looks[depth], f"{name} depth={depth}")
             log_axis(axes.xaxis, sorted(panel.rows["width"].unique()))
         states = [
