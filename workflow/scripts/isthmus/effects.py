@@ -4,7 +4,7 @@
 that vary, each cell weighted by its number of networks. Since all networks of a cell have the same axes, these are the
 least-squares coefficients over networks; but their intervals, Student's, come from how far the cells' means lie off the
 model. That is the honest scatter where a cell has something of its own beyond its networks' scatter, as the model is
-never exactly right. Measured coverage of nominal 95 % intervals of the effects of width and depth, 500 draws:
+never exactly right. Measured coverage of nominal 95 % intervals, in the mean of width and depth, 500 draws:
 
     widths x depths x networks            3x2x3   4x2x4   5x2x5   5x3x3   6x3x5
     networks scatter about the model:
@@ -108,8 +108,8 @@ def opposite(effects: Mapping[str, Effect]) -> str | None:
 def spread_of_pairs(values: np.ndarray) -> np.ndarray:
     """Values of networks that are means over pairs, moved away from their mean until they scatter as they should.
 
-    A network's mean over its pairs holds half of every other network's contribution: the values of the n networks of
-    a cell scatter too little for the mean over all pairs. The values of `isthmus.pair_statistics`, which scatter as
+    Since every pair counts for both its networks, the values of the n networks of a cell are drawn together, and
+    scatter too little for how uncertain the mean over all pairs is. The values of `isthmus.pair_statistics`, which scatter as
     that mean is uncertain, are those moved by the factor 2 (n-1) / (n-2), exactly so if no pair is missing.
     """
     n = len(values)

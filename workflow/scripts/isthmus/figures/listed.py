@@ -36,7 +36,7 @@ def line_height(bars: int, quantities: int) -> float:
 
 def offset(bar: int, bars: int) -> float:
     """How far below the middle of its quantity a bar lies, in lines."""
-    return (bar - (bars - 1) / 2) * min(0.7 / bars, BAR / (BAR + GAP))
+    return (bar - (bars - 1) / 2) * 0.8 / bars
 
 
 def rule_off(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
