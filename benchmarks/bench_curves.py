@@ -33,12 +33,13 @@ from isthmus import devices
 from isthmus.config import load
 from isthmus.curves import fit, fitted, new_curves, pair_labels
 from isthmus.data import Dataset
+from isthmus.devices import Settings
 from isthmus.evaluation import evaluate, evaluation_mode, losses, spaced_indices
+from isthmus.examples import place_examples
 from isthmus.networks import build, count_parameters, initialize
 from isthmus.paths import Path, curve
 from isthmus.points import evaluate_path
 from isthmus.recipe import Recipe
-from isthmus.train import Settings, place_examples
 
 SHAPE, CLASSES = (3, 32, 32), 10
 TRAINING, EVALUATED = 50_000, 10_000

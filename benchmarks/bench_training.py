@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from isthmus.config import load
 from isthmus.data import Dataset
+from isthmus.devices import Settings
 from isthmus.recipe import Recipe
-from isthmus.train import Settings, new_state, train
+from isthmus.train import new_state, train
 
 SEEDS = (0, 1, 2, 3, 4)
 EPOCHS = 2

@@ -14,11 +14,12 @@ from torch import Tensor
 from isthmus import seeds
 from isthmus.alignment import Alignment, AlignmentError, check_same_function, match_activations, match_weights
 from isthmus.data import Dataset, normalized
+from isthmus.devices import Settings
 from isthmus.evaluation import evaluate, evaluation_mode
 from isthmus.networks import build
 from isthmus.permutations import Group, apply, groups, inverse, random_permutations
 from isthmus.recipe import NetworkRecipe
-from isthmus.train import Settings, new_state, train
+from isthmus.train import new_state, train
 
 every_recipe = pytest.mark.parametrize("chosen", recipes(8), ids=recipe_name)
 

@@ -14,12 +14,13 @@ from torch.func import functional_call
 from isthmus import optimizers, seeds
 from isthmus.ascent import ascended
 from isthmus.data import Dataset, normalized
+from isthmus.devices import Settings
 from isthmus.evaluation import losses
 from isthmus.networks import build, initialize
 from isthmus.perturbations import worst_in_ball
 from isthmus.recipe import Recipe
 from isthmus.state import State
-from isthmus.train import Member, Settings, TrainingRun, new_state, train
+from isthmus.train import Member, TrainingRun, new_state, train
 
 CPU = Settings(torch.device("cpu"))
 SAM = {"sharpness_radius": 0.1}

@@ -16,13 +16,15 @@ from isthmus import averaging, seeds
 from isthmus.connect import curve_training
 from isthmus.curvature import moments
 from isthmus.data import Dataset, normalized
+from isthmus.devices import Settings
 from isthmus.errors import Interrupted
 from isthmus.evaluation import evaluate, evaluation_mode
+from isthmus.examples import training_labels
 from isthmus.networks import build
 from isthmus.recipe import Recipe
-from isthmus.schedules import learning_rate
+from isthmus.schedules import learning_rate, run_length
 from isthmus.state import State, load_state, save_state
-from isthmus.train import Member, Settings, new_state, run_length, train, training_labels
+from isthmus.train import Member, new_state, train
 from isthmus.training_tables import rows
 
 CPU = Settings(torch.device("cpu"))

@@ -16,15 +16,17 @@ from torch import Tensor, nn
 from isthmus import seeds
 from isthmus.curves import fit, fitted, new_curves, pair_labels
 from isthmus.data import Dataset
+from isthmus.devices import Settings
 from isthmus.errors import Interrupted
 from isthmus.evaluation import spaced_indices
+from isthmus.examples import Examples, place_examples
 from isthmus.networks import build
 from isthmus.pairs import pair_number, pair_of
 from isthmus.paths import Path, curve, line
 from isthmus.points import evaluate_path
 from isthmus.recipe import Recipe
 from isthmus.state import State, load_state, save_state
-from isthmus.train import Examples, Settings, new_state, place_examples, train
+from isthmus.train import new_state, train
 
 CPU = Settings(torch.device("cpu"))
 SEEDS = (0, 1, 2)

@@ -191,7 +191,8 @@ import torch
 from helpers import recipe
 from isthmus import devices
 from isthmus.data import Dataset
-from isthmus.train import Settings, new_state, train
+from isthmus.devices import Settings
+from isthmus.train import new_state, train
 devices.set_up(1, deterministic=False)
 images = torch.arange(40 * 64, dtype=torch.uint8).view(40, 1, 8, 8)
 labels = torch.arange(40) % 10

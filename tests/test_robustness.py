@@ -15,6 +15,7 @@ from torch import Tensor
 
 from isthmus import robustness
 from isthmus.data import Dataset
+from isthmus.devices import Settings
 from isthmus.evaluation import evaluate, evaluation_mode
 from isthmus.ground import Ground
 from isthmus.networks import build, initialize
@@ -30,7 +31,6 @@ from isthmus.robustness import (
     with_relative,
 )
 from isthmus.tensor_files import Tensors
-from isthmus.train import Settings
 
 OPTIONS: dict[str, Any] = {
     "corruptions": ["contrast", "gaussian_noise", "translation"],

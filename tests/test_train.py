@@ -12,12 +12,15 @@ from helpers import recipe
 
 from isthmus import groups, seeds
 from isthmus.data import Dataset, noisy_labels, normalized
+from isthmus.devices import Settings
 from isthmus.errors import Interrupted
 from isthmus.evaluation import evaluate, evaluation_mode, spaced_indices
+from isthmus.examples import training_labels
 from isthmus.networks import build
 from isthmus.recipe import Recipe
+from isthmus.schedules import run_length
 from isthmus.state import State, load_state, save_state
-from isthmus.train import Settings, new_state, run_length, train, training_labels
+from isthmus.train import new_state, train
 from isthmus.training_tables import rows
 
 CPU = Settings(torch.device("cpu"))

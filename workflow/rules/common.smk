@@ -30,6 +30,7 @@ config["datasets"] = CONFIG.datasets
 wildcard_constraints:
     study="[A-Za-z][A-Za-z0-9_-]*",
     cell="[^/]+",
+    sweep="[A-Za-z][A-Za-z0-9_-]*",
     block="[0-9]+",
     dataset="[A-Za-z][A-Za-z0-9_-]*",
     table="[a-z_]+",
@@ -64,6 +65,42 @@ def pairs_of(analysis):
         list(pair)
         for pair in CONFIG.studies[wildcards.study].blocks_of(stages()[analysis], CONFIG.jobs)[int(wildcards.block)]
     ]
+
+
+def sweep_of(analysis):
+    """A function for the sweep, of an analysis that has its own, that a job works on."""
+    return lambda wildcards: CONFIG.studies[wildcards.study].analyses[analysis]["sweeps"][wildcards.sweep]
+
+
+def sweep_axes_of(analysis):
+    """A function for what its networks are, less the number of seeds: new seeds run no block again that lacks none."""
+    sweep = sweep_of(analysis)
+    return lambda wildcards: {key: value for key, value in sweep(wildcards).items() if key != "seeds"}
+
+
+def sweep_seeds_of(analysis):
+    """A function for the seeds of a block of a sweep."""
+    return lambda wildcards: list(
+        CONFIG.studies[wildcards.study].blocks_of(stages()[analysis], CONFIG.jobs, wildcards.sweep)[
+            int(wildcards.block)
+        ]
+    )
+
+
+def sweep_options_of(analysis):
+    """A function for the options of an analysis less its sweeps: a new sweep runs no other one again."""
+    options = options_of(analysis)
+    return lambda wildcards: {key: value for key, value in options(wildcards).items() if key != "sweeps"}
+
+
+def sweep_data_of(analysis):
+    """A function for the data set of a study, where a sweep asks for its images."""
+    sweep = sweep_of(analysis)
+    return lambda wildcards: (
+        f"results/data/{next(iter(CONFIG.studies[wildcards.study].cells.values())).recipe.data.name}.safetensors"
+        if "images" in sweep(wildcards)["data"]
+        else []
+    )
 
 
 def first_pair_of(analysis):
@@ -124,7 +161,7 @@ def table_parts(wildcards):
         for study in CONFIG.studies.values()
         if stage in wanted_stages(study)
         for cell in study.cells_of(stage.name)
-        for block in study.blocks_of(stage, CONFIG.jobs)
+        for block in study.blocks_of(stage, CONFIG.jobs, cell)
     ]
 
 
@@ -141,6 +178,7 @@ def all_figures():
         for study in CONFIG.studies.values()
         for stage in wanted_stages(study)
         for figure in stage.figures
+        if all(other in study.analyses for other in figure.requires)
         for kind in ("pdf", "png")
     ]
 
@@ -155,18 +193,23 @@ def tables_of_networks(wildcards):
     ]
 
 
-def figure_tables(stage):
-    """The tables that the figures of a stage are drawn from."""
+def figures_of(stage, requires):
+    """The figures of a stage that take no other analysis, or exactly those in `requires`."""
+    return [figure for figure in stages()[stage].figures if figure.requires == requires]
+
+
+def figure_tables(stage, *requires):
+    """The tables that the figures of a stage are drawn from; those that take other analyses have a rule of their own."""
     return [
         f"results/tables/{name}.parquet"
-        for name in {name: None for figure in stages()[stage].figures for name in figure.tables}
+        for name in {name: None for figure in figures_of(stage, requires) for name in figure.tables}
     ]
 
 
-def figure_files(stage):
-    """The files of the figures of a stage: PDF for papers, PNG, with its caption, for the report."""
+def figure_files(stage, *requires):
+    """The files of these figures: PDF for papers, PNG, with its caption, for the report."""
     files = []
-    for figure in stages()[stage].figures:
+    for figure in figures_of(stage, requires):
         path = f"results/figures/{{study}}/{figure.name}"
         labels = {"study": "{study}", "figure": figure.title}
         caption = f"../report/{figure.name}.rst"
@@ -176,8 +219,12 @@ def figure_files(stage):
 
 
 def full_blocks(study, stage):
-    """Blocks that no further seed can change: they have all their members, and so have the blocks of their networks."""
-    if stage.unit == "study":  # which any addition changes
+    """Blocks that no further seed can change: they have all their members, and so have the blocks of their networks.
+
+    A sweep has no such blocks, as it grows along its other axes too: what it has measured is kept. Nor has a whole
+    study.
+    """
+    if stage.unit in ("sweep", "study"):
         return set()
     members = study.blocks_of(stage, CONFIG.jobs)
     full = {block: held for block, held in members.items() if len(held) == CONFIG.jobs[f"{stage.unit}s"]}
@@ -225,3 +272,9 @@ def mb_of(analysis, guess, members):
     return lambda wildcards, attempt: attempt * guess(
         cell_of(wildcards).recipe, facts_of(wildcards), options(wildcards), len(members(wildcards)), size
     )
+
+
+def of_sweep(analysis, guess):
+    """A function for a resource of a job of a sweep, from a guess in `isthmus.costs`."""
+    options, sweep, seeds = options_of(analysis), sweep_of(analysis), sweep_seeds_of(analysis)
+    return lambda wildcards, attempt: attempt * guess(options(wildcards), sweep(wildcards), len(seeds(wildcards)))

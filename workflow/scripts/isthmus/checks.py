@@ -78,6 +78,7 @@ def study_errors(
             found_in_cells |= dict.fromkeys(_rewind_errors(where, study["analyses"], sections, known[name]))
     yield from found_in_cells
     yield from _shifted_errors(where, study, datasets, look_up, known)
+    yield from _sweep_errors(where, study, known)
 
 
 def _axis_errors(where: str, given: dict[str, Any], grid: dict[str, list[Any]]) -> Iterator[str]:
@@ -198,6 +199,25 @@ def _kind(known: Facts) -> str:
     """What images and labels of a data set are like, in words."""
     channels, height, width = known.shape
     return f"{channels} channel{'s' if channels > 1 else ''} of {height}x{width} pixels and {known.classes} classes"
+
+
+def _sweep_errors(where: str, study: dict[str, Any], known: dict[str, Facts]) -> Iterator[str]:
+    """What is wrong with the sweeps of analyses that have networks of their own, on images of the study's data set."""
+    for analysis, options in study["analyses"].items():
+        for name, sweep in options.get("sweeps", {}).items():
+            place, data = f"{where}.analyses.{analysis}.sweeps.{name}", study["data"].get("name")
+            if "images" not in sweep["data"]:
+                continue
+            if "name" in study["grid"]:
+                yield f"{place}.data: images was given; that takes one data set, and {where}.grid has several"
+            elif data in known:
+                facts = known[data]
+                for number in sweep["outputs"]:
+                    if number not in (1, facts.classes):
+                        yield f"{place}.outputs: {number} was given; images of {data} take 1 output or {facts.classes}"
+                if max(sweep["points"]) > facts.train_size:
+                    most = f"{data} has {facts.train_size} training examples"
+                    yield f"{place}.points: {max(sweep['points'])} was given; {most}"
 
 
 def _cell_errors(where: str, sections: dict[str, dict[str, Any]], known: Facts) -> Iterator[str]:

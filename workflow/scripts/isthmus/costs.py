@@ -5,6 +5,7 @@ guesses for a slow core; a job that needs more gets more when it is retried.
 """
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 from isthmus.datasets import Facts
@@ -183,6 +184,39 @@ def curvature_mb(
     vectors = 4 * count * max(60 + 2 * options["eigenvalues"], spectrum["probes"] * spectrum["steps"] + 40)
     whole = 8 * count**2 * 4 if count <= options["dense_limit"] else 0
     return training_mb(recipe, known, networks, evaluation_batch_size) + round((kept + vectors + whole) / 1e6)
+
+
+def manifold_minutes(options: Mapping[str, Any], sweep: Mapping[str, Any], networks: int) -> int:
+    """A generous guess of the minutes that theory networks take on one slow core: a sweep, for `networks` seeds.
+
+    Of the dense algebra that grows with a power of the sizes; the largest combination stands for all.
+    """
+    count, equations, combinations = _largest_theory(options, sweep)
+    small, walks = min(equations, count), options["walks"]
+    # Gram matrices and their factors for a search and a goal; a singular value decomposition; Hessian and eigenvalues.
+    searches = (1 + options["restarts"]) * (1 + walks["towards"]) * options["maximum_steps"]
+    work = searches * count * equations * small + 20 * count * small**2
+    work += 20 * count**3 if count <= options["hessian_limit"] else 0
+    if count <= walks["parameters"]:
+        steps = walks["ahead"] * walks["length"] / walks["step"] + walks["towards"] * walks["longest"] * 100
+        work += 4 * steps * count * small**2
+    return 10 + round(networks * combinations * work / MULTIPLICATIONS_PER_SECOND / 60)
+
+
+def manifold_mb(options: Mapping[str, Any], sweep: Mapping[str, Any], networks: int) -> int:
+    """A generous guess of the memory of that, in MB: the largest Jacobian and, below the limit, the Hessian."""
+    count, equations, _ = _largest_theory(options, sweep)
+    whole = count**2 if count <= options["hessian_limit"] else 0
+    return PROCESS_MB + round(8 * (6 * count * equations + 6 * whole) / 1e6)
+
+
+def _largest_theory(options: Mapping[str, Any], sweep: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Parameters, on random data, and equations of the largest theory network of a sweep, and its combinations."""
+    width, depth, outputs = (max(sweep[key]) for key in ("width", "depth", "outputs"))
+    inputs = max(options["input_dimension"], 1000 * ("images" in sweep["data"]))
+    count = width * (inputs + 1) + (depth - 1) * width * (width + 1) + outputs * (width + 1)
+    axes = ("width", "depth", "points", "outputs", "activation", "data")
+    return count, max(sweep["points"]) * outputs, prod(len(sweep[axis]) for axis in axes)
 
 
 def movement_minutes(recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int) -> int:

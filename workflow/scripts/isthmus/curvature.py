@@ -19,10 +19,9 @@ from isthmus.evaluation import evaluation_mode
 from isthmus.ground import Ground
 from isthmus.lanczos import Eigenpairs, density, eigenvalues, trace
 from isthmus.operators import CurvatureOperator, dense
-from isthmus.schedules import learning_rate, peak_rate
+from isthmus.schedules import learning_rate, peak_rate, run_length
 from isthmus.sharpness import Setup, put
 from isthmus.tensor_files import Tensors
-from isthmus.train import run_length
 
 Row = dict[str, Any]
 PURPOSES = ("largest", "smallest", "gauss_newton", "trace", "spectrum")

@@ -28,14 +28,15 @@ import torch
 from torch import Tensor, nn
 
 from isthmus import optimizers, seeds
+from isthmus.devices import Settings
 from isthmus.evaluation import losses
+from isthmus.examples import Examples, stacked_images
 from isthmus.loop import run_to_end
 from isthmus.pairs import Pair, pair_number, pair_of
 from isthmus.paths import Path, bump, column
 from isthmus.recipe import TrainingRecipe
-from isthmus.schedules import learning_rate
+from isthmus.schedules import learning_rate, run_length
 from isthmus.state import State
-from isthmus.train import Examples, Settings, run_length, stacked_images
 
 
 def pair_labels(labels: Tensor, network_seeds: tuple[int, ...], pairs: tuple[Pair, ...]) -> Tensor:

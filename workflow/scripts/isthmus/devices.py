@@ -1,11 +1,22 @@
 """Where and how networks run: device, threads, memory format, and how many are trained at once."""
 
 import os
+from dataclasses import dataclass
 
 import torch
 
 from isthmus.errors import UserError
 from isthmus.recipe import NetworkRecipe
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the computation is done; none of it changes a result beyond rounding."""
+
+    device: torch.device
+    channels_last: bool = False
+    evaluation_batch_size: int = 256
+    checkpoint_seconds: float = 60.0
 
 
 def choose_device(wanted: str) -> torch.device:

@@ -109,8 +109,8 @@ def spread_of_pairs(values: np.ndarray) -> np.ndarray:
     """Values of networks that are means over pairs, moved away from their mean until they scatter as they should.
 
     Since every pair counts for both its networks, the values of the n networks of a cell are drawn together, and
-    scatter too little for how uncertain the mean over all pairs is. The values of `isthmus.pair_statistics`, which scatter as
-    that mean is uncertain, are those moved by the factor 2 (n-1) / (n-2), exactly so if no pair is missing.
+    scatter too little for how uncertain the mean over all pairs is. The values of `isthmus.pair_statistics`, which
+    scatter as that mean is uncertain, are those moved by the factor 2 (n-1) / (n-2), exactly so if no pair is missing.
     """
     n = len(values)
     return values.mean() + 2 * (n - 1) / (n - 2) * (values - values.mean())

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from isthmus import costs
 from isthmus.curves import pair_labels
 from isthmus.data import Dataset
+from isthmus.devices import Settings
 from isthmus.evaluation import spaced_indices
+from isthmus.examples import Examples, place_examples
 from isthmus.networks import build
 from isthmus.pairs import Pair
 from isthmus.recipe import Recipe
 from isthmus.sharpness import Setup, subset
 from isthmus.tensor_files import Tensors, checksum
-from isthmus.train import Examples, Settings, place_examples
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,12 @@ def _quantities() -> Iterator[str]:
 def _section(title: str, described: dict[str, Any], description: str = "") -> Iterator[str]:
     yield from (f"## `{title}`", "", description or described.get("description", ""), "")
     yield from ("| key | allowed | default | meaning |", "| --- | --- | --- | --- |")
+    yield from _rows(described)
+    yield ""
+
+
+def _rows(described: dict[str, Any], within: str = "") -> Iterator[str]:
+    """A line for each key of an object, and, where these are objects with keys of their own, for those too."""
     for key, inner in described.get("properties", {}).items():
         default = (
             f"`{json.dumps(inner['default'])}`"
@@ -68,8 +74,11 @@ def _section(title: str, described: dict[str, Any], description: str = "") -> It
             if _required(key, described)
             else ""
         )
-        yield f"| `{key}` | {_allowed(inner)} | {default} | {inner['description']} |"
-    yield ""
+        yield f"| `{within}{key}` | {_allowed(inner)} | {default} | {inner['description']} |"
+        yield from _rows(inner, f"{within}{key}.")
+        each = inner.get("additionalProperties")
+        if isinstance(each, dict):
+            yield from _rows(each, f"{within}{key}.NAME.")
 
 
 def _required(key: str, described: dict[str, Any]) -> bool:
@@ -107,7 +116,8 @@ weight penalty, and what is not known is null, never NaN. Descriptions and units
 metadata. A table is checked against this description whenever it is written."""
 
 QUANTITIES_INTRODUCTION = """A number per network, from the rows of a table for which a condition holds; where
-a network has several, their mean, and from rows of pairs the mean over the pairs that the network is in. The list is `isthmus.quantities`."""
+a network has several, their mean, and from rows of pairs the mean over the pairs that the network is in.
+The list is `isthmus.quantities`."""
 
 
 def main() -> None:

@@ -56,3 +56,10 @@ def learning_rate(training: TrainingRecipe, step: int, steps_per_epoch: int, tot
     shape = {"linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}
     end = training.final_rate_fraction
     return peak * (end + (1 - end) * shape[training.schedule])
+
+
+def run_length(training: TrainingRecipe, examples: int) -> tuple[int, int]:
+    """Steps per epoch and steps of the whole run for a number of training examples."""
+    whole, rest = divmod(examples, training.batch_size)
+    per_epoch = whole if training.drop_last or not rest else whole + 1
+    return per_epoch, training.steps if training.steps is not None else training.epochs * per_epoch

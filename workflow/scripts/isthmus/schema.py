@@ -8,7 +8,7 @@ import yaml
 
 from isthmus.stages import SCHEMAS, stages
 
-# Every analysis but those of the whole study may be limited to part of the grid.
+# Every analysis of the networks of the grid may be limited to part of it.
 WHERE = {
     "description": "Part of the grid to work on, values by axis, e.g. `{depth: [3]}`; `{}` is all of it.",
     "type": "object",
@@ -29,7 +29,7 @@ def schema() -> dict[str, Any]:
             "description": stage.description,
             "type": "object",
             "additionalProperties": False,
-            "properties": stage.options | ({} if stage.unit == "study" else {"where": WHERE}),
+            "properties": stage.options | ({} if stage.unit in ("sweep", "study") else {"where": WHERE}),
         }
         for stage in stages().values()
         if stage.options is not None

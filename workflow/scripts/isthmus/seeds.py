@@ -27,6 +27,8 @@ class Stream(IntEnum):
     CURVATURE = 10
     PLANES = 11
     PERTURBATIONS = 12
+    THEORY = 13
+    WALKS = 14
     CORRUPTIONS = 15
     RANDOM_MASKS = 16
     REINITIALIZATION = 17

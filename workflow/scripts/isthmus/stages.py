@@ -29,6 +29,11 @@ KEYS["pair"] = {key: column for key, column in KEYS["seed"].items() if key != "s
     "seed_b": {"type": "int64", "description": "seed of the second network"},
 }
 KEYS["study"] = {"study": KEYS["seed"]["study"]}
+KEYS["sweep"] = {
+    "study": KEYS["seed"]["study"],
+    "sweep": {"type": "string", "description": "name of the analysis's own sweep, and of its folder"},
+    "seed": {"type": "int64", "description": "seed of the network, within the sweep"},
+}
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: its title in the report and the tables it is drawn from."""
+    """A figure: its title in the report and the tables it is drawn from.
+
+    requires: other analyses whose tables are among them; the figure is drawn in studies that ask for these too.
+    """
 
     name: str
     stage: str
     title: str
     tables: tuple[str, ...]
+    requires: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ def _read(path: Path) -> Stage:
         for table, content in described.get("tables", {}).items()
     )
     figures = tuple(
-        Figure(figure, name, content["title"], tuple(content["tables"]))
+        Figure(figure, name, content["title"], tuple(content["tables"]), tuple(content.get("requires", ())))
         for figure, content in described.get("figures", {}).items()
     )
     return Stage(name, described["title"], described["description"], unit, described.get("options"), tables, figures)

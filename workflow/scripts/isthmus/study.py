@@ -41,9 +41,12 @@ class Study:
     def cells_of(self, stage: str) -> list[str]:
         """Names of the cells that a stage works on: all of them for training, those in `where` for an analysis.
 
-        An analysis of the whole study, which has no `where`, has one folder in their place.
+        An analysis with sweeps of its own, whose networks are not the study's, has these in the place of cells, and one
+        of the whole study, which has no `where`, a single folder.
         """
         options = self.analyses.get(stage, {"where": {}})
+        if "sweeps" in options:
+            return list(options["sweeps"])
         if "where" not in options:
             return [WHOLE]
         where = options["where"]
@@ -53,20 +56,24 @@ class Study:
             if all(cell.axes[axis] in values for axis, values in where.items())
         ]
 
-    def members_of(self, stage: Stage) -> list[Any]:
-        """What a cell holds for a stage: the seeds of its networks, or the pairs of them that are asked for."""
+    def members_of(self, stage: Stage, cell: str = "") -> list[Any]:
+        """What a cell holds for a stage: the seeds of its networks, or the pairs of them that are asked for.
+
+        All cells of a study hold the same; `cell` is the sweep where the stage has sweeps, each with its number of
+        seeds. The whole study is one member, 0.
+        """
         if stage.unit == "study":
-            return [self.name]
+            return [0]
         if stage.unit == "seed":
             return list(self.seeds)
+        if stage.unit == "sweep":
+            return list(range(self.analyses[stage.name]["sweeps"][cell]["seeds"]))
         return choose_pairs(self.seeds, self.analyses[stage.name]["pairs"])
 
-    def blocks_of(self, stage: Stage, jobs: dict[str, Any]) -> dict[int, tuple[Any, ...]]:
+    def blocks_of(self, stage: Stage, jobs: dict[str, Any], cell: str = "") -> dict[int, tuple[Any, ...]]:
         """The members of a stage by the index of the block, that is of the job, that handles them together."""
-        members = self.members_of(stage)
-        if stage.unit == "study":
-            return {0: tuple(members)}
-        return blocks(members, jobs["seeds"]) if stage.unit == "seed" else pair_blocks(members, jobs["pairs"])
+        members = self.members_of(stage, cell)
+        return pair_blocks(members, jobs["pairs"]) if stage.unit == "pair" else blocks(members, jobs["seeds"])
 
 
 def spell(value: Any) -> str:

@@ -7,7 +7,7 @@ Every draw is a function of the network's seed and the step, so the state (`isth
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,43 +17,18 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from isthmus import averaging, data, optimizers, seeds
+from isthmus import averaging, optimizers, seeds
 from isthmus.ascent import ascended
-from isthmus.augmentation import augment, draw
 from isthmus.data import Dataset
+from isthmus.devices import Settings
 from isthmus.evaluation import evaluate, evaluation_mode, losses, spaced_indices
+from isthmus.examples import place_examples, stacked_images
 from isthmus.loop import run_to_end
 from isthmus.networks import build, initialize
-from isthmus.recipe import DataRecipe, Recipe, TrainingRecipe
-from isthmus.schedules import learning_rate
+from isthmus.recipe import Recipe
+from isthmus.schedules import learning_rate, run_length
 from isthmus.state import State
 from isthmus.tensor_files import Tensors
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How the computation is done; none of it changes a result beyond rounding."""
-
-    device: torch.device
-    channels_last: bool = False
-    evaluation_batch_size: int = 256
-    checkpoint_seconds: float = 60.0
-
-
-@dataclass(frozen=True)
-class Examples:
-    """The data as a group of networks sees them, on the device.
-
-    images `[N, C, H, W]` float32, normalized; labels `[S, N]`, a row per network; clean_labels `[1, N]`;
-    fill `[C]`, the normalized value of a black pixel.
-    """
-
-    images: Tensor
-    labels: Tensor
-    clean_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
-    fill: Tensor
 
 
 @dataclass(frozen=True)
@@ -69,40 +44,6 @@ class Member:
     mask: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def training_labels(recipe: DataRecipe, dataset: Dataset, network_seeds: tuple[int, ...]) -> tuple[np.ndarray, Tensor]:
-    """Indices `[N]` of the training examples a recipe selects, and their labels `[S, N]`, noise included."""
-    every_label = dataset.train_labels.numpy()
-    indices = data.select(every_label, recipe.train_size, recipe.selection, recipe.selection_seed)
-    clean = every_label[indices]
-    rows = []
-    for seed in network_seeds:
-        drawn_from = seed if recipe.label_noise_draw == "per_seed" else recipe.selection_seed
-        noise = seeds.generator(drawn_from, seeds.Stream.LABEL_NOISE)
-        rows.append(data.noisy_labels(clean, dataset.classes, recipe.label_noise, noise))
-    return indices, torch.from_numpy(np.stack(rows))
-
-
-def place_examples(recipe: Recipe, dataset: Dataset, network_seeds: tuple[int, ...], settings: Settings) -> Examples:
-    """Select, normalize and move the data to the device."""
-    indices, labels = training_labels(recipe.data, dataset, network_seeds)
-    device = settings.device
-    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-
-    def images(raw: Tensor) -> Tensor:
-        return data.normalized(raw.to(device), dataset.mean.to(device), dataset.std.to(device)).contiguous(
-            memory_format=layout
-        )
-
-    return Examples(
-        images=images(dataset.train_images[torch.from_numpy(indices)]),
-        labels=labels.to(device),
-        clean_labels=dataset.train_labels[torch.from_numpy(indices)][None].to(device),
-        test_images=images(dataset.test_images),
-        test_labels=dataset.test_labels[None].to(device),
-        fill=(-dataset.mean / dataset.std).to(device),
-    )
-
-
 def new_state(recipe: Recipe, dataset: Dataset, network_seeds: tuple[int, ...]) -> State:
     """The state of a group at initialization, on the CPU."""
     shape = dataset.train_images.shape[1:]
@@ -115,32 +56,6 @@ def new_state(recipe: Recipe, dataset: Dataset, network_seeds: tuple[int, ...]) 
     }
     history: dict[int, list[dict[str, Any]]] = {seed: [] for seed in network_seeds}
     return State(network_seeds, network_seeds, 0, weights, {}, snapshots, history)
-
-
-def run_length(training: TrainingRecipe, examples: int) -> tuple[int, int]:
-    """Steps per epoch and steps of the whole run for a number of training examples."""
-    whole, rest = divmod(examples, training.batch_size)
-    per_epoch = whole if training.drop_last or not rest else whole + 1
-    return per_epoch, training.steps if training.steps is not None else training.epochs * per_epoch
-
-
-def stacked_images(
-    examples: Examples,
-    chosen: Tensor,
-    own_seeds: Sequence[int],
-    step: int,
-    training: TrainingRecipe,
-    channels_last: bool,
-) -> Tensor:
-    """The (augmented) images `[S, B, C, H, W]` of the chosen examples `[S, B]` at a step, a seed per row."""
-    images = examples.images[chosen.flatten()]
-    if training.flip or training.crop_padding:
-        draws = [draw(seed, step, chosen.shape[1], training.flip, training.crop_padding) for seed in own_seeds]
-        mirrored, offsets = (torch.cat(parts, dim=-1).to(images.device) for parts in zip(*draws, strict=True))
-        images = augment(images, mirrored, offsets, training.crop_padding, examples.fill)
-    if channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
-    return images.unflatten(0, tuple(chosen.shape))
 
 
 def train(

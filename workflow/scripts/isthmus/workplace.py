@@ -7,9 +7,9 @@ from typing import Any
 
 from isthmus import devices
 from isthmus.data import Dataset
+from isthmus.devices import Settings
 from isthmus.networks import count_parameters
 from isthmus.recipe import NetworkRecipe, Recipe
-from isthmus.train import Settings
 
 
 @dataclass(frozen=True)

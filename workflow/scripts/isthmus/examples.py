@@ -1,0 +1,83 @@
+"""The data as a group of networks sees them: chosen and normalized, each with its own labels and augmentation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus import data, seeds
+from isthmus.augmentation import augment, draw
+from isthmus.data import Dataset
+from isthmus.devices import Settings
+from isthmus.recipe import DataRecipe, Recipe, TrainingRecipe
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The data as a group of networks sees them, on the device.
+
+    images `[N, C, H, W]` float32, normalized; labels `[S, N]`, a row per network; clean_labels `[1, N]`;
+    fill `[C]`, the normalized value of a black pixel.
+    """
+
+    images: Tensor
+    labels: Tensor
+    clean_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    fill: Tensor
+
+
+def training_labels(recipe: DataRecipe, dataset: Dataset, network_seeds: tuple[int, ...]) -> tuple[np.ndarray, Tensor]:
+    """Indices `[N]` of the training examples a recipe selects, and their labels `[S, N]`, noise included."""
+    every_label = dataset.train_labels.numpy()
+    indices = data.select(every_label, recipe.train_size, recipe.selection, recipe.selection_seed)
+    clean = every_label[indices]
+    rows = []
+    for seed in network_seeds:
+        drawn_from = seed if recipe.label_noise_draw == "per_seed" else recipe.selection_seed
+        noise = seeds.generator(drawn_from, seeds.Stream.LABEL_NOISE)
+        rows.append(data.noisy_labels(clean, dataset.classes, recipe.label_noise, noise))
+    return indices, torch.from_numpy(np.stack(rows))
+
+
+def place_examples(recipe: Recipe, dataset: Dataset, network_seeds: tuple[int, ...], settings: Settings) -> Examples:
+    """Select, normalize and move the data to the device."""
+    indices, labels = training_labels(recipe.data, dataset, network_seeds)
+    device = settings.device
+    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+
+    def images(raw: Tensor) -> Tensor:
+        return data.normalized(raw.to(device), dataset.mean.to(device), dataset.std.to(device)).contiguous(
+            memory_format=layout
+        )
+
+    return Examples(
+        images=images(dataset.train_images[torch.from_numpy(indices)]),
+        labels=labels.to(device),
+        clean_labels=dataset.train_labels[torch.from_numpy(indices)][None].to(device),
+        test_images=images(dataset.test_images),
+        test_labels=dataset.test_labels[None].to(device),
+        fill=(-dataset.mean / dataset.std).to(device),
+    )
+
+
+def stacked_images(
+    examples: Examples,
+    chosen: Tensor,
+    own_seeds: Sequence[int],
+    step: int,
+    training: TrainingRecipe,
+    channels_last: bool,
+) -> Tensor:
+    """The (augmented) images `[S, B, C, H, W]` of the chosen examples `[S, B]` at a step, a seed per row."""
+    images = examples.images[chosen.flatten()]
+    if training.flip or training.crop_padding:
+        draws = [draw(seed, step, chosen.shape[1], training.flip, training.crop_padding) for seed in own_seeds]
+        mirrored, offsets = (torch.cat(parts, dim=-1).to(images.device) for parts in zip(*draws, strict=True))
+        images = augment(images, mirrored, offsets, training.crop_padding, examples.fill)
+    if channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    return images.unflatten(0, tuple(chosen.shape))

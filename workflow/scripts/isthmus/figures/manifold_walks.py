@@ -1,0 +1,177 @@
+"""The figure of walks along the zero set of the loss."""
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from isthmus.figures.panels import nothing, rows_of, say
+from isthmus.figures.style import (
+    DOUBLE_COLUMN,
+    GREY,
+    OKABE_ITO,
+    Look,
+    decade_axis,
+    footnote,
+    legend_key,
+    new_figure,
+    paper,
+    plain,
+)
+
+WALK = ["sweep", "seed", "data", "activation", "outputs", "depth", "width", "points", "kind", "walk"]
+ZERO = 1e-20
+COLOURS = "viridis"
+NO_WALKS = "No walk was taken: no zero of the loss was found, or `walks` asks for none."
+OUTCOMES = {
+    "arrived": ("arrived", Look(OKABE_ITO[0], "o", "none")),
+    "around": ("with detours", Look(OKABE_ITO[2], "^", "none")),
+    "length": ("gave up", Look(OKABE_ITO[4], "s", "none")),
+    "stuck": ("stuck", Look(OKABE_ITO[1], "D", "none")),
+    "lost": ("lost", Look(OKABE_ITO[6], "X", "none")),
+}
+
+
+def walks_of(study: str, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The points of the walks of smooth networks, with `ratio`, n / q, and a number per walk."""
+    rows = rows_of(study, tables, "walks")
+    rows["ratio"] = rows["parameters"] / rows["constraints"]
+    rows["number"] = rows.groupby(WALK, observed=True, sort=False).ngroup()
+    return rows
+
+
+def _colours(ratios: pd.Series) -> ScalarMappable:
+    low, high = float(ratios.min()), float(ratios.max())
+    norm = LogNorm(low, high) if high > low else LogNorm(low / 2, high * 2)
+    return ScalarMappable(norm, matplotlib.colormaps[COLOURS])
+
+
+def _lines(axes: Axes, walks: pd.DataFrame, x: str, y: str, colours: ScalarMappable) -> None:
+    for _, walk in walks.sort_values("ratio", ascending=False, kind="stable").groupby("number", sort=False):
+        colour = colours.to_rgba(walk["ratio"].iloc[0])
+        axes.plot(walk[x], walk[y], color=colour, linewidth=0.5, alpha=0.6)
+
+
+def _draw_losses(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> None:
+    walks = walks.assign(arc=walks["arc_length"] / walks["start_norm"])
+    _lines(axes, walks, "arc", "worst_loss", colours)
+    axes.axhline(ZERO, color=GREY, linestyle="--", linewidth=0.8)
+    decade_axis(axes.yaxis, [*walks["worst_loss"], ZERO * 3])
+    axes.set(xlabel="arc length / norm of the weights", ylabel="greatest loss so far")
+
+
+def _draw_changes(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> None:
+    axes.set(xlabel="arc length / norm of the weights", ylabel="change of the function off\nthe data / its rms")
+    if walks.empty:
+        say(axes, "no walks straight on")
+        return
+    walks = walks.assign(
+        arc=walks["arc_length"] / walks["start_norm"], change=walks["function_change"] / walks["function_rms"]
+    )
+    _lines(axes, walks, "arc", "change", colours)
+    axes.set_xlim(0, None)
+    decade_axis(axes.yaxis, walks.loc[walks["step"] > 0, "change"])
+
+
+def _draw_approach(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> None:
+    axes.set(xlabel="arc length / distance of the minima", ylabel="distance left / first distance")
+    if walks.empty:
+        say(axes, "no walks towards minima")
+        return
+    walks = walks.assign(arc=walks["arc_length"] / walks["first"], left=walks["distance_left"] / walks["first"])
+    _lines(axes, walks, "arc", "left", colours)
+    axes.plot([0, 1], [1, 0], color=GREY, linestyle=":", linewidth=0.9)
+    axes.set(xlim=(0, None), ylim=(-0.03, None))
+
+
+def _draw_nearest(axes: Axes, walks: pd.DataFrame) -> None:
+    axes.set(xlabel="parameters per equation, $n / q$", ylabel="nearest to the goal\n/ first distance")
+    if walks.empty:
+        say(axes, "no walks towards minima")
+        return
+    around = (walks["outcome"] == "arrived") & (walks["detours"] > 0)
+    walks = walks.assign(outcome=walks["outcome"].mask(around, "around"))
+    ends = walks.groupby("number").agg(
+        ratio=("ratio", "first"), outcome=("outcome", "first"), left=("distance_left", "min"), first=("first", "first")
+    )
+    keys = []
+    for outcome, (words, look) in OUTCOMES.items():
+        own = ends[ends["outcome"] == outcome]
+        if not own.empty:
+            axes.plot(
+                *(own["ratio"], own["left"] / own["first"], look.marker),
+                color=look.colour,
+                markersize=3,
+                markeredgewidth=0,
+                alpha=0.6,
+                linestyle="none",
+            )
+            keys.append(legend_key(f"{words} ({len(own)})", look))
+    decade_axis(axes.xaxis, ends["ratio"])
+    axes.axvline(1, color=GREY, linestyle=":", linewidth=0.7)
+    axes.set_ylim(-0.03, 1.05)
+    axes.legend(handles=keys, loc="upper right", fontsize=7, handletextpad=0.2, borderaxespad=0.1)
+
+
+def _note(walks: pd.DataFrame, kinked: pd.DataFrame) -> str:
+    ahead, towards = (walks[walks["kind"] == kind] for kind in ("ahead", "towards"))
+    ends = walks[walks["final"].astype(bool)]
+    whole = ends[(ends["kind"] == "ahead") & (ends["outcome"] == "length")]
+    arrived = ends[(ends["kind"] == "towards") & (ends["outcome"] == "arrived")]
+    without = int((ends["outcome"] == "no goal").sum())
+    worst = walks["worst_loss"].max()
+    parts = [
+        f"n = {ahead['number'].nunique()} walks straight on, {len(whole)} in full, and "
+        f"{towards['number'].nunique() - without} towards another minimum, {len(arrived)} arrived"
+    ]
+    if without:
+        parts.append(f"For {without} no other minimum was found")
+    parts.append(
+        f"Greatest loss of any point of any walk: {worst:.1e}. Dashed: the bound, 1e-20. Dotted: a straight line"
+    )
+    if len(kinked):
+        ends = kinked[kinked["final"].astype(bool)]
+        full = ends["outcome"].isin(["length", "arrived"]).sum()
+        parts.append(
+            f"Not drawn: {len(ends)} walks of ReLU networks, outside the assumptions, of which {full} did not get lost"
+        )
+    return ". ".join(parts) + "."
+
+
+def draw_manifold_walks(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
+    """Walks at zero loss: loss, change of the function, distance from another minimum, all against arc length.
+
+    `tables` holds `walks`. A thin line per walk of a smooth network, coloured by n / q. Says so where no walk was
+    taken.
+    """
+    with paper():
+        if not (tables["walks"]["study"] == study).any():
+            return nothing(NO_WALKS)
+        everything = walks_of(study, tables)
+        kinks = everything["activation"] == "relu"
+        walks = everything[~kinks]
+        if walks.empty:
+            return nothing("All walks are of ReLU networks, whose zero set has kinks.")
+        colours = _colours(walks["ratio"])
+        figure = new_figure(DOUBLE_COLUMN, 4.6)
+        grid = figure.subplots(2, 2)
+        towards = walks[(walks["kind"] == "towards") & (walks["outcome"] != "no goal")]
+        towards = towards.assign(first=towards.groupby("number")["distance_left"].transform("first"))
+        _draw_losses(grid[0, 0], walks[walks["outcome"] != "no goal"], colours)
+        _draw_changes(grid[0, 1], walks[walks["kind"] == "ahead"], colours)
+        _draw_approach(grid[1, 0], towards, colours)
+        _draw_nearest(grid[1, 1], towards)
+        for axes, title in zip(grid.flat, TITLES, strict=True):
+            axes.set_title(title)
+        bar = figure.colorbar(colours, ax=grid, label="parameters per equation, $n / q$", shrink=0.6, aspect=30)
+        bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+        bar.ax.yaxis.set_minor_locator(NullLocator())
+        footnote(figure, _note(walks, everything[kinks]))
+    return figure
+
+
+TITLES = ("all walks: the loss", "straight on: the function", "towards another minimum", "how near they come")
