@@ -208,6 +208,16 @@ def all_figures():
     ]
 
 
+def tables_of_networks(wildcards):
+    """The collected tables of networks and of their pairs that a study asks for: what an analysis of all of it reads."""
+    return [
+        f"results/tables/{made.name}.parquet"
+        for stage in wanted_stages(CONFIG.studies[wildcards.study])
+        if stage.unit in ("seed", "pair")
+        for made in stage.tables
+    ]
+
+
 def figures_of(stage, requires):
     """The figures of a stage that take no other analysis, or exactly those in `requires`."""
     return [figure for figure in stages()[stage].figures if figure.requires == requires]
@@ -240,9 +250,10 @@ def figure_files(stage, *requires):
 def full_blocks(study, stage):
     """Blocks that no further seed can change: they have all their members, and so have the blocks of their networks.
 
-    A sweep has no such blocks, as it grows along its other axes too: what it has measured is kept.
+    A sweep has no such blocks, as it grows along its other axes too: what it has measured is kept. Nor has a whole
+    study.
     """
-    if stage.unit == "sweep":
+    if stage.unit in ("sweep", "study"):
         return set()
     members = study.blocks_of(stage, CONFIG.jobs)
     full = {block: held for block, held in members.items() if len(held) == CONFIG.jobs[f"{stage.unit}s"]}

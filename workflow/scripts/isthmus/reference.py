@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from isthmus.quantities import QUANTITIES
 from isthmus.schema import schema
 from isthmus.stages import SCHEMAS, stages
 
@@ -41,7 +42,19 @@ def tables_page() -> str:
                 null = "yes" if column.nullable else "no"
                 lines.append(f"| `{column.name}` | {column.type} | {null} | {column.description}{unit} |")
             lines.append("")
+    lines += _quantities()
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _quantities() -> Iterator[str]:
+    """What the analysis `relations` compares, a line per quantity."""
+    yield from ("## Quantities of `relations`", "", QUANTITIES_INTRODUCTION, "")
+    yield from ("| quantity | group | from | rows | value |", "| --- | --- | --- | --- | --- |")
+    for quantity in QUANTITIES:
+        rows = f"`{quantity.rows}`" if quantity.rows else "all"
+        rows += f", smallest `{quantity.at}`" if quantity.at else ""
+        yield f"| `{quantity.name}` | {quantity.group} | `{quantity.table}` | {rows} | `{quantity.value}` |"
+    yield ""
 
 
 def _section(title: str, described: dict[str, Any], description: str = "") -> Iterator[str]:
@@ -101,6 +114,10 @@ TABLES_INTRODUCTION = """Every table is one Parquet file, `results/tables/NAME.p
 studies. Strings are dictionary-encoded, accuracies are fractions in [0, 1], losses are means over examples without any
 weight penalty, and what is not known is null, never NaN. Descriptions and units are in the files too, as field
 metadata. A table is checked against this description whenever it is written."""
+
+QUANTITIES_INTRODUCTION = """A number per network, from the rows of a table for which a condition holds; where
+a network has several, their mean, and from rows of pairs the mean over the pairs that the network is in.
+The list is `isthmus.quantities`."""
 
 
 def main() -> None:

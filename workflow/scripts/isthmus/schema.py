@@ -29,7 +29,7 @@ def schema() -> dict[str, Any]:
             "description": stage.description,
             "type": "object",
             "additionalProperties": False,
-            "properties": stage.options | ({} if stage.unit == "sweep" else {"where": WHERE}),
+            "properties": stage.options | ({} if stage.unit in ("sweep", "study") else {"where": WHERE}),
         }
         for stage in stages().values()
         if stage.options is not None

@@ -28,6 +28,7 @@ KEYS["pair"] = {key: column for key, column in KEYS["seed"].items() if key != "s
     "seed_a": {"type": "int64", "description": "seed of the first network"},
     "seed_b": {"type": "int64", "description": "seed of the second network"},
 }
+KEYS["study"] = {"study": KEYS["seed"]["study"]}
 KEYS["sweep"] = {
     "study": KEYS["seed"]["study"],
     "sweep": {"type": "string", "description": "name of the analysis's own sweep, and of its folder"},

@@ -16,6 +16,7 @@ from isthmus.stages import Stage
 
 AXES = ("width", "depth", "batch_size")
 SECTIONS = ("data", "network", "training")
+WHOLE = "all"  # in the place of a cell: the folder of what works on the whole study in one job
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,15 @@ class Study:
     def cells_of(self, stage: str) -> list[str]:
         """Names of the cells that a stage works on: all of them for training, those in `where` for an analysis.
 
-        An analysis with sweeps of its own, whose networks are not the study's, has these in the place of cells.
+        An analysis with sweeps of its own, whose networks are not the study's, has these in the place of cells, and one
+        of the whole study, which has no `where`, a single folder.
         """
-        options = self.analyses.get(stage, {})
+        options = self.analyses.get(stage, {"where": {}})
         if "sweeps" in options:
             return list(options["sweeps"])
-        where = options.get("where", {})
+        if "where" not in options:
+            return [WHOLE]
+        where = options["where"]
         return [
             name
             for name, cell in self.cells.items()
@@ -56,8 +60,10 @@ class Study:
         """What a cell holds for a stage: the seeds of its networks, or the pairs of them that are asked for.
 
         All cells of a study hold the same; `cell` is the sweep where the stage has sweeps, each with its number of
-        seeds.
+        seeds. The whole study is one member, 0.
         """
+        if stage.unit == "study":
+            return [0]
         if stage.unit == "seed":
             return list(self.seeds)
         if stage.unit == "sweep":

@@ -1,0 +1,166 @@
+"""The figures of relations say what the tables say."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from invented import invented_tables
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from isthmus.figures import relations, style
+from isthmus.figures.listed import in_order, true_minus
+from isthmus.quantities import LABELS
+from isthmus.relations import relate
+from isthmus.stages import table
+
+DRAW = {
+    "correlations": relations.draw_correlations,
+    "effects": relations.draw_effects,
+    "saturation": relations.draw_saturation,
+}
+
+
+def related(**given: Any) -> dict[str, pd.DataFrame]:
+    """The tables of the stage, from invented ones."""
+    made = relate("digits", invented_tables(**given), {"interpolation_threshold": 1.0, "fewest_networks": 5})
+    return {name: pd.DataFrame(rows, columns=[c.name for c in table(name).columns]) for name, rows in made.items()}
+
+
+def note(figure: Figure) -> str:
+    """The footnote, or the message of an empty figure, in one line."""
+    (text,) = (text.get_text() for text in figure.texts if text.get_gid() == "footnote")
+    return " ".join(text.replace("\xa0", " ").split())
+
+
+def texts(axes: Axes, gid: str) -> list[Any]:
+    return [text for text in axes.texts if text.get_gid() == gid]
+
+
+def marks(axes: Axes) -> dict[str, Any]:
+    """The lines of a panel that have a name, by it."""
+    return {line.get_gid(): line for line in axes.lines if line.get_gid()}
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, pd.DataFrame]:
+    return related(widths=(8, 16, 32), diverged=[(16, 1, 0)])
+
+
+@pytest.fixture(scope="module")
+def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+    return {name: draw("digits", tables) for name, draw in DRAW.items()}
+
+
+def test_numbers_in_the_matrix_are_those_of_the_table(
+    tables: dict[str, pd.DataFrame], figures: dict[str, Figure]
+) -> None:
+    rows = tables["correlations"].query("method == 'spearman' and selection == 'all'")
+    names, outcomes = in_order(rows["quantity"]), ["test_error", "test_loss", "generalization_gap"]
+    for axes, scope in zip(figures["correlations"].axes, ("all", "within"), strict=False):
+        placed = rows[rows["scope"] == scope].set_index(["quantity", "outcome"])
+        wanted = [placed.loc[(name, outcome)] for name in names for outcome in outcomes]
+        wanted = [row for row in wanted if not np.isnan(row["coefficient"])]
+        numbers = texts(axes, "coefficient")
+        assert [text.get_text() for text in numbers] == [true_minus(f"{row['coefficient']:.2f}") for row in wanted]
+        ends = [[true_minus(f"{row[end]:.2f}") for end in ("low", "high")] for row in wanted]
+        assert [text.get_text() for text in texts(axes, "interval")] == [f"[{low}, {high}]" for low, high in ends]
+        clear = [row["low"] > 0 or row["high"] < 0 for row in wanted]
+        assert [text.get_weight() == "bold" for text in numbers] == clear
+        (mesh,) = axes.collections
+        assert np.ma.compressed(mesh.get_array()).tolist() == [row["coefficient"] for row in wanted]
+        assert (mesh.norm.vmin, mesh.norm.vmax) == (-1, 1)
+
+
+def test_the_matrix_lists_every_quantity_once_from_the_top(
+    tables: dict[str, pd.DataFrame], figures: dict[str, Figure]
+) -> None:
+    axes = figures["correlations"].axes[0]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == [LABELS[name] for name in in_order(tables["correlations"]["quantity"])]
+    assert labels[0] == "training loss"
+    low, high = axes.get_ylim()
+    assert low > high
+
+
+def test_what_does_not_vary_within_cells_has_a_dash(figures: dict[str, Figure]) -> None:
+    """The norm of the weights, as it was invented, is the same for all networks of a width."""
+    everywhere, within = figures["correlations"].axes[:2]
+    dashes = [text for text in within.texts if text.get_text() == "–"]
+    assert len(dashes) == 3
+    assert not [text for text in everywhere.texts if text.get_text() == "–"]
+    assert "Dash: too few networks, or nothing varies." in note(figures["correlations"])
+
+
+def test_effects_and_intervals_are_those_of_the_table(
+    tables: dict[str, pd.DataFrame], figures: dict[str, Figure]
+) -> None:
+    (axes,) = figures["effects"].axes
+    rows = tables["effects"].query("term != 'width:depth'")
+    rows = rows[rows["standardized_low"].notna()]
+    drawn = marks(axes)
+    assert len(drawn) == len(rows)
+    for row in rows.itertuples():
+        mark = drawn[f"{row.quantity} {row.term} {row.selection}"]
+        assert mark.get_xdata().tolist() == [row.standardized]
+        assert (mark.get_markerfacecolor() == "white") == (row.selection == "interpolating")
+    ends = sorted(tuple(path.vertices[:, 0]) for bars in axes.collections for path in bars.get_paths())
+    assert ends == sorted(zip(rows["standardized_low"], rows["standardized_high"], strict=True))
+    verdicts = rows.query("selection == 'all'").drop_duplicates("quantity").set_index("quantity")["opposite"]
+    wanted = [verdicts[name] for name in in_order(rows["quantity"])]
+    assert [text.get_text() for text in texts(axes, "verdict")] == wanted
+    assert "opposite" in wanted
+
+
+def test_widths_within_the_noise_are_filled_and_joined(
+    tables: dict[str, pd.DataFrame], figures: dict[str, Figure]
+) -> None:
+    (axes,) = figures["saturation"].axes
+    rows, drawn = tables["saturation"].query("selection == 'all'"), marks(axes)
+    for (name, depth), own in rows.groupby(["quantity", "depth"]):
+        for state, inside in (("inside", True), ("outside", False)):
+            wanted = own[own["within_noise"] == inside]["width"]
+            assert drawn[f"{name} depth={depth} {state}"].get_xdata().tolist() == wanted.tolist()
+    bars = sorted(tuple(path.vertices[:, 0]) for each in axes.collections for path in each.get_paths())
+    saturated = rows.drop_duplicates(["quantity", "depth"])["saturation_width"].dropna()
+    assert bars == sorted((width, 32) for width in saturated)
+
+
+def test_networks_are_counted(figures: dict[str, Figure]) -> None:
+    assert "n = 23 networks, within cells 23 in 6 cells; 1 diverged and left out." in note(figures["correlations"])
+    assert "n = 23 networks in 6 cells; interpolating only: n = 15 networks in 4 cells." in note(figures["effects"])
+    assert "n = 3 to 4 networks per width." in note(figures["saturation"])
+
+
+def test_other_axes_get_panels_of_their_own_in_saturation() -> None:
+    made = related(widths=(8, 16), depths=(1,), seeds=2, extra=(",label_noise=0.0", ",label_noise=0.2"))
+    titles = [axes.get_title("left").split("\n")[0] for axes in relations.draw_saturation("digits", made).axes]
+    assert titles == ["label noise 0.0", "label noise 0.2"]
+
+
+@pytest.mark.parametrize("name", DRAW)
+@pytest.mark.parametrize("diverged", [[], [(8, 1, 0)]])
+def test_a_single_network_diverged_or_not_can_be_drawn(name: str, diverged: list[tuple[int, int, int]]) -> None:
+    figure = DRAW[name]("digits", related(widths=(8,), depths=(1,), seeds=1, diverged=diverged))
+    figure.draw_without_rendering()
+    assert note(figure)
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_panels_and_notes_neither_overlap_nor_leave_the_page(
+    tmp_path: Path, figures: dict[str, Figure], name: str
+) -> None:
+    figure = figures[name]
+    style.save(figure, [tmp_path / "figure.png"])
+    boxes = [axes.get_tightbbox() for axes in figure.axes] + [legend.get_window_extent() for legend in figure.legends]
+    boxes += [text.get_window_extent() for text in figure.texts if text.get_gid() == "footnote"]
+    for number, box in enumerate(boxes):
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+        assert box.count_overlaps(boxes[number + 1 :]) == 0
+    for axes in figure.axes:
+        labels = [label.get_window_extent() for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+        shown = [box for box in labels if box.width > 0]
+        assert all(box.count_overlaps(shown[number + 1 :]) == 0 for number, box in enumerate(shown))

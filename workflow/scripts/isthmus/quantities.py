@@ -1,0 +1,185 @@
+"""The quantities of a network: what was measured of it, one number each, gathered from all tables of a study.
+
+`QUANTITIES` is the list. A line says how a number is found: in the rows of a table for which a condition holds, by an
+expression in its columns (both in the language of `pandas.eval`). An analysis whose table has a new column makes it
+part of all statistics by a line here. What a study did not measure it does without.
+
+Quantities of the group `outcome` say how well a network generalizes; the others are geometric, and are compared with
+them. This module does not import torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from isthmus.errors import DataError
+
+OUTCOME = "outcome"
+NETWORK = ["cell", "seed"]  # what names a network within a study
+AXES = ["width", "depth", "batch_size"]
+TICKET = "kind == 'ticket'"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number per network.
+
+    label: in figures. value: expression in the columns of `table`. rows: condition on its rows, all where empty; of
+    several rows per network the mean is taken, and of rows of pairs that over the pairs which the network is in. at: a
+    column of whose values in the study the smallest is taken, such as the size of the noise. log: whether it is
+    positive and spreads over factors, so that its logarithm is modelled.
+    """
+
+    name: str
+    label: str
+    group: str
+    table: str
+    value: str
+    rows: str = ""
+    at: str = ""
+    log: bool = True
+
+    @property
+    def of_pairs(self) -> bool:
+        """Whether it belongs to pairs of networks: the values of networks of a cell then depend on each other."""
+        return self.table == "connections"
+
+
+def _disturbed(name: str, label: str, kind: str) -> Quantity:
+    """The rise of the training loss when the weights are disturbed, at the smallest size that the study has."""
+    return Quantity(name, label, "noise", "perturbations", "rise", f"kind == '{kind}'", at="size")
+
+
+def _path(name: str, label: str, value: str, kind: str, log: bool = True) -> Quantity:
+    """A number of the paths of one kind."""
+    return Quantity(name, label, "paths", "connections", value, f"kind == '{kind}'", log=log)
+
+
+QUANTITIES = (
+    Quantity("test_error", "test error", OUTCOME, "networks", "1 - test_accuracy"),
+    Quantity("test_loss", "test loss", OUTCOME, "networks", "test_loss"),
+    Quantity("generalization_gap", "generalization gap", OUTCOME, "networks", "generalization_gap", log=False),
+    Quantity("generalization_gap_loss", "gap of the loss", OUTCOME, "networks", "generalization_gap_loss", log=False),
+    Quantity("corruption_error", "corruption error", OUTCOME, "robustness", "1 - accuracy", "severity > 0"),
+    Quantity("ticket_error", "error of the ticket", OUTCOME, "tickets", "1 - test_accuracy", TICKET, "kept_fraction"),
+    Quantity("train_loss", "training loss", "training", "networks", "train_loss"),
+    Quantity("weight_norm", "norm of the weights", "training", "networks", "weight_norm_final"),
+    Quantity("movement", "movement", "movement", "networks", "movement"),
+    Quantity("relative_movement", "relative movement", "movement", "networks", "relative_movement"),
+    Quantity("kernel_change", "change of the kernel", "movement", "kernels", "relative_change", "final"),
+    Quantity("kernel_alignment", "alignment of the kernel", "movement", "kernels", "target_alignment", "final"),
+    Quantity("top_eigenvalue", "top eigenvalue", "curvature", "curvature", "top_eigenvalue", "final"),
+    Quantity("top_over_loss", "top eigenvalue / loss", "curvature", "curvature", "top_eigenvalue_over_loss", "final"),
+    Quantity("trace", "trace of the Hessian", "curvature", "curvature", "trace", "final"),
+    _disturbed("noise_rise", "loss rise, noise", "noise"),
+    _disturbed("relative_noise_rise", "loss rise, relative noise", "relative_noise"),
+    _disturbed("worst_rise", "loss rise, worst in ball", "worst"),
+    _disturbed("adaptive_worst_rise", "loss rise, adaptive worst", "adaptive_worst"),
+    _path("linear_barrier", "barrier, linear", "barrier_train_loss", "linear", log=False),
+    _path("linear_error_barrier", "test-error barrier, linear", "barrier_test_error", "linear", log=False),
+    _path("aligned_barrier", "barrier, aligned", "barrier_train_loss", "linear-aligned", log=False),
+    _path("bezier_barrier", "barrier, Bézier", "barrier_train_loss", "bezier", log=False),
+    _path("chain_barrier", "barrier, chain", "barrier_train_loss", "polychain", log=False),
+    _path("chord", "distance of minima", "chord", "linear"),
+    _path("aligned_chord", "distance, aligned", "chord", "linear-aligned"),
+    _path("bezier_detour", "detour − 1, Bézier", "detour - 1", "bezier"),
+    _path("bezier_turning", "turning, Bézier", "turning", "bezier"),
+    _path("bezier_sharpness", "sharpness, Bézier", "sharpness_mean", "bezier"),
+    _path("disagreement", "disagreement", "disagreement", "linear"),
+)
+
+LABELS = {quantity.name: quantity.label for quantity in QUANTITIES}
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The quantities of the networks of a study that enter its statistics.
+
+    frame: a row per network in the order of cells and seeds, indexed by them, with its axes and a column per quantity,
+    NaN where it has no value. line: per network, all axes but the width. quantities: those that the study measured.
+    at: by quantity, the size at which it was. diverged, not_interpolating: networks left out for this.
+    """
+
+    frame: pd.DataFrame
+    line: pd.Series
+    quantities: tuple[Quantity, ...]
+    at: Mapping[str, float]
+    diverged: int
+    not_interpolating: int
+
+
+def without(cell: str, axes: list[str]) -> str:
+    """The name of a cell less some of its axes."""
+    return ",".join(part for part in cell.split(",") if part.partition("=")[0] not in axes)
+
+
+def gather(study: str, tables: Mapping[str, pd.DataFrame], threshold: float | None = None) -> Gathered:
+    """All quantities of a study that there are tables of.
+
+    tables: collected tables by name, `networks` among them, of any studies. Diverged networks are left out, and with
+    a `threshold` those whose training accuracy is below it, from pairs as well. A quantity that no network has a value
+    of is left out, except of the table `networks`. The order of rows does not matter.
+    Raises DataError where the study has no network, ValueError where `networks` holds one twice.
+    """
+    own = {name: _of_study(table, study) for name, table in tables.items()}
+    networks = own["networks"].set_index(NETWORK).sort_index()
+    if not networks.index.is_unique:
+        raise ValueError(f"the table 'networks' holds a network of the study {study!r} more than once")
+    if networks.empty:
+        raise DataError(f"the table 'networks' has no row of the study {study!r}; run the workflow for it first")
+    whole = networks[~networks["diverged"].astype(bool)]
+    kept = whole if threshold is None else whole[whole["train_accuracy"] >= threshold]
+    frame, found = kept[AXES].copy(), []
+    at: dict[str, float] = {}
+    for quantity in QUANTITIES:
+        if quantity.table not in own:
+            continue
+        values, size = _values(quantity, own[quantity.table], kept.index)
+        if values.notna().any() or quantity.table == "networks":
+            frame[quantity.name] = values
+            found.append(quantity)
+            at |= {} if size is None else {quantity.name: size}
+    line = pd.Series([without(cell, ["width"]) for cell, _ in frame.index], index=frame.index, dtype=object)
+    return Gathered(frame, line, tuple(found), at, len(networks) - len(whole), len(whole) - len(kept))
+
+
+def _of_study(table: pd.DataFrame, study: str) -> pd.DataFrame:
+    """The rows of a study, strings as plain strings."""
+    rows = table[table["study"] == study].reset_index(drop=True)
+    categories = rows.columns[rows.dtypes == "category"]
+    return rows.astype(dict.fromkeys(categories, object))
+
+
+def _values(quantity: Quantity, rows: pd.DataFrame, networks: pd.Index) -> tuple[pd.Series, float | None]:
+    """A quantity of each of `networks`, NaN where it has none, and the size at which it holds."""
+    if "diverged" in rows:
+        rows = rows[~rows["diverged"].astype(bool)]
+    rows, size = rows.query(quantity.rows) if quantity.rows else rows, None
+    if quantity.of_pairs:
+        rows = _by_network(rows, networks)
+    if rows.empty:
+        return pd.Series(np.nan, index=networks), None
+    if quantity.at:
+        size = float(rows[quantity.at].min())
+        rows = rows[rows[quantity.at] == size]
+    value = rows.eval(quantity.value).astype(float).replace([np.inf, -np.inf], np.nan)
+    # Sorted, as sums round by order; and a mean over some of the values only would be of something else.
+    grouped = rows[NETWORK].assign(value=value).sort_values([*NETWORK, "value"]).groupby(NETWORK)["value"]
+    return grouped.mean().where(grouped.count() == grouped.size()).reindex(networks), size
+
+
+def _by_network(pairs: pd.DataFrame, networks: pd.Index) -> pd.DataFrame:
+    """Rows of pairs as rows of networks, each pair once for either of its two; both have to be among `networks`."""
+    ends = [pd.MultiIndex.from_arrays([pairs["cell"], pairs[seed]], names=NETWORK) for seed in ("seed_a", "seed_b")]
+    inside = ends[0].isin(networks) & ends[1].isin(networks)
+    halves = [pairs[inside].assign(seed=pairs[seed]) for seed in ("seed_a", "seed_b")]
+    return pd.concat(halves, ignore_index=True)
+
+
+def modelled(quantity: Quantity, values: pd.Series) -> tuple[pd.Series, str]:
+    """Values on the scale of their models, and its name: `log`, base 2, where all of them allow it, or `linear`."""
+    if quantity.log and (values.dropna() > 0).all():
+        return np.log2(values), "log"
+    return values, "linear"

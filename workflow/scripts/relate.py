@@ -1,0 +1,23 @@
+"""Tie geometry to generalization over the networks of one study: read the collected tables, call the library, write."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from isthmus.logs import job_log
+from isthmus.quantities import QUANTITIES
+from isthmus.relations import relate
+from isthmus.tables import read_table, write_table
+
+
+def main(job: Any) -> None:
+    wanted = {quantity.table for quantity in QUANTITIES}
+    tables = {Path(path).stem: read_table(path).to_pandas() for path in job.input if Path(path).stem in wanted}
+    rows = relate(job.wildcards.study, tables, job.params.options)
+    for name, path in job.output.items():
+        write_table(path, name, rows[name])
+        logging.info("study %s: %d rows of %s", job.wildcards.study, len(rows[name]), name)
+
+
+with job_log(snakemake.log[0]):
+    main(snakemake)
