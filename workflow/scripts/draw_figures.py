@@ -11,7 +11,7 @@ from isthmus.tables import read_table
 
 
 def main(job: Any) -> None:
-    study = [job.wildcards.study] if "study" in job.wildcards.keys() else []  # noqa: SIM118 - no dictionary
+    study = [job.wildcards.study] if hasattr(job.wildcards, "study") else []
     tables = {Path(path).stem: read_table(path).to_pandas() for path in job.input}
     stage = importlib.import_module(f"isthmus.figures.{job.params.stage}")
     files: dict[str, list[Path]] = {}
