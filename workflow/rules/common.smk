@@ -10,7 +10,7 @@ SCRIPTS = str(Path(workflow.basedir, "workflow", "scripts"))
 sys.path.insert(0, SCRIPTS)
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])))
 
-from isthmus import costs
+from isthmus import costs, work
 from isthmus.config import load
 from isthmus.digest import digest
 from isthmus.errors import ConfigurationError
@@ -239,7 +239,8 @@ def forget_finished_work():
 
 
 def train_minutes(wildcards, attempt):
-    return attempt * costs.training_minutes(cell_of(wildcards).recipe, facts_of(wildcards), len(seeds_of(wildcards)))
+    counted = work.training(cell_of(wildcards).recipe, facts_of(wildcards), {}, len(seeds_of(wildcards)))
+    return attempt * counted.minutes()
 
 
 def train_mb(wildcards, attempt):
@@ -247,23 +248,36 @@ def train_mb(wildcards, attempt):
     return attempt * costs.training_mb(cell_of(wildcards).recipe, facts_of(wildcards), len(seeds_of(wildcards)), size)
 
 
-def minutes_of(analysis, guess, members):
-    """A function for the minutes of a job of an analysis, from a guess in `isthmus.costs`; `members` gives its block."""
+def minutes_of(analysis, count, members):
+    """A function for the minutes of a job of an analysis, from its work as `isthmus.work` counts it; `members` gives
+    its block.
+    """
     options = options_of(analysis)
-    return lambda wildcards, attempt: attempt * guess(
-        cell_of(wildcards).recipe, facts_of(wildcards), options(wildcards), len(members(wildcards))
-    )
+
+    def minutes(wildcards, attempt):
+        counted = count(cell_of(wildcards).recipe, facts_of(wildcards), options(wildcards), len(members(wildcards)))
+        return attempt * counted.minutes()
+
+    return minutes
 
 
 def mb_of(analysis, guess, members):
-    """A function for the memory of a job of an analysis, in MB, likewise."""
+    """A function for the memory of a job of an analysis, in MB, from a guess in `isthmus.costs`."""
     options, size = options_of(analysis), CONFIG.jobs["evaluation_batch_size"]
     return lambda wildcards, attempt: attempt * guess(
         cell_of(wildcards).recipe, facts_of(wildcards), options(wildcards), len(members(wildcards)), size
     )
 
 
-def of_sweep(analysis, guess):
-    """A function for a resource of a job of a sweep, from a guess in `isthmus.costs`."""
+def sweep_mb_of(analysis, guess):
+    """A function for the memory of a job of a sweep, in MB, from a guess in `isthmus.costs`."""
     options, sweep, seeds = options_of(analysis), sweep_of(analysis), sweep_seeds_of(analysis)
     return lambda wildcards, attempt: attempt * guess(options(wildcards), sweep(wildcards), len(seeds(wildcards)))
+
+
+def sweep_minutes_of(analysis, count):
+    """A function for the minutes of a job of a sweep, from its work as `isthmus.work` counts it."""
+    options, sweep, seeds = options_of(analysis), sweep_of(analysis), sweep_seeds_of(analysis)
+    return lambda wildcards, attempt: (
+        attempt * count(options(wildcards), sweep(wildcards), len(seeds(wildcards))).minutes()
+    )
