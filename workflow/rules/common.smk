@@ -1,5 +1,6 @@
 # What the rules share: the checked configuration, and functions for inputs, parameters and resources.
 
+import functools
 import itertools
 import os
 import shutil
@@ -54,17 +55,20 @@ def options_of(analysis):
     return lambda wildcards: CONFIG.studies[wildcards.study].analyses[analysis]
 
 
+@functools.cache
+def blocks_of(study, stage, sweep=""):
+    """The members of the blocks of a stage, by index: asked for by every job, found once."""
+    return CONFIG.studies[study].blocks_of(stages()[stage], CONFIG.jobs, sweep)
+
+
 def seeds_of(wildcards):
     """The seeds of a block."""
-    return list(CONFIG.studies[wildcards.study].blocks_of(stages()["train"], CONFIG.jobs)[int(wildcards.block)])
+    return list(blocks_of(wildcards.study, "train")[int(wildcards.block)])
 
 
 def pairs_of(analysis):
     """A function for the pairs of seeds of a block of an analysis."""
-    return lambda wildcards: [
-        list(pair)
-        for pair in CONFIG.studies[wildcards.study].blocks_of(stages()[analysis], CONFIG.jobs)[int(wildcards.block)]
-    ]
+    return lambda wildcards: [list(pair) for pair in blocks_of(wildcards.study, analysis)[int(wildcards.block)]]
 
 
 def sweep_of(analysis):
@@ -80,11 +84,7 @@ def sweep_axes_of(analysis):
 
 def sweep_seeds_of(analysis):
     """A function for the seeds of a block of a sweep."""
-    return lambda wildcards: list(
-        CONFIG.studies[wildcards.study].blocks_of(stages()[analysis], CONFIG.jobs, wildcards.sweep)[
-            int(wildcards.block)
-        ]
-    )
+    return lambda wildcards: list(blocks_of(wildcards.study, analysis, wildcards.sweep)[int(wildcards.block)])
 
 
 def sweep_options_of(analysis):
@@ -105,7 +105,7 @@ def sweep_data_of(analysis):
 
 def first_pair_of(analysis):
     """A function for the first pair of a cell that an analysis works on."""
-    return lambda wildcards: list(CONFIG.studies[wildcards.study].members_of(stages()[analysis])[0])
+    return lambda wildcards: list(next(iter(blocks_of(wildcards.study, analysis).values()))[0])
 
 
 def networks_of(analysis, suffix):
@@ -161,7 +161,7 @@ def table_parts(wildcards):
         for study in CONFIG.studies.values()
         if stage in wanted_stages(study)
         for cell in study.cells_of(stage.name)
-        for block in study.blocks_of(stage, CONFIG.jobs, cell)
+        for block in blocks_of(study.name, stage.name, cell if stage.unit == "sweep" else "")
     ]
 
 
@@ -215,7 +215,7 @@ def full_blocks(study, stage):
     """
     if stage.unit == "sweep":
         return set()
-    members = study.blocks_of(stage, CONFIG.jobs)
+    members = blocks_of(study.name, stage.name)
     full = {block: held for block, held in members.items() if len(held) == CONFIG.jobs[f"{stage.unit}s"]}
     if stage.unit == "seed":
         return set(full)

@@ -24,7 +24,7 @@ SECONDS_PER_STEP = 2e-3
 GENEROUS = {"gradient": (3, 1), "evaluation": (1, 0), "product": (9, 10), "algebra": (1, 0), "search": (1, 1)}
 # Measured on small MLPs: the shares of the products and of the steps of a search above that were taken.
 LIKELY_PRODUCTS = 0.4
-LIKELY_STEPS = 0.1
+LIKELY_STEPS = 0.3
 EVALUATED_TOGETHER = 256  # examples in an evaluation call, the default of jobs.evaluation_batch_size
 
 
