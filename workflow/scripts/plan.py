@@ -69,7 +69,7 @@ def jobs_to_do(arguments: list[str]) -> list[plan.Job]:
     log.addFilter(jobs)
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            cli.main(["--snakefile", str(WORKFLOW / "Snakefile"), *arguments, "--dry-run"])
+            cli.main(["--dry-run", "--snakefile", str(WORKFLOW / "Snakefile"), *arguments])
     except SystemExit as end:
         if end.code:
             raise UserError(said.getvalue()) from None
