@@ -27,6 +27,10 @@ except ConfigurationError as error:
 config["jobs"] = CONFIG.jobs
 config["datasets"] = CONFIG.datasets
 
+if CONFIG.jobs["container"]:
+
+    container: CONFIG.jobs["container"]
+
 
 wildcard_constraints:
     study="[A-Za-z][A-Za-z0-9_-]*",
