@@ -62,8 +62,6 @@ def test_the_jobs_are_those_of_a_dry_run(tmp_path: Path) -> None:
     }
     assert counts == {stage: sum(job.startswith(word) for job in jobs) for stage, word in kinds.items()}
     assert counts["train"] == 6
-    left = asked(tmp_path, config, "--until", "prepare_data")
-    assert re.search(r"^in all +1 ", left.stdout, re.MULTILINE), "arguments are Snakemake's"
 
 
 def test_a_configuration_that_cannot_be_used_is_refused_as_by_the_workflow(tmp_path: Path) -> None:
