@@ -12,7 +12,7 @@ SNAKEMAKE := $(BIN)/snakemake $(if $(CONFIG),--configfile $(CONFIG)) --cores $(C
 DRAW := $(shell sed -n 's/^rule \(draw_[a-z_]*\):$$/\1/p' workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup figures tables redraw report test test-slow check format bench docs clean
+.PHONY: help setup figures tables redraw report plan test test-slow check format bench docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $@
+
+plan: $(READY) ## what the study will cost: jobs still to be done, hours, memory, disk
+	@$(BIN)/python workflow/scripts/plan.py $(if $(CONFIG),--configfile $(CONFIG)) --cores $(CORES)
 
 figures: $(READY) ## run the whole study: results/tables and results/figures
 	$(SNAKEMAKE)

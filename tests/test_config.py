@@ -11,12 +11,12 @@ import yaml
 from isthmus.checks import study_errors
 from isthmus.config import Configuration, load
 from isthmus.corruptions import SEVERITIES
-from isthmus.costs import training_minutes
 from isthmus.datasets import BUILTIN, Facts, facts
 from isthmus.errors import ConfigurationError
 from isthmus.schema import schema, with_defaults
 from isthmus.stages import stages
 from isthmus.study import Study
+from isthmus.work import training
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = Facts(1_000, 100, (3, 32, 32), 10)
@@ -589,7 +589,7 @@ def test_sharpness_aware_training_is_given_the_time_of_two_gradients() -> None:
     minutes = []
     for radius in (0.0, 0.05):
         (cell,) = study_of(data={"name": "MNIST"}, training={"sharpness_radius": radius}).cells.values()
-        minutes.append(training_minutes(cell.recipe, BUILTIN["MNIST"], 5) - 10)
+        minutes.append(training(cell.recipe, BUILTIN["MNIST"], {}, 5).minutes() - 10)
     assert minutes[1] == pytest.approx(2 * minutes[0], rel=0.05)
 
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from running import configuration, planned, small_study, succeed
 
-from isthmus import costs
+from isthmus import costs, work
 from isthmus.config import Configuration, load
 from isthmus.errors import ConfigurationError
 from isthmus.stages import stages
@@ -88,7 +88,7 @@ def test_resources_grow_with_the_work() -> None:
     small, large = (
         {"depth": [2], "outputs": [1], "activation": ["tanh"], "data": ["random"]} | each for each in (small, large)
     )
-    assert costs.manifold_minutes(options, small, 5) < 12 < costs.manifold_minutes(options, large, 5)
+    assert work.manifold(options, small, 5).minutes() < 12 < work.manifold(options, large, 5).minutes()
     assert costs.manifold_mb(options, small, 5) < 1100 < costs.manifold_mb(options, large, 5)
 
 

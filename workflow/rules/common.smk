@@ -1,5 +1,6 @@
 # What the rules share: the checked configuration, and functions for inputs, parameters and resources.
 
+import functools
 import itertools
 import os
 import shutil
@@ -10,7 +11,7 @@ SCRIPTS = str(Path(workflow.basedir, "workflow", "scripts"))
 sys.path.insert(0, SCRIPTS)
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])))
 
-from isthmus import costs
+from isthmus import costs, work
 from isthmus.claims import parse_claims, read_claims
 from isthmus.config import load
 from isthmus.digest import digest
@@ -27,6 +28,10 @@ except ConfigurationError as error:
 # Nor is the folder a data set is found in: moving it changes nothing.
 config["jobs"] = CONFIG.jobs
 config["datasets"] = CONFIG.datasets
+
+if CONFIG.jobs["container"]:
+
+    container: CONFIG.jobs["container"]
 
 
 wildcard_constraints:
@@ -56,17 +61,20 @@ def options_of(analysis):
     return lambda wildcards: CONFIG.studies[wildcards.study].analyses[analysis]
 
 
+@functools.cache
+def blocks_of(study, stage, sweep=""):
+    """The members of the blocks of a stage, by index: asked for by every job, found once."""
+    return CONFIG.studies[study].blocks_of(stages()[stage], CONFIG.jobs, sweep)
+
+
 def seeds_of(wildcards):
     """The seeds of a block."""
-    return list(CONFIG.studies[wildcards.study].blocks_of(stages()["train"], CONFIG.jobs)[int(wildcards.block)])
+    return list(blocks_of(wildcards.study, "train")[int(wildcards.block)])
 
 
 def pairs_of(analysis):
     """A function for the pairs of seeds of a block of an analysis."""
-    return lambda wildcards: [
-        list(pair)
-        for pair in CONFIG.studies[wildcards.study].blocks_of(stages()[analysis], CONFIG.jobs)[int(wildcards.block)]
-    ]
+    return lambda wildcards: [list(pair) for pair in blocks_of(wildcards.study, analysis)[int(wildcards.block)]]
 
 
 def sweep_of(analysis):
@@ -82,11 +90,7 @@ def sweep_axes_of(analysis):
 
 def sweep_seeds_of(analysis):
     """A function for the seeds of a block of a sweep."""
-    return lambda wildcards: list(
-        CONFIG.studies[wildcards.study].blocks_of(stages()[analysis], CONFIG.jobs, wildcards.sweep)[
-            int(wildcards.block)
-        ]
-    )
+    return lambda wildcards: list(blocks_of(wildcards.study, analysis, wildcards.sweep)[int(wildcards.block)])
 
 
 def sweep_options_of(analysis):
@@ -107,7 +111,7 @@ def sweep_data_of(analysis):
 
 def first_pair_of(analysis):
     """A function for the first pair of a cell that an analysis works on."""
-    return lambda wildcards: list(CONFIG.studies[wildcards.study].members_of(stages()[analysis])[0])
+    return lambda wildcards: list(next(iter(blocks_of(wildcards.study, analysis).values()))[0])
 
 
 def networks_of(analysis, suffix):
@@ -163,7 +167,7 @@ def table_parts(wildcards):
         for study in CONFIG.studies.values()
         if stage in wanted_stages(study)
         for cell in study.cells_of(stage.name)
-        for block in study.blocks_of(stage, CONFIG.jobs, cell)
+        for block in blocks_of(study.name, stage.name, cell if stage.unit == "sweep" else "")
     ]
 
 
@@ -255,7 +259,7 @@ def full_blocks(study, stage):
     """
     if stage.unit in ("sweep", "study"):
         return set()
-    members = study.blocks_of(stage, CONFIG.jobs)
+    members = blocks_of(study.name, stage.name)
     full = {block: held for block, held in members.items() if len(held) == CONFIG.jobs[f"{stage.unit}s"]}
     if stage.unit == "seed":
         return set(full)
@@ -279,7 +283,8 @@ def forget_finished_work():
 
 
 def train_minutes(wildcards, attempt):
-    return attempt * costs.training_minutes(cell_of(wildcards).recipe, facts_of(wildcards), len(seeds_of(wildcards)))
+    counted = work.training(cell_of(wildcards).recipe, facts_of(wildcards), {}, len(seeds_of(wildcards)))
+    return attempt * counted.minutes()
 
 
 def train_mb(wildcards, attempt):
@@ -287,23 +292,36 @@ def train_mb(wildcards, attempt):
     return attempt * costs.training_mb(cell_of(wildcards).recipe, facts_of(wildcards), len(seeds_of(wildcards)), size)
 
 
-def minutes_of(analysis, guess, members):
-    """A function for the minutes of a job of an analysis, from a guess in `isthmus.costs`; `members` gives its block."""
+def minutes_of(analysis, count, members):
+    """A function for the minutes of a job of an analysis, from its work as `isthmus.work` counts it; `members` gives
+    its block.
+    """
     options = options_of(analysis)
-    return lambda wildcards, attempt: attempt * guess(
-        cell_of(wildcards).recipe, facts_of(wildcards), options(wildcards), len(members(wildcards))
-    )
+
+    def minutes(wildcards, attempt):
+        counted = count(cell_of(wildcards).recipe, facts_of(wildcards), options(wildcards), len(members(wildcards)))
+        return attempt * counted.minutes()
+
+    return minutes
 
 
 def mb_of(analysis, guess, members):
-    """A function for the memory of a job of an analysis, in MB, likewise."""
+    """A function for the memory of a job of an analysis, in MB, from a guess in `isthmus.costs`."""
     options, size = options_of(analysis), CONFIG.jobs["evaluation_batch_size"]
     return lambda wildcards, attempt: attempt * guess(
         cell_of(wildcards).recipe, facts_of(wildcards), options(wildcards), len(members(wildcards)), size
     )
 
 
-def of_sweep(analysis, guess):
-    """A function for a resource of a job of a sweep, from a guess in `isthmus.costs`."""
+def sweep_mb_of(analysis, guess):
+    """A function for the memory of a job of a sweep, in MB, from a guess in `isthmus.costs`."""
     options, sweep, seeds = options_of(analysis), sweep_of(analysis), sweep_seeds_of(analysis)
     return lambda wildcards, attempt: attempt * guess(options(wildcards), sweep(wildcards), len(seeds(wildcards)))
+
+
+def sweep_minutes_of(analysis, count):
+    """A function for the minutes of a job of a sweep, from its work as `isthmus.work` counts it."""
+    options, sweep, seeds = options_of(analysis), sweep_of(analysis), sweep_seeds_of(analysis)
+    return lambda wildcards, attempt: (
+        attempt * count(options(wildcards), sweep(wildcards), len(seeds(wildcards))).minutes()
+    )

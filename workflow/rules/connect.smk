@@ -16,7 +16,7 @@ rule connect:
     threads: CONFIG.jobs["threads"]
     resources:
         mem_mb=mb_of("connect", costs.connecting_mb, pairs_of("connect")),
-        runtime=minutes_of("connect", costs.connecting_minutes, pairs_of("connect")),
+        runtime=minutes_of("connect", work.connecting, pairs_of("connect")),
         gpu=CONFIG.jobs["gpu"],
     params:
         recipe=recipe_of,

@@ -17,7 +17,7 @@ rule measure_curvature:
     threads: CONFIG.jobs["threads"]
     resources:
         mem_mb=mb_of("curvature", costs.curvature_mb, seeds_of),
-        runtime=minutes_of("curvature", costs.curvature_minutes, seeds_of),
+        runtime=minutes_of("curvature", work.curvature, seeds_of),
         gpu=CONFIG.jobs["gpu"],
     params:
         recipe=recipe_of,

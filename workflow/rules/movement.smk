@@ -15,7 +15,7 @@ rule measure_movement:
     threads: CONFIG.jobs["threads"]
     resources:
         mem_mb=mb_of("movement", costs.movement_mb, seeds_of),
-        runtime=minutes_of("movement", costs.movement_minutes, seeds_of),
+        runtime=minutes_of("movement", work.movement, seeds_of),
         gpu=CONFIG.jobs["gpu"],
     params:
         recipe=recipe_of,

@@ -15,7 +15,7 @@ rule measure_robustness:
     threads: CONFIG.jobs["threads"]
     resources:
         mem_mb=mb_of("robustness", costs.robustness_mb, seeds_of),
-        runtime=minutes_of("robustness", costs.robustness_minutes, seeds_of),
+        runtime=minutes_of("robustness", work.robustness, seeds_of),
         gpu=CONFIG.jobs["gpu"],
     params:
         recipe=recipe_of,

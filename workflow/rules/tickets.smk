@@ -17,7 +17,7 @@ rule find_tickets:
     threads: CONFIG.jobs["threads"]
     resources:
         mem_mb=mb_of("tickets", costs.tickets_mb, seeds_of),
-        runtime=minutes_of("tickets", costs.tickets_minutes, seeds_of),
+        runtime=minutes_of("tickets", work.tickets, seeds_of),
         gpu=CONFIG.jobs["gpu"],
     params:
         recipe=recipe_of,

@@ -6,12 +6,14 @@ whoever evaluates names the images over which the statistics are to be computed 
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isthmus.layers import BatchNorm
+from isthmus.memory import attempt, halved
 
 
 def spaced_indices(total: int, size: int) -> Tensor:
@@ -65,18 +67,28 @@ def evaluate(
     """Mean loss and accuracy of each network of a stack over all examples, each `[K, S]`, float64, on the CPU.
 
     images `[N, C, H, W]`, shared by the stack; labels `[K, S or 1, N]`: K sets of labels scored in one pass. The
-    network, or the function in its place, must be in `evaluation_mode`. Sums over batches are in float64.
+    network, or the function in its place, must be in `evaluation_mode`. Sums over batches are in float64. Where a batch
+    does not fit into the device's memory, it and those that follow are halved (`isthmus.memory`).
     """
     total_loss: Tensor | float = 0.0
     correct: Tensor | float = 0.0
+    start, count = 0, images.shape[0]
     with torch.no_grad():
-        for start in range(0, images.shape[0], batch_size):
+        while start < count:
             part = slice(start, start + batch_size)
-            outputs = network(images[None, part])
-            outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
-            predictions = outputs.argmax(-1)
-            scored = [losses(outputs, each[:, part], loss).double() * outputs.shape[1] for each in labels]
-            total_loss = total_loss + torch.stack(scored).cpu()
-            correct = correct + torch.stack([(predictions == each[:, part]).sum(1) for each in labels]).double().cpu()
-    count = images.shape[0]
+            score = partial(_score, network, images[part], labels[..., part], loss)
+            scored = attempt(score, min(batch_size, count - start), "images at once")
+            if scored is None:
+                batch_size = halved(min(batch_size, count - start))
+                continue
+            total_loss, correct, start = total_loss + scored[0], correct + scored[1], start + batch_size
     return torch.as_tensor(total_loss) / count, torch.as_tensor(correct) / count
+
+
+def _score(network: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor]:
+    """Sums of losses and numbers of right answers over one batch `[B, C, H, W]`, each `[K, S]`, float64, on the CPU."""
+    outputs = network(images[None])
+    outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+    predictions = outputs.argmax(-1)
+    summed = torch.stack([losses(outputs, each, loss).double() * outputs.shape[1] for each in labels])
+    return summed.cpu(), torch.stack([(predictions == each).sum(1) for each in labels]).double().cpu()

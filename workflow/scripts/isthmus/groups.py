@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from isthmus.files import sha256_of
-from isthmus.state import State, load_state, save_state
+from isthmus.memory import attempt, halved
+from isthmus.state import State, load_state, part, previous, save_state
 
 
 def state_path(folder: Path, seeds: tuple[int, ...]) -> Path:
@@ -52,14 +54,39 @@ def run_groups(
 ) -> list[State]:
     """The finished states of the planned groups, each saved in `folder`.
 
-    `begin` makes the first state of a group, `finish` runs a state to its end and saves on the way.
+    `begin` makes the first state of a group, `finish` runs a state to its end and saves on the way. A group that does
+    not fit into the device's memory goes on from its last checkpoint in two halves (`isthmus.memory`).
     """
-    states = []
-    for members, begun in planned:
+    states, waiting = [], list(planned)
+    while waiting:
+        members, begun = waiting.pop(0)
         save = partial(save_state, state_path(folder, members), fingerprint=fingerprint(members))
-        states.append(finish(begun or begin(members), save))
-        save(states[-1])
+
+        def run(members: tuple[int, ...] = members, begun: State | None = begun, save: Any = save) -> State:
+            return finish(begun or begin(members), save)
+
+        state = attempt(run, len(members), "networks together")
+        if state is None:
+            waiting[:0] = _halves(members, folder, fingerprint)
+            continue
+        states.append(state)
+        save(state)
     return states
+
+
+def _halves(members: tuple[int, ...], folder: Path, fingerprint: Callable[[tuple[int, ...]], str]) -> list[Group]:
+    """The two halves of a group, each where the last checkpoint of the whole has it; that one is removed."""
+    middle, whole = halved(len(members)), state_path(folder, members)
+    state, groups = load_state(whole, fingerprint(members)), []
+    for half in (members[:middle], members[middle:]):
+        begun = None if state is None else part(state, half)
+        if begun is not None:
+            save_state(state_path(folder, half), begun, fingerprint(half))
+        groups.append((half, begun))
+    # Last, so that a job that is killed before finds the whole, and one that is killed after the halves.
+    for path in (previous(whole), whole):
+        path.unlink(missing_ok=True)
+    return groups
 
 
 def fingerprint(*parts: str) -> str:

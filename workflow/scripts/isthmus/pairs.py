@@ -37,8 +37,8 @@ def choose_pairs(network_seeds: Iterable[int], wanted: int | str) -> list[Pair]:
     pairs = sorted(combinations(sorted(network_seeds), 2), key=lambda pair: pair_number(*pair))
     if wanted == "all":
         return pairs
-    drawn = sorted(pairs, key=lambda pair: integer(pair[0], Stream.PAIRS, pair[1]))[: int(wanted)]
-    return [pair for pair in pairs if pair in set(drawn)]
+    drawn = set(sorted(pairs, key=lambda pair: integer(pair[0], Stream.PAIRS, pair[1]))[: int(wanted)])
+    return [pair for pair in pairs if pair in drawn]
 
 
 def pair_blocks(pairs: Iterable[Pair], size: int) -> dict[int, tuple[Pair, ...]]:

@@ -41,6 +41,28 @@ class State:
     seconds: float = 0.0
 
 
+def part(state: State, seeds: tuple[int, ...]) -> State:
+    """The state of some of the networks of a group: where they stand, as if they had trained by themselves."""
+    kept = [place for place, seed in enumerate(state.live) if seed in seeds]
+
+    def rows(tensors: Tensors) -> Tensors:
+        # Step counts have no dimensions and are those of all; each part counts on by itself.
+        parts = {name: value[kept] if value.dim() else value.clone() for name, value in tensors.items()}
+        return parts if kept else {}
+
+    return State(
+        seeds,
+        tuple(state.live[place] for place in kept),
+        state.step,
+        rows(state.weights),
+        {slot: rows(content) for slot, content in state.optimizer.items()} if kept else {},
+        {seed: state.snapshots[seed] for seed in seeds},
+        {seed: state.history[seed] for seed in seeds},
+        {seed: state.results[seed] for seed in seeds if seed in state.results},
+        state.seconds,
+    )
+
+
 def save_state(path: Path, state: State, fingerprint: str) -> None:
     """Write a checkpoint to `path`; the one before it becomes `path` with `.previous` appended.
 

@@ -24,6 +24,7 @@ TYPES = {
     "bool": pa.bool_(),
 }
 ROW_GROUP = 100_000
+PARTS_TOGETHER = 200  # a small table in memory is mostly overhead: this many are merged into one
 ACCEPTED: dict[str, tuple[type, ...]] = {"string": (str,), "int64": (int,), "float64": (float, int), "bool": (bool,)}
 
 
@@ -77,15 +78,22 @@ def write_table(path: Path | str, name: str, rows: Sequence[Mapping[str, Any]]) 
 def read_table(path: Path | str) -> pa.Table:
     """Read one Parquet file. Raises DataError, naming the file, where it is absent, cut short or no Parquet."""
     try:
-        return pa.parquet.read_table(path, page_checksum_verification=True)
+        with pa.parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read()
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot read the table {path} ({error}); delete it and run the workflow again") from error
+
+
+def _merged(parts: Sequence[pa.Table]) -> pa.Table:
+    """Tables of one schema as one, in one piece of memory for each column."""
+    return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
 
 
 def collect(paths: Iterable[Path | str], destination: Path | str, name: str) -> int:
     """Append the files `paths`, in that order, into one table at `destination`; return its number of rows.
 
-    At most `ROW_GROUP` rows and one file are in memory. Raises DataError where a file is damaged or has other columns.
+    At most `ROW_GROUP` rows, `PARTS_TOGETHER` small files and one file are in memory.
+    Raises DataError where a file is damaged or has other columns.
     """
     schema = arrow_schema(table(name))
     rows = written = 0
@@ -101,10 +109,12 @@ def collect(paths: Iterable[Path | str], destination: Path | str, name: str) -> 
                 waiting.append(part.cast(schema))
                 rows += part.num_rows
                 if rows - written >= ROW_GROUP:
-                    writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
+                    writer.write_table(_merged(waiting))
                     waiting, written = [], rows
+                elif len(waiting) > PARTS_TOGETHER:
+                    waiting = [_merged(waiting)]
             if waiting:
-                writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
+                writer.write_table(_merged(waiting))
 
     write_whole(destination, write)
     return rows

@@ -1,0 +1,126 @@
+"""What a study will cost, printed before anything is submitted: `make plan`, or this with Snakemake's own arguments.
+
+    python workflow/scripts/plan.py --configfile my-study.yaml [any other argument of Snakemake]
+
+The jobs are those of Snakemake's dry run with the same arguments, so what is finished already is not counted.
+"""
+
+import argparse
+import contextlib
+import io
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from snakemake import cli
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
+
+from isthmus import devices, plan
+from isthmus.config import Configuration, load
+from isthmus.errors import ConfigurationError, UserError
+
+WORKFLOW = Path(__file__).resolve().parents[2]
+
+
+class Jobs(logging.Filter):
+    """Sees every record of Snakemake's log, and keeps the jobs a dry run reports (the events of its logger plugins)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reported: set[int] = set()
+        self.announced = 0
+        self.found: list[plan.Job] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        event = str(getattr(record, "event", ""))
+        if event == "run_info":
+            self.announced = record.stats["total"]
+        if event == "job_info" and record.jobid not in self.reported:
+            self.reported.add(record.jobid)
+            if record.log:  # rules that only collect targets have none
+                self.found.append(_job(record))
+        return True
+
+
+def _job(record: Any) -> plan.Job:
+    """A reported job. Its stage is the folder of its log, as of its results."""
+    asked = {key: int(record.resources.get(key, 0)) for key in ("mem_mb", "runtime", "gpu")}
+    wildcards = {key: str(value) for key, value in (record.wildcards or {}).items()}
+    return plan.Job(
+        rule=record.rule_name,
+        stage=Path(record.log[0]).parts[2],
+        wildcards=wildcards,
+        threads=record.threads,
+        mem_mb=asked["mem_mb"],
+        minutes=asked["runtime"],
+        gpu=asked["gpu"],
+        inputs=len(record.input),
+        outputs=len(record.output) + len(record.log) + bool(record.benchmark),
+    )
+
+
+def jobs_to_do(arguments: list[str]) -> list[plan.Job]:
+    """The jobs of a dry run with these arguments of Snakemake. Raises UserError with what it printed where it fails."""
+    jobs, said = Jobs(), io.StringIO()
+    log = logging.getLogger("snakemake.logging")
+    log.addFilter(jobs)
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            cli.main(["--dry-run", "--snakefile", str(WORKFLOW / "Snakefile"), *arguments])
+    except SystemExit as end:
+        if end.code:
+            raise UserError(said.getvalue()) from None
+    finally:
+        log.removeFilter(jobs)
+    if len(jobs.reported) != jobs.announced:
+        raise UserError(f"Snakemake announced {jobs.announced} jobs and reported {len(jobs.reported)}: no plan is made")
+    return jobs.found
+
+
+def configuration_of(files: list[str], folder: Path) -> Configuration:
+    """The checked configuration, as the Snakefile puts it together. Raises ConfigurationError."""
+    config: dict[str, Any] = {}
+    for path in files:
+        update_config(config, load_configfile(path))
+    if "studies" not in config:
+        own = folder / "config.yaml"
+        base = load_configfile(str(own if own.exists() else WORKFLOW / "config.yaml"))
+        update_config(base, config)
+        config = base
+    return load(config)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--configfile", nargs="+", default=[], help="as for snakemake")
+    parser.add_argument("--directory", type=Path, default=Path(), help="as for snakemake")
+    own, others = parser.parse_known_args()
+    given = ["--configfile", *own.configfile] if own.configfile else []
+    arguments = [*given, "--directory", str(own.directory), *others]
+    try:
+        configuration = configuration_of(own.configfile, own.directory)
+        jobs = jobs_to_do(arguments)
+        device = devices.choose_device(configuration.jobs["device"])
+    except (ConfigurationError, UserError) as error:
+        sys.exit(str(error))
+    if not jobs:
+        print("nothing is left to be done")
+        return
+    devices.set_up(configuration.jobs["threads"], configuration.jobs["deterministic"])
+    settings = devices.Settings(device, evaluation_batch_size=configuration.jobs["evaluation_batch_size"])
+    started = time.monotonic()
+    found = plan.plan(jobs, configuration, settings)
+    print(plan.report(found))
+    print(f"\nspeeds measured on this machine ({device}) in {time.monotonic() - started:.0f} s;", end=" ")
+    print("memory is what the largest job asks for; stopping rules are not foreseen")
+    if any(not cost.counted for cost in found):
+        print("* no count of its work: the time its rule asks for")
+    if device.type == "cpu" and any(cost.gpu for cost in found):
+        print("the jobs ask for a GPU and none is here: GPU hours are as long as this CPU takes; plan on such a node")
+
+
+if __name__ == "__main__":
+    main()
