@@ -5,12 +5,14 @@ import os
 import shutil
 import sys
 
+from snakemake.dag import DAG
+
 # The library beside this workflow, here and in the jobs, whatever else may be installed under its name.
 SCRIPTS = str(Path(workflow.basedir, "workflow", "scripts"))
 sys.path.insert(0, SCRIPTS)
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])))
 
-from isthmus import costs
+from isthmus import clusters, costs
 from isthmus.config import load
 from isthmus.digest import digest
 from isthmus.errors import ConfigurationError
@@ -27,6 +29,12 @@ config["jobs"] = CONFIG.jobs
 config["datasets"] = CONFIG.datasets
 
 
+# A profile counts the GPUs of a workstation, each of which several jobs may share. A cluster has them by the job.
+gpus = workflow.global_resources.get("gpu").value
+if workflow.local_exec and gpus:
+    workflow.register_resource("gpu", gpus * CONFIG.jobs["per_gpu"])
+
+
 wildcard_constraints:
     study="[A-Za-z][A-Za-z0-9_-]*",
     cell="[^/]+",
@@ -34,6 +42,22 @@ wildcard_constraints:
     block="[0-9]+",
     dataset="[A-Za-z][A-Za-z0-9_-]*",
     table="[a-z_]+",
+
+
+# A job on a cluster is told what it is by `--target-jobs`, which Snakemake splits at every comma (its issue 2366), and the
+# names of cells have commas: they are put together again before the graph is made.
+def with_whole_cells(make_graph):
+    def make(graph, *arguments, **named):
+        for target in graph.workflow.dag_settings.target_jobs:
+            whole = clusters.whole_wildcards(target.wildcards_dict)
+            target.wildcards_dict.clear()
+            target.wildcards_dict.update(whole)
+        return make_graph(graph, *arguments, **named)
+
+    return make
+
+
+DAG.init = with_whole_cells(DAG.init)
 
 
 def code(script):
@@ -238,8 +262,14 @@ def forget_finished_work():
                     shutil.rmtree(checkpoints)
 
 
+def run_time(minutes, attempt):
+    """What a job asks for that should take so many minutes, in its next try more, but never too many for a partition."""
+    return min(attempt * minutes, CONFIG.jobs["longest_minutes"] or attempt * minutes)
+
+
 def train_minutes(wildcards, attempt):
-    return attempt * costs.training_minutes(cell_of(wildcards).recipe, facts_of(wildcards), len(seeds_of(wildcards)))
+    recipe, networks = cell_of(wildcards).recipe, len(seeds_of(wildcards))
+    return run_time(costs.training_minutes(recipe, facts_of(wildcards), networks), attempt)
 
 
 def train_mb(wildcards, attempt):
@@ -250,8 +280,8 @@ def train_mb(wildcards, attempt):
 def minutes_of(analysis, guess, members):
     """A function for the minutes of a job of an analysis, from a guess in `isthmus.costs`; `members` gives its block."""
     options = options_of(analysis)
-    return lambda wildcards, attempt: attempt * guess(
-        cell_of(wildcards).recipe, facts_of(wildcards), options(wildcards), len(members(wildcards))
+    return lambda wildcards, attempt: run_time(
+        guess(cell_of(wildcards).recipe, facts_of(wildcards), options(wildcards), len(members(wildcards))), attempt
     )
 
 
@@ -263,7 +293,15 @@ def mb_of(analysis, guess, members):
     )
 
 
-def of_sweep(analysis, guess):
-    """A function for a resource of a job of a sweep, from a guess in `isthmus.costs`."""
+def sweep_minutes_of(analysis, guess):
+    """A function for the minutes of a job of a sweep, from a guess in `isthmus.costs`."""
+    options, sweep, seeds = options_of(analysis), sweep_of(analysis), sweep_seeds_of(analysis)
+    return lambda wildcards, attempt: run_time(
+        guess(options(wildcards), sweep(wildcards), len(seeds(wildcards))), attempt
+    )
+
+
+def sweep_mb_of(analysis, guess):
+    """A function for the memory of such a job, in MB."""
     options, sweep, seeds = options_of(analysis), sweep_of(analysis), sweep_seeds_of(analysis)
     return lambda wildcards, attempt: attempt * guess(options(wildcards), sweep(wildcards), len(seeds(wildcards)))

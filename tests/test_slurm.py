@@ -1,0 +1,173 @@
+"""A study on a real SLURM of one node, with everything that goes wrong on clusters: nothing is lost, no number changes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from killing import Target
+from running import ROOT, command
+from slurm_cluster import Cluster, until, why_not
+
+from isthmus.config import load
+from isthmus.data import Dataset
+from isthmus.devices import Settings
+from isthmus.train import new_state, train
+
+pytestmark = pytest.mark.slurm
+CELL = "width=24,depth=2,batch_size=16"
+SMALL = {
+    "data": {"train_size": 300},
+    "training": {"epochs": 3},
+    "grid": {"width": [4], "depth": [1], "batch_size": [50], "seed": 2},
+    "analyses": {
+        "connect": {"kinds": ["linear", "bezier"], "curve": {"epochs": 2}, "sharpness": {"points": 1}},
+        "curvature": {"images": 100},
+        "movement": {"kernel_images": 20},
+        "tickets": {"kept_fractions": [0.5, 0.2], "curvature": {"images": 50}},
+        "robustness": {"corruptions": ["gaussian_noise"]},
+        "manifold": {"sweeps": {"edge": {"width": [3, 4], "points": [8], "seeds": 1}}},
+    },
+}
+CONNECT, CURVATURE, TICKETS, TRAIN = (
+    Target("", "", script) for script in ("connect.py", "measure_curvature.py", "find_tickets.py", "train.py")
+)
+
+
+def study(epochs: int) -> dict[str, Any]:
+    long = {"training": {"epochs": epochs}, "grid": {"width": [24], "depth": [2], "batch_size": [16], "seed": 2}}
+    jobs = {"seeds": 2, "gpu": 1, "device": "cpu", "checkpoint_seconds": 3600}  # so that only signals make it save
+    return {"studies": {"small": SMALL, "long": long}, "jobs": jobs}
+
+
+def epochs_for(seconds: float, digits: Dataset) -> int:
+    """How many epochs of the long training take so many seconds here."""
+    config = study(10)
+    recipe = load(config).studies["long"].cells[CELL].recipe
+    started = time.monotonic()
+    train(recipe, new_state(recipe, digits, (0, 1)), digits, Settings(torch.device("cpu")), lambda _: None, lambda: None)
+    return round(10 * seconds / (time.monotonic() - started))
+
+
+def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    both = {key: merged(first[key], second[key]) for key in first if isinstance(second.get(key), dict)}
+    return first | second | both
+
+
+class Run:
+    """A Snakemake that runs the study on the cluster, and the means to disturb it."""
+
+    def __init__(self, cluster: Cluster, folder: Path, config: dict[str, Any]) -> None:
+        self.cluster, self.folder = cluster, folder
+        profile = folder / "profile"
+        profile.mkdir(exist_ok=True)
+        parts = [ROOT / "profiles/slurm/config.yaml", ROOT / "tests/slurm_site.yaml"]
+        (profile / "config.yaml").write_text(yaml.safe_dump(merged(*(yaml.safe_load(part.read_text()) for part in parts))))
+        self.command = command(folder, config, "all")
+        self.command[self.command.index("--workflow-profile") + 1] = str(profile)
+        self.start()
+
+    def start(self) -> None:
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        with (self.folder / "snakemake.log").open("a") as log:
+            self.snakemake = subprocess.Popen(self.command, stdout=log, stderr=log, env=environment)
+
+    def printed(self) -> str:
+        return (self.folder / "snakemake.log").read_text()
+
+    def jobs(self, rule: str) -> list[str]:
+        """The numbers of a rule's running jobs, by the comment that the plugin gives them."""
+        lines = (self.cluster.ask("squeue", "-h", "-t", "R", "-o", "%i %k") or "").splitlines()
+        return [line.split()[0] for line in lines if line.split()[1].startswith(f"rule_{rule}")]
+
+    def process(self, target: Target) -> int:
+        """The number of the process of a script's job, once there is one."""
+        found: list[int] = []
+
+        def there() -> bool:
+            assert self.snakemake.poll() is None, self.printed()
+            found[:] = target.processes(self.folder)
+            return bool(found)
+
+        until(f"a job runs {target.script}", 150, there)
+        return found[0]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    if reason := why_not():
+        pytest.skip(reason)
+    running = Cluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+def assert_equal_tables(first: Path, second: Path) -> None:
+    names = sorted(path.name for path in (first / "results/tables").glob("*.parquet"))
+    assert len(names) > 10
+    assert names == sorted(path.name for path in (second / "results/tables").glob("*.parquet"))
+    for name in names:
+        read = [pq.read_table(folder / "results/tables" / name) for folder in (first, second)]
+        kept = [column for column in read[0].column_names if not column.startswith("seconds")]
+        assert read[0].num_rows > 0, name
+        assert read[0].select(kept).equals(read[1].select(kept)), name
+
+
+def test_a_study_survives_all_that_a_cluster_does_to_it(cluster: Cluster, digits: Dataset, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    config = study(epochs_for(45, digits))
+    run = Run(cluster, there, config)
+
+    # The job of the long training gets a GPU, and then SLURM's shortest time limit: it is told to save, and is tried again.
+    log = there / f"results/logs/train/long/{CELL}/0.log"
+    until("the long training has begun", 90, lambda: log.exists() and "groups" in log.read_text())
+    (long,) = run.jobs("train_wildcards_long")
+    assert "gpu:pretend:1" in (cluster.ask("scontrol", "show", "job", long) or "")
+    seen = Path(f"/proc/{run.process(TRAIN)}/environ").read_bytes().split(b"\0")
+    assert {b"CUDA_VISIBLE_DEVICES=0", b"CUDA_VISIBLE_DEVICES=1"} & set(seen)
+    cluster.ask("scontrol", "update", f"JobId={long}", "TimeLimit=1")
+
+    # One job fails, one is cancelled, one is taken off its node and queued again, as the preempted are.
+    os.kill(run.process(CURVATURE), signal.SIGKILL)
+    run.process(TICKETS)
+    cluster.ask("scancel", *run.jobs("find_tickets"))
+    run.process(CONNECT)
+    requeued = run.jobs("connect")
+    cluster.ask("scontrol", "requeue", *requeued)
+    time.sleep(2)
+    for job in requeued:  # SLURM lets the requeued wait for two minutes
+        cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+    # Snakemake dies while the long training goes on from its checkpoint; so do, then, the jobs it has left behind.
+    until("the long training is tried again", 120, lambda: "saved" in run.printed() and bool(run.jobs("train_wildcards_long")))
+    until("the long training has begun again", 60, lambda: "groups" in log.read_text() and "saved" not in log.read_text())
+    run.snakemake.kill()
+    run.snakemake.wait()
+    left = (cluster.ask("squeue", "-h", "-o", "%i %j") or "").splitlines()
+    cluster.ask("scancel", *(line.split()[0] for line in left if line.split()[1].startswith("isthmus_")))
+    until("they have ended", 40, lambda: not (cluster.ask("squeue", "-h") or "").strip())
+    subprocess.run([*run.command, "--unlock"], check=True, capture_output=True)
+    run.start()
+    local = subprocess.run(
+        [*command(here, config | {"jobs": config["jobs"] | {"gpu": 0}}, "tables", "--cores", "2")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert local.returncode == 0, local.stderr
+    assert run.snakemake.wait(timeout=240) == 0, run.printed()
+    assert_equal_tables(here, there)
+    assert list((there / "results/figures").glob("*/*.pdf"))
