@@ -1,8 +1,8 @@
 """A SLURM of one node on this machine's loopback, for tests: three daemons, pretend GPUs, no systemd, no accounting.
 
-`python tests/slurm_cluster.py start|stop|install [FOLDER]` does by hand what the tests do. `install` fetches Debian's packages
-and needs root; nothing is ever installed unasked. Jobs run as whoever starts it (root, where GPUs are pretended: the devices
-have to be made), and there are no control groups, so that no job is ever killed for its memory.
+`python tests/slurm_cluster.py start|stop|install [FOLDER]` does by hand what the tests do. `install` fetches Debian's
+packages; nothing is ever installed unasked. All of it needs root, who alone can make the devices of pretend GPUs. There
+are no control groups, so that no job is ever killed for its memory.
 """
 
 import os
@@ -66,9 +66,9 @@ def missing() -> list[str]:
 
 
 def install() -> None:
-    """Install what is missing. A container without systemd starts no daemon; elsewhere, the packages' own are stopped."""
+    """Install what is missing. The packages start no daemon: their units want a configuration that is not there."""
     if wanted := missing():
-        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(["apt-get", "update", "-qq"], check=True)
         command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *wanted]
         subprocess.run(command, check=True, env=environment)
@@ -121,7 +121,9 @@ class Cluster:
         self._launch(["slurmctld", "-D", "-f", configuration])
         until("slurmctld answers", 20, lambda: "is UP" in (self.ask("scontrol", "ping") or ""))
         self._launch(["slurmd", "-D", "-f", configuration, "-N", socket.gethostname().split(".")[0]])
-        until("the node is idle", 20, lambda: (self.ask("sinfo", "-h", "-p", "cpu", "-o", "%T") or "").strip() == "idle")
+        until(
+            "the node is idle", 20, lambda: (self.ask("sinfo", "-h", "-p", "cpu", "-o", "%T") or "").strip() == "idle"
+        )
 
     def stop(self) -> None:
         """Cancel all jobs and end the daemons that were started here."""
@@ -175,7 +177,9 @@ class Cluster:
     def _launch(self, command: list[str]) -> None:
         with (self.folder / f"{command[0]}.out").open("w") as out:
             environment = os.environ | {"PATH": PATH}
-            self.daemons.append(subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True))
+            self.daemons.append(
+                subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
+            )
         with self.processes.open("a") as file:
             file.write(f"{self.daemons[-1].pid} {command[0]}\n")
 

@@ -1,9 +1,9 @@
-"""A study on a real SLURM of one node, with everything that goes wrong on clusters: nothing is lost, no number changes."""
+"""A study on a real SLURM of one node, with all that goes wrong on clusters: nothing is lost, no number changes."""
 
+import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +20,11 @@ from slurm_cluster import Cluster, until, why_not
 from isthmus.config import load
 from isthmus.data import Dataset
 from isthmus.devices import Settings
+from isthmus.tensor_files import load_tensors
 from isthmus.train import new_state, train
 
 pytestmark = pytest.mark.slurm
+PROFILES = ("profiles/slurm/config.yaml", "tests/slurm_site.yaml")
 CELL = "width=24,depth=2,batch_size=16"
 SMALL = {
     "data": {"train_size": 300},
@@ -50,10 +52,9 @@ def study(epochs: int) -> dict[str, Any]:
 
 def epochs_for(seconds: float, digits: Dataset) -> int:
     """How many epochs of the long training take so many seconds here."""
-    config = study(10)
-    recipe = load(config).studies["long"].cells[CELL].recipe
+    recipe, settings = load(study(10)).studies["long"].cells[CELL].recipe, Settings(torch.device("cpu"))
     started = time.monotonic()
-    train(recipe, new_state(recipe, digits, (0, 1)), digits, Settings(torch.device("cpu")), lambda _: None, lambda: None)
+    train(recipe, new_state(recipe, digits, (0, 1)), digits, settings, lambda _: None, lambda: None)
     return round(10 * seconds / (time.monotonic() - started))
 
 
@@ -69,8 +70,8 @@ class Run:
         self.cluster, self.folder = cluster, folder
         profile = folder / "profile"
         profile.mkdir(exist_ok=True)
-        parts = [ROOT / "profiles/slurm/config.yaml", ROOT / "tests/slurm_site.yaml"]
-        (profile / "config.yaml").write_text(yaml.safe_dump(merged(*(yaml.safe_load(part.read_text()) for part in parts))))
+        parts = [yaml.safe_load((ROOT / name).read_text()) for name in PROFILES]
+        (profile / "config.yaml").write_text(yaml.safe_dump(merged(*parts)))
         self.command = command(folder, config, "all")
         self.command[self.command.index("--workflow-profile") + 1] = str(profile)
         self.start()
@@ -131,7 +132,7 @@ def test_a_study_survives_all_that_a_cluster_does_to_it(cluster: Cluster, digits
     config = study(epochs_for(45, digits))
     run = Run(cluster, there, config)
 
-    # The job of the long training gets a GPU, and then SLURM's shortest time limit: it is told to save, and is tried again.
+    # The job of the long training gets a GPU, and then SLURM's shortest time limit: it saves, and is tried again.
     log = there / f"results/logs/train/long/{CELL}/0.log"
     until("the long training has begun", 90, lambda: log.exists() and "groups" in log.read_text())
     (long,) = run.jobs("train_wildcards_long")
@@ -150,10 +151,14 @@ def test_a_study_survives_all_that_a_cluster_does_to_it(cluster: Cluster, digits
     time.sleep(2)
     for job in requeued:  # SLURM lets the requeued wait for two minutes
         cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+        assert "Restarts=1" in (cluster.ask("scontrol", "show", "job", job) or "")
 
     # Snakemake dies while the long training goes on from its checkpoint; so do, then, the jobs it has left behind.
-    until("the long training is tried again", 120, lambda: "saved" in run.printed() and bool(run.jobs("train_wildcards_long")))
-    until("the long training has begun again", 60, lambda: "groups" in log.read_text() and "saved" not in log.read_text())
+    again = "the long training goes on from its checkpoint"
+    until(again, 150, lambda: "saved" in run.printed() and bool(run.jobs("train_wildcards_long")))
+    until(again, 60, lambda: log.exists() and "groups" in log.read_text() and "saved" not in log.read_text())
+    (checkpoint,) = (there / f"results/checkpoints/long/train/{CELL}/0").glob("seeds-*.safetensors")
+    assert json.loads(load_tensors(checkpoint)[1]["state"])["step"] > 0
     run.snakemake.kill()
     run.snakemake.wait()
     left = (cluster.ask("squeue", "-h", "-o", "%i %j") or "").splitlines()
@@ -169,5 +174,6 @@ def test_a_study_survives_all_that_a_cluster_does_to_it(cluster: Cluster, digits
     )
     assert local.returncode == 0, local.stderr
     assert run.snakemake.wait(timeout=240) == 0, run.printed()
+    assert run.printed().count("Trying to restart") >= 3
     assert_equal_tables(here, there)
     assert list((there / "results/figures").glob("*/*.pdf"))

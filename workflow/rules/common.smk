@@ -263,8 +263,7 @@ def forget_finished_work():
 
 
 def run_time(minutes, attempt):
-    """What a job asks for that should take so many minutes, in its next try more, but never too many for a partition."""
-    return min(attempt * minutes, CONFIG.jobs["longest_minutes"] or attempt * minutes)
+    return clusters.run_time(minutes, attempt, CONFIG.jobs["longest_minutes"])
 
 
 def train_minutes(wildcards, attempt):

@@ -1,4 +1,4 @@
-"""What the workflow needs to know when it runs on a cluster, or shares a GPU."""
+"""What the workflow has to know about clusters: how a job there learns what it is, and how long it may take."""
 
 from collections.abc import Mapping
 
@@ -19,3 +19,14 @@ def whole_wildcards(split: Mapping[str, str]) -> dict[str, str]:
     if axes and "cell" in whole:
         whole["cell"] = ",".join([whole["cell"], *axes])
     return whole if axes else dict(split)
+
+
+def run_time(minutes: int, attempt: int, longest: int | None) -> int:
+    """Minutes that a job asks for that should take `minutes`: in its next try more, never above `longest`.
+
+    What a job has not finished when its time is up, its next try resumes.
+
+    >>> run_time(60, 1, 100), run_time(60, 2, 100), run_time(60, 2, None)
+    (60, 100, 120)
+    """
+    return attempt * minutes if longest is None else min(attempt * minutes, longest)
