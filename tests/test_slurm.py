@@ -72,7 +72,8 @@ class Run:
         profile.mkdir(exist_ok=True)
         parts = [yaml.safe_load((ROOT / name).read_text()) for name in PROFILES]
         (profile / "config.yaml").write_text(yaml.safe_dump(merged(*parts)))
-        self.command = command(folder, config, "all")
+        drawn = [f"results/figures/{name}/learning-curves.pdf" for name in config["studies"]]
+        self.command = command(folder, config, "tables", *drawn)
         self.command[self.command.index("--workflow-profile") + 1] = str(profile)
         self.start()
 
@@ -80,6 +81,10 @@ class Run:
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         with (self.folder / "snakemake.log").open("a") as log:
             self.snakemake = subprocess.Popen(self.command, stdout=log, stderr=log, env=environment)
+
+    def end(self) -> None:
+        self.snakemake.kill()
+        self.snakemake.wait()
 
     def printed(self) -> str:
         return (self.folder / "snakemake.log").read_text()
@@ -125,12 +130,15 @@ def assert_equal_tables(first: Path, second: Path) -> None:
         assert read[0].select(kept).equals(read[1].select(kept)), name
 
 
-def test_a_study_survives_all_that_a_cluster_does_to_it(cluster: Cluster, digits: Dataset, tmp_path: Path) -> None:
+def test_a_study_survives_all_that_a_cluster_does_to_it(
+    cluster: Cluster, digits: Dataset, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
     config = study(epochs_for(45, digits))
     run = Run(cluster, there, config)
+    request.addfinalizer(run.end)
 
     # The job of the long training gets a GPU, and then SLURM's shortest time limit: it saves, and is tried again.
     log = there / f"results/logs/train/long/{CELL}/0.log"
@@ -159,8 +167,7 @@ def test_a_study_survives_all_that_a_cluster_does_to_it(cluster: Cluster, digits
     until(again, 60, lambda: log.exists() and "groups" in log.read_text() and "saved" not in log.read_text())
     (checkpoint,) = (there / f"results/checkpoints/long/train/{CELL}/0").glob("seeds-*.safetensors")
     assert json.loads(load_tensors(checkpoint)[1]["state"])["step"] > 0
-    run.snakemake.kill()
-    run.snakemake.wait()
+    run.end()
     left = (cluster.ask("squeue", "-h", "-o", "%i %j") or "").splitlines()
     cluster.ask("scancel", *(line.split()[0] for line in left if line.split()[1].startswith("isthmus_")))
     until("they have ended", 40, lambda: not (cluster.ask("squeue", "-h") or "").strip())
@@ -173,7 +180,8 @@ def test_a_study_survives_all_that_a_cluster_does_to_it(cluster: Cluster, digits
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert local.returncode == 0, local.stderr
-    assert run.snakemake.wait(timeout=240) == 0, run.printed()
+    assert run.snakemake.wait(timeout=400) == 0, run.printed()
     assert run.printed().count("Trying to restart") >= 3
     assert_equal_tables(here, there)
-    assert list((there / "results/figures").glob("*/*.pdf"))
+    drawing = [path.name for path in (there / "results/logs/slurm").glob("group_figures*/**/*.log")]
+    assert len(drawing) == 1  # one job for the figures of both studies
