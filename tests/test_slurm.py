@@ -109,6 +109,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    pytest.importorskip("snakemake_executor_plugin_slurm")
     if reason := why_not():
         pytest.skip(reason)
     running = Cluster(tmp_path_factory.mktemp("slurm"))
