@@ -150,22 +150,36 @@ def test_a_study_survives_all_that_a_cluster_does_to_it(
     assert {b"CUDA_VISIBLE_DEVICES=0", b"CUDA_VISIBLE_DEVICES=1"} & set(seen)
     cluster.ask("scontrol", "update", f"JobId={long}", "TimeLimit=1")
 
-    # One job fails, one is cancelled, one is taken off its node and queued again, as the preempted are.
-    os.kill(run.process(CURVATURE), signal.SIGKILL)
-    run.process(TICKETS)
-    cluster.ask("scancel", *run.jobs("find_tickets"))
-    run.process(CONNECT)
-    requeued = run.jobs("connect")
-    cluster.ask("scontrol", "requeue", *requeued)
-    time.sleep(2)
-    for job in requeued:  # SLURM lets the requeued wait for two minutes
-        cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+    # One job fails, one is cancelled, one is taken off its node and queued again, as the preempted are; all this in
+    # whatever order they come, until the long training goes on from its checkpoint. Then Snakemake dies.
+    def fail() -> None:
+        os.kill(CURVATURE.processes(there)[0], signal.SIGKILL)
+
+    def cancel() -> None:
+        cluster.ask("scancel", *run.jobs("find_tickets"))
+
+    def requeue() -> None:
+        (job,) = run.jobs("connect")
+        cluster.ask("scontrol", "requeue", job)
+        time.sleep(2)
+        cluster.ask(
+            "scontrol", "update", f"JobId={job}", "StartTime=now"
+        )  # SLURM lets the requeued wait for two minutes
         assert "Restarts=1" in (cluster.ask("scontrol", "show", "job", job) or "")
 
-    # Snakemake dies while the long training goes on from its checkpoint; so do, then, the jobs it has left behind.
-    again = "the long training goes on from its checkpoint"
-    until(again, 150, lambda: "saved" in run.printed() and bool(run.jobs("train_wildcards_long")))
-    until(again, 60, lambda: log.exists() and "groups" in log.read_text() and "saved" not in log.read_text())
+    disturbances = {CURVATURE: fail, TICKETS: cancel, CONNECT: requeue}
+
+    def disturb() -> None:
+        assert run.snakemake.poll() is None, run.printed()
+        for target in [target for target in disturbances if target.processes(there)]:
+            disturbances.pop(target)()
+
+    def goes_on() -> bool:
+        disturb()
+        said = log.read_text() if log.exists() else ""
+        return "saved" in run.printed() and "groups" in said and "saved" not in said
+
+    until("the long training goes on from its checkpoint", 240, goes_on)
     (checkpoint,) = (there / f"results/checkpoints/long/train/{CELL}/0").glob("seeds-*.safetensors")
     assert json.loads(load_tensors(checkpoint)[1]["state"])["step"] > 0
     run.end()
@@ -174,6 +188,12 @@ def test_a_study_survives_all_that_a_cluster_does_to_it(
     until("they have ended", 40, lambda: not (cluster.ask("squeue", "-h") or "").strip())
     subprocess.run([*run.command, "--unlock"], check=True, capture_output=True)
     run.start()
+
+    def all_done() -> bool:
+        disturb()
+        return not disturbances
+
+    until("all has gone wrong that was to go wrong", 240, all_done)
     local = subprocess.run(
         [*command(here, config | {"jobs": config["jobs"] | {"gpu": 0}}, "tables", "--cores", "2")],
         capture_output=True,
