@@ -1,18 +1,20 @@
 # Everything a person types: `make figures` and `make test` set up what they need by themselves.
 # Another interpreter: make figures PYTHON=python3.12      Another study: make figures CONFIG=presets/mnist.yaml
+# On a SLURM cluster: make figures PROFILE=profiles/slurm (docs/cluster.md)
 
 PYTHON ?= python3
 CORES ?= all
 CONFIG ?=
+PROFILE ?=
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
-SNAKEMAKE := $(BIN)/snakemake $(if $(CONFIG),--configfile $(CONFIG)) --cores $(CORES)
+SNAKEMAKE := $(BIN)/snakemake $(if $(CONFIG),--configfile $(CONFIG)) $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES))
 # The rules that draw: allowed alone, they work from the tables as these are.
 DRAW := $(shell sed -n 's/^rule \(draw_[a-z_]*\):$$/\1/p' workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup figures tables redraw report plan test test-slow check format bench docs clean
+.PHONY: help setup figures tables redraw report plan test test-slow test-slurm check format bench docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +58,9 @@ test: $(READY) ## formatting, types, workflow lint and all tests but the slow on
 
 test-slow: $(READY) ## the proofs that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-slurm: $(READY) ## a study on a SLURM of one node on this machine (Debian, root; docs/cluster.md)
+	$(BIN)/python -m pytest -m slurm tests/test_slurm.py
 
 format: $(READY) ## format Python and Snakemake files
 	$(BIN)/ruff check --fix .

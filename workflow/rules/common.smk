@@ -6,12 +6,14 @@ import os
 import shutil
 import sys
 
+from snakemake.dag import DAG
+
 # The library beside this workflow, here and in the jobs, whatever else may be installed under its name.
 SCRIPTS = str(Path(workflow.basedir, "workflow", "scripts"))
 sys.path.insert(0, SCRIPTS)
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])))
 
-from isthmus import costs, work
+from isthmus import clusters, costs, work
 from isthmus.claims import parse_claims, read_claims
 from isthmus.config import load
 from isthmus.digest import digest
@@ -34,6 +36,12 @@ if CONFIG.jobs["container"]:
     container: CONFIG.jobs["container"]
 
 
+# A profile counts the GPUs of a workstation, each of which several jobs may share. A cluster has them by the job.
+gpus = workflow.global_resources.get("gpu").value
+if workflow.local_exec and gpus:
+    workflow.register_resource("gpu", gpus * CONFIG.jobs["per_gpu"])
+
+
 wildcard_constraints:
     study="[A-Za-z][A-Za-z0-9_-]*",
     cell="[^/]+",
@@ -41,6 +49,22 @@ wildcard_constraints:
     block="[0-9]+",
     dataset="[A-Za-z][A-Za-z0-9_-]*",
     table="|".join(made.name for stage in stages().values() if stage.unit != "configuration" for made in stage.tables),
+
+
+# A job on a cluster is told what it is by `--target-jobs`, which Snakemake splits at every comma (its issue 2366), and the
+# names of cells have commas: they are put together again before the graph is made.
+def with_whole_cells(make_graph):
+    def make(graph, *arguments, **named):
+        for target in graph.workflow.dag_settings.target_jobs:
+            whole = clusters.whole_wildcards(target.wildcards_dict)
+            target.wildcards_dict.clear()
+            target.wildcards_dict.update(whole)
+        return make_graph(graph, *arguments, **named)
+
+    return make
+
+
+DAG.init = with_whole_cells(DAG.init)
 
 
 def code(script):
@@ -282,9 +306,13 @@ def forget_finished_work():
                     shutil.rmtree(checkpoints)
 
 
+def run_time(minutes, attempt):
+    return clusters.run_time(minutes, attempt, CONFIG.jobs["longest_minutes"])
+
+
 def train_minutes(wildcards, attempt):
     counted = work.training(cell_of(wildcards).recipe, facts_of(wildcards), {}, len(seeds_of(wildcards)))
-    return attempt * counted.minutes()
+    return run_time(counted.minutes(), attempt)
 
 
 def train_mb(wildcards, attempt):
@@ -300,7 +328,7 @@ def minutes_of(analysis, count, members):
 
     def minutes(wildcards, attempt):
         counted = count(cell_of(wildcards).recipe, facts_of(wildcards), options(wildcards), len(members(wildcards)))
-        return attempt * counted.minutes()
+        return run_time(counted.minutes(), attempt)
 
     return minutes
 
@@ -322,6 +350,6 @@ def sweep_mb_of(analysis, guess):
 def sweep_minutes_of(analysis, count):
     """A function for the minutes of a job of a sweep, from its work as `isthmus.work` counts it."""
     options, sweep, seeds = options_of(analysis), sweep_of(analysis), sweep_seeds_of(analysis)
-    return lambda wildcards, attempt: (
-        attempt * count(options(wildcards), sweep(wildcards), len(seeds(wildcards))).minutes()
+    return lambda wildcards, attempt: run_time(
+        count(options(wildcards), sweep(wildcards), len(seeds(wildcards))).minutes(), attempt
     )

@@ -26,10 +26,8 @@ BYTES_A_FILE = 20_000
 # What jobs of a stage import before they do anything; all others, PyTorch.
 IMPORTS = {"tables": "isthmus.tables", "figures": "isthmus.tables, pandas, matplotlib.pyplot, scipy.stats"}
 TORCH = "isthmus.train, isthmus.tables"
-COLLECTED, DRAWN = (
-    1e-3,
-    1.0,
-)  # measured: seconds of a core for each file of a table; a guess: for the figures of a stage
+COLLECTED = 1e-3  # measured: seconds of a core for each file of a table
+DRAWN, RELATED = 1.0, 5.0  # guesses: for the figures of a stage, and for what is computed from tables
 
 
 @dataclass(frozen=True)
@@ -194,6 +192,8 @@ def job_seconds(
         return started + COLLECTED * job.inputs, True
     if job.stage in ("figures", "data"):
         return started + DRAWN, True
+    if job.stage in stages() and stages()[job.stage].unit in ("study", "configuration"):
+        return started + RELATED, True
     return 60.0 * job.minutes, False  # what its rule asks for
 
 
