@@ -156,7 +156,7 @@ def test_new_seeds_only_append_pairs(finished: Path) -> None:
 def test_another_grid_of_t_trains_nothing_again(finished: Path) -> None:
     changed = STUDY | {"analyses": {"connect": OPTIONS | {"line_points": 7}}}
     found = planned(finished, configuration(tiny=changed) | jobs(), "tables")
-    assert {job.split(" ")[0] for job in found} == {"Connecting", "Collecting"}
+    assert {job.split(" ")[0] for job in found} == {"Connecting", "Collecting", "Testing"}
 
 
 def test_a_block_that_grows_measures_its_new_pairs_only(tmp_path: Path) -> None:
