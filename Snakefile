@@ -2,7 +2,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-min_version("9.14")
+min_version("9.27")
 
 
 # A file given with --configfile stands alone; without studies of its own it amends the default one, which is that of
