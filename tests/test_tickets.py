@@ -27,7 +27,7 @@ from isthmus.state import State
 from isthmus.tensor_files import Tensors, load_tensors
 from isthmus.ticket_chain import Chain, Outcome, absent
 from isthmus.ticket_measures import curvature, first_at, lowest, stability
-from isthmus.tickets import Found, Origin, Plan, Start, begin, dataset_shape, rewound
+from isthmus.tickets import Found, Origin, Plan, Start, begin, rewound
 from isthmus.train import Member, TrainingRun, new_state, train
 
 SGD = {"epochs": 2, "learning_rate": 0.05, "weight_decay": 1e-3}
@@ -65,7 +65,7 @@ def chain_of(
         paused = train(cell, new_state(cell, digits, seeds), digits, CPU, lambda _: None, lambda: None, pause_at=step)
         starts = rewound([paused], initial, step)
     return Chain(
-        Plan(cell, dataset_shape(digits), digits.classes, asked),
+        Plan(cell, digits.shape, digits.classes, asked),
         Ground.of(cell, digits, seeds, asked, CPU, 5, None, asked["curvature"]["images"]),
         digits,
         {seed: Origin(initial[seed], starts[seed], state.snapshots[seed]["final"]) for seed in seeds},
@@ -107,7 +107,7 @@ def test_a_pruned_weight_its_gradient_and_its_momentum_are_exactly_zero_after_tr
 ) -> None:
     cell = chosen(training, network)
     state = new_state(cell, digits, (0, 1))
-    names = prunable(build(cell.network, dataset_shape(digits), 10))
+    names = prunable(build(cell.network, digits.shape, 10))
     masks = [
         magnitude_mask(state.snapshots[seed]["initial"], None, pools(names, "global", 1.0), Kept(0.3, 0.3))
         for seed in (0, 1)
@@ -152,7 +152,7 @@ def test_a_network_without_a_unit_learns_what_a_smaller_network_learns(digits: D
 def test_controls_differ_from_the_ticket_in_one_thing_each(digits: Dataset, architecture: str, depth: int) -> None:
     network = {"architecture": architecture, "blocks": 2, "hidden_units": 8}
     cell = chosen(network=network, width=4, depth=depth)
-    plan = Plan(cell, dataset_shape(digits), 10, options(kept_fractions=[0.5, 0.25]))
+    plan = Plan(cell, digits.shape, 10, options(kept_fractions=[0.5, 0.25]))
     initial = new_state(cell, digits, (3,)).snapshots[3]["initial"]
     generator = torch.Generator().manual_seed(0)
     dense_end, end = (
@@ -197,7 +197,7 @@ def test_levels_do_not_depend_on_who_trains_together(digits: Dataset, tmp_path: 
 
 def test_where_the_ticket_diverged_only_what_needs_no_ticket_goes_on(digits: Dataset) -> None:
     cell = chosen()
-    plan = Plan(cell, dataset_shape(digits), 10, options(kept_fractions=[0.5, 0.25]))
+    plan = Plan(cell, digits.shape, 10, options(kept_fractions=[0.5, 0.25]))
     initial = new_state(cell, digits, (0,)).snapshots[0]["initial"]
     origin = Origin(initial, Start(initial, {}, 0), initial)
     left = {entry.kind for entry in plan.entries(0, 2, origin, Found(plan.whole(initial), None))}
@@ -210,7 +210,7 @@ def test_where_the_ticket_diverged_only_what_needs_no_ticket_goes_on(digits: Dat
 
 def test_networks_that_start_at_different_steps_are_no_group(digits: Dataset) -> None:
     cell = chosen()
-    plan = Plan(cell, dataset_shape(digits), 10, options(kept_fractions=[0.5]))
+    plan = Plan(cell, digits.shape, 10, options(kept_fractions=[0.5]))
     initial = new_state(cell, digits, (0,)).snapshots[0]["initial"]
     origin = Origin(initial, Start(initial, {}, 7), initial)
     with pytest.raises(ValueError, match="same step"):
@@ -256,7 +256,7 @@ def test_a_network_is_stable_against_itself_and_the_barrier_is_that_of_the_middl
 def test_curvature_is_that_of_the_rows_and_columns_that_are_kept(digits: Dataset) -> None:
     """Against the eigenvalues of the block of the dense Hessian, in double precision."""
     cell = chosen({"epochs": 1}, width=4, depth=1)
-    network = build(cell.network, dataset_shape(digits), 10).double()
+    network = build(cell.network, digits.shape, 10).double()
     initialize(network, [0])
     weights: Tensors = {name: value.detach()[0] for name, value in network.named_parameters()}
     mask = magnitude_mask(weights, None, pools(prunable(network), "global", 1.0), Kept(0.3, 0.3))

@@ -13,7 +13,7 @@ from isthmus.recipe import Recipe
 from isthmus.tables import read_table, write_table
 from isthmus.tensor_files import Tensors, checksum, save_tensors
 from isthmus.ticket_chain import Chain, Level, Outcome, absent, tensors_of
-from isthmus.tickets import Origin, Plan, Start, dataset_shape, rewound
+from isthmus.tickets import Origin, Plan, Start, rewound
 from isthmus.train import new_state, train
 from isthmus.trained import complete, network_rows
 from isthmus.training_tables import keys
@@ -107,7 +107,7 @@ def main(job: Any) -> None:
     recipe, seeds = Recipe.from_dict(job.params.recipe), list(job.params.seeds)
     dataset = load_dataset(job.input.data)
     place = set_up(job.config["jobs"], job.threads, recipe, dataset)
-    plan = Plan(recipe, dataset_shape(dataset), dataset.classes, job.params.options)
+    plan = Plan(recipe, dataset.shape, dataset.classes, job.params.options)
     levels = find_tickets(job, recipe, dataset, place, plan)
     for level in range(len(plan.kept) + 1):
         reached = levels.setdefault(level, {})

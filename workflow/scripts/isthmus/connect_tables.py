@@ -29,13 +29,12 @@ def pair_keys(study: str, cell: str, recipe: Recipe, pair: Pair) -> Row:
 
 def fixed_columns(recipe: Recipe, dataset: Dataset, options: Mapping[str, Any]) -> Row:
     """The columns of `connections` that are the same for all pairs of a cell."""
-    channels, height, width = dataset.train_images.shape[1:]
     most = options["evaluation_examples"] or sys.maxsize
     return {
         "dataset": dataset.name,
         "architecture": recipe.network.architecture,
         "normalization": recipe.network.normalization,
-        "parameters": count_parameters(recipe.network, (channels, height, width), dataset.classes),
+        "parameters": count_parameters(recipe.network, dataset.shape, dataset.classes),
         "loss": recipe.training.loss,
         "train_examples": min(most, recipe.data.train_size or len(dataset.train_labels)),
         "test_examples": min(most, len(dataset.test_labels)),

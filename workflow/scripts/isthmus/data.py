@@ -42,6 +42,12 @@ class Dataset:
     mean: torch.Tensor
     std: torch.Tensor
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
 
 def load_dataset(path: Path | str) -> Dataset:
     """The data set in a prepared file, memory-mapped, on the CPU, after its checksum was verified.

@@ -71,14 +71,12 @@ class Ground:
         differentiated: int,
     ) -> "Ground":
         """Place the data, and room for `stack` points at once, on the device. `evaluated` None stands for all."""
-        channels, height, width = dataset.train_images.shape[1:]
-        shape = (channels, height, width)
         network, single = (
-            build(recipe.network, shape, dataset.classes, count).to(settings.device) for count in (stack, 1)
+            build(recipe.network, dataset.shape, dataset.classes, count).to(settings.device) for count in (stack, 1)
         )
         examples = place_examples(recipe, dataset, network_seeds, settings)
         most = max(len(examples.images), len(examples.test_images)) if evaluated is None else evaluated
-        given = (recipe, options, settings, network_seeds, examples, network, single, shape, dataset.classes)
+        given = (recipe, options, settings, network_seeds, examples, network, single, dataset.shape, dataset.classes)
         return cls(*given, most, differentiated)
 
     def __post_init__(self) -> None:

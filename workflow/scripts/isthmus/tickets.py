@@ -21,7 +21,6 @@ from typing import Any
 import torch
 
 from isthmus import seeds
-from isthmus.data import Dataset
 from isthmus.errors import UserError
 from isthmus.masks import Kept, Pool, magnitude_mask, masked, pools, prunable, random_mask, schedule
 from isthmus.networks import build, initialize
@@ -188,9 +187,3 @@ def rewound(states: Sequence[State], initial: Mapping[int, Tensors], step: int) 
         slots = {slot: own(content) for slot, content in state.optimizer.items()}
         found[seed] = Start(own(state.weights), slots, step)
     return found
-
-
-def dataset_shape(dataset: Dataset) -> tuple[int, int, int]:
-    """Channels, height and width of the images."""
-    channels, height, width = dataset.train_images.shape[1:]
-    return channels, height, width

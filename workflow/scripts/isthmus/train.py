@@ -46,8 +46,7 @@ class Member:
 
 def new_state(recipe: Recipe, dataset: Dataset, network_seeds: tuple[int, ...]) -> State:
     """The state of a group at initialization, on the CPU."""
-    shape = dataset.train_images.shape[1:]
-    network = build(recipe.network, (shape[0], shape[1], shape[2]), dataset.classes, len(network_seeds))
+    network = build(recipe.network, dataset.shape, dataset.classes, len(network_seeds))
     initialize(network, network_seeds)
     weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
     snapshots = {
@@ -100,8 +99,7 @@ class TrainingRun:
     ) -> None:
         self.recipe, self.training, self.settings, self.state = recipe, recipe.training, settings, state
         self.members, self.pause_at = members, pause_at
-        self.shape = tuple(dataset.train_images.shape[1:])
-        self.classes = dataset.classes
+        self.shape, self.classes = dataset.shape, dataset.classes
         own_seeds = tuple(members[number].seed for number in state.live)
         self.examples = place_examples(recipe, dataset, own_seeds, settings)
         self.labels = self.examples.labels
@@ -116,7 +114,7 @@ class TrainingRun:
     def _assemble(self, weights: Tensors, optimizer: dict[str, Tensors]) -> None:
         """Network and optimizer for the live networks, holding the given values."""
         device, stack = self.settings.device, len(self.state.live)
-        self.network = build(self.recipe.network, self.shape, self.classes, stack).to(device)  # type: ignore[arg-type]
+        self.network = build(self.recipe.network, self.shape, self.classes, stack).to(device)
         self.weights: Tensors = dict(self.network.named_parameters())
         self.slots = optimizers.new_slots(self.training, self.weights)
         for slot, content in optimizer.items():

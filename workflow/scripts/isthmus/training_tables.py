@@ -25,7 +25,6 @@ def keys(study: str, cell: str, recipe: Recipe, seed: int) -> dict[str, Any]:
 
 def network_row(recipe: Recipe, dataset: Dataset, result: dict[str, Any]) -> dict[str, Any]:
     """The columns of `networks` beyond the keys, from the result that training left in `State.results`."""
-    shape = dataset.train_images.shape[1:]
     row = {
         "dataset": dataset.name,
         "architecture": recipe.network.architecture,
@@ -43,7 +42,7 @@ def network_row(recipe: Recipe, dataset: Dataset, result: dict[str, Any]) -> dic
         "classes": dataset.classes,
         "train_examples": recipe.data.train_size or len(dataset.train_labels),
         "test_examples": len(dataset.test_labels),
-        "parameters": count_parameters(recipe.network, (shape[0], shape[1], shape[2]), dataset.classes),
+        "parameters": count_parameters(recipe.network, dataset.shape, dataset.classes),
     }
     measured = {key: value for key, value in result.items() if key != "weight_norm"}
     measured["weight_norm_final"] = result["weight_norm"]

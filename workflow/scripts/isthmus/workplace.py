@@ -37,7 +37,6 @@ def set_up(jobs: Mapping[str, Any], threads: int, recipe: Recipe, dataset: Datas
     devices.set_up(threads, jobs["deterministic"])
     channels_last = devices.use_channels_last(jobs["channels_last"], recipe.network, device)
     settings = Settings(device, channels_last, jobs["evaluation_batch_size"], jobs["checkpoint_seconds"])
-    channels, height, width = dataset.train_images.shape[1:]
-    parameters = count_parameters(recipe.network, (channels, height, width), dataset.classes)
+    parameters = count_parameters(recipe.network, dataset.shape, dataset.classes)
     logging.info("%d parameters on %s", parameters, device)
     return Workplace(settings, recipe.network, parameters, jobs["stack"])
