@@ -31,7 +31,7 @@ def invented_tables(
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("networks", "curvature", "perturbations")}
     pairs: list[dict[str, Any]] = []
     for end, width, depth, batch_size in product(extra, widths, depths, batch_sizes):
-        cell = f"width={width},depth={depth},batch_size={batch_size}{end}"
+        cell = f"width={width}+depth={depth}+batch_size={batch_size}{end}"
         axes = {"study": study, "cell": cell, "width": width, "depth": depth, "batch_size": batch_size}
         for seed in range(seeds):
             lost = (width, depth, seed) in diverged

@@ -34,7 +34,7 @@ def networks(
     for width, depth, seed in product(widths, depths, range(seeds)):
         lost = (width, seed) in diverged
         movement = width**power * depth * np.exp(random.normal(0, scatter))
-        known = {"study": study, "cell": f"width={width},depth={depth},batch_size=32", "width": width, "depth": depth}
+        known = {"study": study, "cell": f"width={width}+depth={depth}+batch_size=32", "width": width, "depth": depth}
         known |= {"batch_size": 32, "seed": seed, "dataset": dataset, "diverged": lost, "label_noise": 0.0}
         known |= {"epochs": 3.0 if lost else 30.0}
         accuracy = 0.9 + 0.01 * np.log2(width / 32) + random.normal(0, 0.001)

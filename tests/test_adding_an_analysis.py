@@ -90,7 +90,7 @@ def test_a_new_analysis_is_run_collected_and_drawn(extended: Path, tmp_path: Pat
     study = small_study() | {"analyses": {"sparsity": {"threshold": 0.05, "where": {"width": [8]}}}}
     succeed(tmp_path, configuration(small=study), root=extended)
     rows = pq.read_table(tmp_path / "results/tables/sparsity.parquet").to_pylist()
-    cell = "width=8,depth=1,batch_size=128"
+    cell = "width=8+depth=1+batch_size=128"
     assert [(row["cell"], row["seed"]) for row in rows] == [(cell, 0), (cell, 1)]
     weights = load_weights(tmp_path / f"results/small/train/{cell}/0.safetensors", 1)
     values = [number for value in weights.values() for number in value.flatten().tolist()]

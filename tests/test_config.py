@@ -63,7 +63,7 @@ def test_a_grid_is_all_it_takes() -> None:
     found = load({"studies": {"s": {"grid": GRID}}})
     assert isinstance(found, Configuration)
     study = found.studies["s"]
-    assert (list(study.cells), study.seeds, study.analyses) == (["width=8,depth=2,batch_size=32"], (0, 1), {})
+    assert (list(study.cells), study.seeds, study.analyses) == (["width=8+depth=2+batch_size=32"], (0, 1), {})
     (cell,) = study.cells.values()
     assert (cell.recipe.data.name, cell.recipe.network.architecture) == ("digits", "mlp")
 
@@ -162,7 +162,7 @@ def test_any_scalar_of_data_network_and_training_can_be_an_axis(
     axis: str, section: str, values: list[Any], spelled: list[str]
 ) -> None:
     assert recipes({axis: values}, axis, section) == values
-    assert list(study_of({axis: values}).cells) == [f"width=8,depth=2,batch_size=32,{axis}={each}" for each in spelled]
+    assert list(study_of({axis: values}).cells) == [f"width=8+depth=2+batch_size=32+{axis}={each}" for each in spelled]
 
 
 def test_width_depth_and_batch_size_reach_the_recipe() -> None:

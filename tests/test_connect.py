@@ -36,7 +36,7 @@ STUDY = {
     "grid": {"width": [8], "depth": [2], "batch_size": [32], "seed": 3, "label_noise": [0.0, 0.1]},
     "analyses": {"connect": OPTIONS},
 }
-CELL = "width=8,depth=2,batch_size=32,label_noise=0.0"
+CELL = "width=8+depth=2+batch_size=32+label_noise=0.0"
 KEYS = ["study", "cell", "seed_a", "seed_b", "kind"]
 
 
@@ -209,7 +209,7 @@ def test_a_job_killed_while_it_fits_or_measures_ends_bit_for_bit_the_same(tmp_pa
     options = OPTIONS | {"kinds": ["linear-aligned", "bezier"], "curve": {"epochs": 30}}
     study = small_study(width=[16], batch_size=[16], seed=3) | {"analyses": {"connect": options}}
     config = configuration(small=study) | jobs(seeds=3, pairs=3, checkpoint_seconds=0.03)
-    target = Target("results/logs/connect/small/width=16,depth=1,batch_size=16/0.log", "parameters", "connect.py")
+    target = Target("results/logs/connect/small/width=16+depth=1+batch_size=16/0.log", "parameters", "connect.py")
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     undisturbed.mkdir()
     disturbed.mkdir()

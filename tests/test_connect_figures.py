@@ -161,7 +161,7 @@ def make_tables(
     for end, width, depth, batch in product(extra, widths, depths, batch_sizes):
         cell = {
             "study": study,
-            "cell": f"width={width},depth={depth},batch_size={batch}{end}",
+            "cell": f"width={width}+depth={depth}+batch_size={batch}{end}",
             "width": width,
             "depth": depth,
             "batch_size": batch,
@@ -446,7 +446,7 @@ def test_a_single_pair_diverged_or_not_can_be_drawn(
 
 @pytest.mark.parametrize(("name", "stack"), [("barriers", 2), ("loss-profiles", 2), ("path-geometry", 4)])
 def test_other_axes_get_panels_of_their_own(name: str, stack: int) -> None:
-    extra = [f",label_noise={noise},optimizer=sgd" for noise in ("0.0", "0.2")]
+    extra = [f"+label_noise={noise}+optimizer=sgd" for noise in ("0.0", "0.2")]
     tables = frames(widths=[8, 16], depths=[1], batch_sizes=[32], seeds=3, extra=extra)
     figure = DRAW[name]("digits", tables)
     titles = [title.split("\n")[0] for title, _ in stack_of(figure, stack)]

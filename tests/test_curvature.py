@@ -31,7 +31,7 @@ STUDY = {
     "grid": {"width": [6, 12], "depth": [1], "batch_size": [32], "seed": 2},
     "analyses": {"curvature": CURVATURE, "movement": {"kernel_images": 20}},
 }
-SMALL, LARGE = (f"width={width},depth=1,batch_size=32" for width in (6, 12))
+SMALL, LARGE = (f"width={width}+depth=1+batch_size=32" for width in (6, 12))
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,7 @@ def make_tables(
     random = np.random.default_rng(0)
     made: dict[str, Rows] = {name: [] for name in NAMES}
     for end, width, depth, batch, seed in product(extra, widths, depths, batch_sizes, range(seeds)):
-        cell = f"width={width},depth={depth},batch_size={batch}{end}"
+        cell = f"width={width}+depth={depth}+batch_size={batch}{end}"
         keys = {"study": study, "cell": cell, "width": width, "depth": depth, "batch_size": batch, "seed": seed}
         lost, parameters = (width, depth, seed) in diverged, 75 * width + (depth - 1) * width**2
         common = keys | {"diverged": lost, "dataset": "digits", "architecture": "mlp", "parameters": parameters}
@@ -345,7 +345,7 @@ def test_a_single_network_diverged_or_not_can_be_drawn(diverged: list[tuple[int,
 
 @pytest.mark.parametrize("name", DRAW)
 def test_other_axes_get_panels_of_their_own(name: str) -> None:
-    extra = [f",label_noise={noise},optimizer=sgd" for noise in ("0.0", "0.2")]
+    extra = [f"+label_noise={noise}+optimizer=sgd" for noise in ("0.0", "0.2")]
     tables = frames(widths=[8, 16], depths=[1], batch_sizes=[32], seeds=2, extra=extra, snapshots=(1,))
     figure = DRAW[name]("digits", tables)
     titles = [axes.get_title("left").split("\n")[0] for axes in figure.axes if axes.get_title("left")]

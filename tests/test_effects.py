@@ -19,7 +19,7 @@ def grid(
 ) -> pd.DataFrame:
     """The networks of a grid: their axes, and the names of their cells."""
     rows = [
-        {"cell": f"width={w},depth={d},batch_size={b}", "width": w, "depth": d, "batch_size": b}
+        {"cell": f"width={w}+depth={d}+batch_size={b}", "width": w, "depth": d, "batch_size": b}
         for w, d, b, _ in product(widths, depths, batch_sizes, range(networks))
     ]
     return pd.DataFrame(rows)
@@ -80,7 +80,7 @@ def test_the_interaction_is_that_of_the_logarithms() -> None:
 
 def test_other_axes_have_constants_of_their_own() -> None:
     frame = grid()
-    twice = pd.concat([frame, frame.assign(cell=frame["cell"] + ",label_noise=0.2")], ignore_index=True)
+    twice = pd.concat([frame, frame.assign(cell=frame["cell"] + "+label_noise=0.2")], ignore_index=True)
     noisy = twice["cell"].str.contains("noise")
     twice = twice[~noisy | (twice["width"] > 16)].reset_index(drop=True)  # noise goes with width
     noisy = twice["cell"].str.contains("noise")

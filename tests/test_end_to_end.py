@@ -17,7 +17,7 @@ STUDY = {
     "training": {"epochs": 5, "learning_rate": 0.05, "batch_scaling": "sqrt", "reference_batch_size": 32},
     "grid": {"width": [6, 12], "depth": [1, 2], "batch_size": [32, 128], "seed": 3, "label_noise": [0.0, 0.1]},
 }
-CELL = "width=12,depth=2,batch_size=128,label_noise=0.0"
+CELL = "width=12+depth=2+batch_size=128+label_noise=0.0"
 
 
 @pytest.fixture(scope="module")

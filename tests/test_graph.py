@@ -17,7 +17,7 @@ def training(study: str, cell: str, seeds: list[int]) -> str:
 
 
 def cell(width: int) -> str:
-    return f"width={width},depth=1,batch_size=128"
+    return f"width={width}+depth=1+batch_size=128"
 
 
 @pytest.fixture(scope="module")

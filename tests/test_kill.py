@@ -13,8 +13,8 @@ from running import configuration, succeed
 from isthmus.tensor_files import load_tensors
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds the jobs to kill in /proc, on Linux")
-TRAINING = Target("results/logs/train/small/width=24,depth=2,batch_size=16/0.log", "parameters", "train.py")
-BLOCK = Path("results/small/train/width=24,depth=2,batch_size=16")
+TRAINING = Target("results/logs/train/small/width=24+depth=2+batch_size=16/0.log", "parameters", "train.py")
+BLOCK = Path("results/small/train/width=24+depth=2+batch_size=16")
 
 
 def study(epochs: int) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def kill_again_and_again(folder: Path, epochs: int, signals: list[int], longest:
     config = study(epochs)
     succeed(undisturbed, config, "tables")
     randomness, resumed = random.Random(epochs), 0
-    work = disturbed / "results/checkpoints/small/train/width=24,depth=2,batch_size=16/0"
+    work = disturbed / "results/checkpoints/small/train/width=24+depth=2+batch_size=16/0"
     for number in signals:
         status, printed = disturb(disturbed, config, TRAINING, number, randomness.uniform(0.0, longest))
         if status == 0:
@@ -74,5 +74,5 @@ def test_a_terminated_job_saves_first_and_says_so(tmp_path: Path) -> None:
     status, printed = disturb(tmp_path, config, TRAINING, signal.SIGTERM, 0.3)
     assert status != 0
     assert "the state is saved and the next run goes on from it" in printed
-    work = tmp_path / "results/checkpoints/small/train/width=24,depth=2,batch_size=16/0"
+    work = tmp_path / "results/checkpoints/small/train/width=24+depth=2+batch_size=16/0"
     assert [path.name for path in work.iterdir()] == ["seeds-0+1.safetensors"]

@@ -76,7 +76,7 @@ def walk_of(row: dict[str, Any], kind: str, outcome: str, detours: int = 0) -> R
 
 
 def trained(width: int, seed: int, dense: bool) -> dict[str, Rows]:
-    cell = f"width={width},depth=2,batch_size=32"
+    cell = f"width={width}+depth=2+batch_size=32"
     keys = {"study": "s", "cell": cell, "width": width, "depth": 2, "batch_size": 32, "seed": seed}
     own = keys | {"parameters": 40, "classes": 10, "images": 5, "final": True, "top_eigenvalue": 8.0, "loss": 0.1}
     values = np.geomspace(8, 1e-9, 30)

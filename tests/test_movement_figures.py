@@ -45,7 +45,7 @@ def make_tables(
     random = np.random.default_rng(0)
     made: dict[str, Rows] = {"movement": [], "kernels": []}
     for end, width, depth, batch, seed in product(extra, widths, depths, batch_sizes, range(seeds)):
-        cell = f"width={width},depth={depth},batch_size={batch}{end}"
+        cell = f"width={width}+depth={depth}+batch_size={batch}{end}"
         keys = {"study": study, "cell": cell, "width": width, "depth": depth, "batch_size": batch, "seed": seed}
         lost = (width, depth, seed) in diverged
         keys |= {"diverged": lost, "parameters": 100 * width}
@@ -192,7 +192,7 @@ def test_a_single_network_diverged_or_not_can_be_drawn(name: str, diverged: list
 
 @pytest.mark.parametrize("name", DRAW)
 def test_other_axes_get_panels_of_their_own(name: str) -> None:
-    extra = [f",label_noise={noise},optimizer=sgd" for noise in ("0.0", "0.2")]
+    extra = [f"+label_noise={noise}+optimizer=sgd" for noise in ("0.0", "0.2")]
     figure = DRAW[name]("digits", frames(widths=[8, 16], depths=[1], batch_sizes=[32], seeds=2, extra=extra))
     titles = [axes.get_title("left").split("\n")[0] for axes in figure.axes[::2]]
     assert titles == ["label noise 0.0", "label noise 0.2"]

@@ -72,7 +72,7 @@ def test_disturbances_are_taken_at_their_smallest_size(tables: Tables) -> None:
 def test_a_quantity_of_pairs_is_the_mean_over_the_pairs_of_a_network(tables: Tables) -> None:
     found = gather("digits", tables)
     pairs = tables["connections"].query("kind == 'linear' and not diverged")
-    cell = "width=16,depth=1,batch_size=32"  # seed 0 diverged
+    cell = "width=16+depth=1+batch_size=32"  # seed 0 diverged
     mine = pairs[(pairs["cell"] == cell) & ((pairs["seed_a"] == 2) | (pairs["seed_b"] == 2))]
     assert len(mine) == 2
     assert found.frame.loc[(cell, 2), "linear_barrier"] == pytest.approx(mine["barrier_train_loss"].mean())
@@ -80,7 +80,7 @@ def test_a_quantity_of_pairs_is_the_mean_over_the_pairs_of_a_network(tables: Tab
 
 def test_networks_below_the_threshold_leave_pairs_as_well() -> None:
     tables = invented_tables(widths=(8, 16), depths=(1,))
-    networks, cell = tables["networks"], "width=16,depth=1,batch_size=32"
+    networks, cell = tables["networks"], "width=16+depth=1+batch_size=32"
     networks.loc[(networks["cell"] == cell) & (networks["seed"] == 3), "train_accuracy"] = 0.99
     found = gather("digits", tables, threshold=1.0)
     assert found.not_interpolating == 5
@@ -159,7 +159,7 @@ def test_effects_are_the_powers_put_in(made: dict[str, pd.DataFrame]) -> None:
 def test_saturation_has_a_row_for_every_width(made: dict[str, pd.DataFrame]) -> None:
     rows = made["saturation"].query("quantity == 'test_error' and selection == 'all'")
     assert rows.groupby("line")["width"].apply(list).to_dict() == {
-        f"depth={depth},batch_size=32": [8, 16, 32, 64] for depth in (1, 2)
+        f"depth={depth}+batch_size=32": [8, 16, 32, 64] for depth in (1, 2)
     }
     assert rows.query("width == 16 and depth == 1")["networks"].tolist() == [3]
     assert rows["mean"].between(0.1, 0.3).all()
@@ -193,9 +193,9 @@ def test_all_networks_diverged_or_none_interpolates() -> None:
 
 
 def test_other_axes_are_part_of_a_line() -> None:
-    noisy = invented_tables(widths=(8, 16), depths=(1,), extra=(",label_noise=0.0", ",label_noise=0.2"), seeds=2)
+    noisy = invented_tables(widths=(8, 16), depths=(1,), extra=("+label_noise=0.0", "+label_noise=0.2"), seeds=2)
     lines = {row["line"] for row in relate("digits", noisy, OPTIONS)["saturation"]}
-    assert "depth=1,batch_size=32,label_noise=0.2" in lines
+    assert "depth=1+batch_size=32+label_noise=0.2" in lines
 
 
 def test_outcomes_are_no_geometry(made: dict[str, pd.DataFrame]) -> None:

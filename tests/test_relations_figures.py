@@ -135,7 +135,7 @@ def test_networks_are_counted(figures: dict[str, Figure]) -> None:
 
 
 def test_other_axes_get_panels_of_their_own_in_saturation() -> None:
-    made = related(widths=(8, 16), depths=(1,), seeds=2, extra=(",label_noise=0.0", ",label_noise=0.2"))
+    made = related(widths=(8, 16), depths=(1,), seeds=2, extra=("+label_noise=0.0", "+label_noise=0.2"))
     titles = [axes.get_title("left").split("\n")[0] for axes in relations.draw_saturation("digits", made).axes]
     assert titles == ["label noise 0.0", "label noise 0.2"]
 

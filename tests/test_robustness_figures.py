@@ -39,7 +39,7 @@ def frames(
     random, rows = np.random.default_rng(0), []
     sets = [("none", 0), *product(corruptions, severities), *([("shifted", 0)] if shifted else [])]
     for end, width, depth, batch, seed in product(extra, widths, depths, batch_sizes, range(seeds)):
-        cell = f"width={width},depth={depth},batch_size={batch}{end}"
+        cell = f"width={width}+depth={depth}+batch_size={batch}{end}"
         keys = {"study": "digits", "cell": cell, "width": width, "depth": depth, "batch_size": batch, "seed": seed}
         lost = (width, depth, seed) in diverged
         clean = 0.97 - 0.3 / width - 0.01 * random.random()
@@ -185,7 +185,7 @@ def test_a_single_network_diverged_or_not_can_be_drawn(name: str, diverged: list
 
 
 def test_other_axes_get_panels_of_their_own() -> None:
-    extra = [f",label_noise={noise},optimizer=sgd" for noise in ("0.0", "0.2")]
+    extra = [f"+label_noise={noise}+optimizer=sgd" for noise in ("0.0", "0.2")]
     tables = frames(widths=[8, 16], depths=[1], batch_sizes=[32], seeds=2, extra=extra)
     figure = robustness.draw_robustness_width("digits", tables)
     assert [axes.get_title("left") for axes in figure.axes[::2]] == [

@@ -25,7 +25,7 @@ from isthmus.train import new_state, train
 
 pytestmark = pytest.mark.slurm
 PROFILES = ("profiles/slurm/config.yaml", "tests/slurm_site.yaml")
-CELL = "width=24,depth=2,batch_size=16"
+CELL = "width=24+depth=2+batch_size=16"
 SMALL = {
     "data": {"train_size": 300},
     "training": {"epochs": 3},

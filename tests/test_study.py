@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from isthmus.cell_names import axes_of, cell_name, spell, without
 from isthmus.config import load
-from isthmus.study import Study, blocks, cell_name, combinations, spell
+from isthmus.study import Study, blocks, combinations
 
 
 def study_of(**grid: object) -> Study:
@@ -24,15 +25,25 @@ def test_values_are_spelled_as_a_user_writes_them(value: object, expected: str) 
 
 def test_a_name_has_width_depth_and_batch_size_first_and_other_axes_in_alphabetical_order() -> None:
     axes = {"optimizer": "adam", "batch_size": 32, "label_noise": 0.2, "depth": 2, "width": 128}
-    expected = "width=128,depth=2,batch_size=32,label_noise=0.2,optimizer=adam"
+    expected = "width=128+depth=2+batch_size=32+label_noise=0.2+optimizer=adam"
     for order in itertools.permutations(axes):
         assert cell_name({axis: axes[axis] for axis in order}) == expected
+
+
+def test_a_name_is_taken_apart_again() -> None:
+    axes = {"width": 8, "depth": 1, "batch_size": 32, "learning_rate": 1e16, "nesterov": True, "train_size": None}
+    spelled = {"learning_rate": "1e+16", "nesterov": "true", "train_size": "none"}
+    name = cell_name(axes)
+    assert axes_of(name) == {"width": "8", "depth": "1", "batch_size": "32"} | spelled
+    assert without(name, ["width", "nesterov"]) == "depth=1+batch_size=32+learning_rate=1e+16+train_size=none"
+    assert without(name, []) == name
+    assert "," not in name  # Snakemake splits a job's wildcards at commas
 
 
 def test_cells_are_all_combinations_of_all_axes_but_the_seed() -> None:
     study = study_of(width=[8, 16], batch_size=[16, 32], label_noise=[0.0, 0.2], seed=3)
     assert list(study.cells) == [
-        f"width={width},depth=1,batch_size={batch_size},label_noise={noise}"
+        f"width={width}+depth=1+batch_size={batch_size}+label_noise={noise}"
         for width, batch_size, noise in itertools.product([8, 16], [16, 32], [0.0, 0.2])
     ]
     assert all(name == cell.name and cell.study == "s" for name, cell in study.cells.items())

@@ -91,7 +91,7 @@ def make_tables(
     random = np.random.default_rng(0)
     made: dict[str, Rows] = {"tickets": [], "ticket_layers": []}
     for end, width, depth, batch, seed in product(extra, widths, depths, batch_sizes, range(seeds)):
-        cell = f"width={width},depth={depth},batch_size={batch}{end}"
+        cell = f"width={width}+depth={depth}+batch_size={batch}{end}"
         keys = {"study": study, "cell": cell, "width": width, "depth": depth, "batch_size": batch, "seed": seed}
         for kind, level in [("dense", 0), *product(kinds, range(1, levels + 1))]:
             masks, share = _masks(width, kind, 0.8**level), 0.8**level
@@ -428,7 +428,7 @@ def test_a_single_seed_and_level_diverged_or_not_can_be_drawn(
 
 
 def test_other_axes_get_panels_of_their_own(tmp_path: Path) -> None:
-    extra = [f",label_noise={noise},optimizer=sgd" for noise in ("0.0", "0.2")]
+    extra = [f"+label_noise={noise}+optimizer=sgd" for noise in ("0.0", "0.2")]
     made = frames(tmp_path, widths=[8], seeds=2, levels=2, kinds=["ticket"], extra=extra)
     for name in ("tickets", "ticket-speed", "ticket-stability", "ticket-curvature"):
         figure = DRAW[name]("digits", made)

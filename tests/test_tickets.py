@@ -316,7 +316,7 @@ def study(*rates: float) -> dict[str, Any]:
 
 def test_the_workflow_finds_tickets_after_being_killed_as_if_it_never_was(tmp_path: Path) -> None:
     """Signals at several levels: the tables in the end are those of a run left alone, diverged rows included."""
-    cell = "width=8,depth=2,batch_size=64,learning_rate=0.05"
+    cell = "width=8+depth=2+batch_size=64+learning_rate=0.05"
     config = configuration(small=study(0.05))
     config["jobs"] |= {"seeds": 3, "checkpoint_seconds": 0.2}
     alone, killed = tmp_path / "alone", tmp_path / "killed"

@@ -6,14 +6,12 @@ import os
 import shutil
 import sys
 
-from snakemake.dag import DAG
-
 # The library beside this workflow, here and in the jobs, whatever else may be installed under its name.
 SCRIPTS = str(Path(workflow.basedir, "workflow", "scripts"))
 sys.path.insert(0, SCRIPTS)
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])))
 
-from isthmus import clusters, costs, work
+from isthmus import costs, work
 from isthmus.claims import parse_claims, read_claims
 from isthmus.config import load
 from isthmus.digest import digest
@@ -49,22 +47,6 @@ wildcard_constraints:
     block="[0-9]+",
     dataset="[A-Za-z][A-Za-z0-9_-]*",
     table="|".join(made.name for stage in stages().values() if stage.unit != "configuration" for made in stage.tables),
-
-
-# A job on a cluster is told what it is by `--target-jobs`, which Snakemake splits at every comma (its issue 2366), and the
-# names of cells have commas: they are put together again before the graph is made.
-def with_whole_cells(make_graph):
-    def make(graph, *arguments, **named):
-        for target in graph.workflow.dag_settings.target_jobs:
-            whole = clusters.whole_wildcards(target.wildcards_dict)
-            target.wildcards_dict.clear()
-            target.wildcards_dict.update(whole)
-        return make_graph(graph, *arguments, **named)
-
-    return make
-
-
-DAG.init = with_whole_cells(DAG.init)
 
 
 def code(script):
@@ -307,7 +289,7 @@ def forget_finished_work():
 
 
 def run_time(minutes, attempt):
-    return clusters.run_time(minutes, attempt, CONFIG.jobs["longest_minutes"])
+    return costs.run_time(minutes, attempt, CONFIG.jobs["longest_minutes"])
 
 
 def train_minutes(wildcards, attempt):

@@ -7,11 +7,12 @@ sentences, each with the key, what was given and what is allowed.
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from isthmus.cell_names import AXES
 from isthmus.datasets import BUILTIN, Facts
 from isthmus.errors import UserError
 from isthmus.schedules import averaging_begins
 from isthmus.schema import study_schema
-from isthmus.study import AXES, SECTIONS, cells, sections_of
+from isthmus.study import SECTIONS, cells, sections_of
 from isthmus.wording import schema_errors, shown, unknown_key
 
 

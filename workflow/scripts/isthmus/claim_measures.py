@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isthmus.cell_names import without
 from isthmus.claim_rows import (
     CELL,
     PAIR,
     NotMeasured,
-    axes_of,
     check_counts,
     diverged,
     evaluate,
@@ -117,11 +117,7 @@ def _settings(claim: Claim, rows: pd.DataFrame) -> pd.Series:
     """The combination of all axes but the compared one, as text."""
     if "cell" not in rows:
         return rows["sweep"] if "sweep" in rows else pd.Series("", index=rows.index)
-    named = {
-        cell: ",".join(f"{axis}={value}" for axis, value in axes_of(cell).items() if axis != claim.by)
-        for cell in rows["cell"].unique()
-    }
-    return rows["cell"].map(named)
+    return rows["cell"].map({cell: without(cell, [claim.by or ""]) for cell in rows["cell"].unique()})
 
 
 def _with_levels(claim: Claim, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:

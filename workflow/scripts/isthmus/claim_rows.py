@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isthmus.cell_names import axes_of
 from isthmus.claims import ENDS, Claim, operands
 
 COMPARISONS = {"above": np.greater, "at_least": np.greater_equal, "below": np.less, "at_most": np.less_equal}
@@ -39,13 +40,13 @@ def rows_of_study(name: str, tables: Mapping[str, pd.DataFrame], study: str) -> 
     known = networks.drop_duplicates(keys)
     known = known[[*keys, *(column for column in known if column not in (*rows, *keys, "seed"))]]
     rows = rows.merge(known, on=keys, how="left")
-    axes = pd.DataFrame([axes_of(cell) for cell in rows["cell"]], index=rows.index)
+    axes = pd.DataFrame([numbers_of(cell) for cell in rows["cell"]], index=rows.index)
     return rows.assign(**{axis: axes[axis] for axis in axes if axis not in rows})
 
 
-def axes_of(cell: str) -> dict[str, Any]:
-    """The axes in the name of a cell: `width=8,averaging=swa` is {"width": 8.0, "averaging": "swa"}."""
-    return {axis: _value(text) for axis, _, text in (part.partition("=") for part in cell.split(","))}
+def numbers_of(cell: str) -> dict[str, Any]:
+    """The axes in the name of a cell: `width=8+averaging=swa` is {"width": 8.0, "averaging": "swa"}."""
+    return {axis: _value(text) for axis, text in axes_of(cell).items()}
 
 
 def _value(text: str) -> float | bool | str:

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from isthmus.cell_names import cell_name
 from isthmus.checks import dataset_errors, same_but_for_case, study_errors
 from isthmus.datasets import BUILTIN, Facts
 from isthmus.datasets import facts as look_up_facts
 from isthmus.errors import ConfigurationError
 from isthmus.recipe import Recipe
 from isthmus.schema import schema, study_schema, typed, with_defaults
-from isthmus.study import SECTIONS, Cell, Study, cell_name, cells, sections_of
+from isthmus.study import SECTIONS, Cell, Study, cells, sections_of
 from isthmus.wording import schema_errors
 
 

@@ -178,3 +178,14 @@ def robustness_mb(
     images = min(options["test_size"] or known.test_size, known.test_size)
     values = images * known.shape[0] * known.shape[1] * known.shape[2]
     return training_mb(recipe, known, networks, evaluation_batch_size) + round((6 * 4 * values + 1e9) / 1e6)
+
+
+def run_time(minutes: int, attempt: int, longest: int | None) -> int:
+    """Minutes that a job asks for that should take `minutes`: in its next try more, never above `longest`.
+
+    What a job has not finished when its time is up, its next try resumes.
+
+    >>> run_time(60, 1, 100), run_time(60, 2, 100), run_time(60, 2, None)
+    (60, 100, 120)
+    """
+    return attempt * minutes if longest is None else min(attempt * minutes, longest)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from isthmus.cell_names import without
 from isthmus.errors import DataError
 
 OUTCOME = "outcome"
@@ -108,11 +109,6 @@ class Gathered:
     at: Mapping[str, float]
     diverged: int
     not_interpolating: int
-
-
-def without(cell: str, axes: list[str]) -> str:
-    """The name of a cell less some of its axes."""
-    return ",".join(part for part in cell.split(",") if part.partition("=")[0] not in axes)
 
 
 def gather(study: str, tables: Mapping[str, pd.DataFrame], threshold: float | None = None) -> Gathered:

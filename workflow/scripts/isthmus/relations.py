@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isthmus.cell_names import without
 from isthmus.correlations import METHODS, SCOPES, correlate
 from isthmus.effects import Effect, Model, fit, opposite, saturation
-from isthmus.quantities import AXES, NETWORK, OUTCOME, Gathered, Quantity, gather, modelled, without
+from isthmus.quantities import AXES, NETWORK, OUTCOME, Gathered, Quantity, gather, modelled
 
 Rows = list[dict[str, Any]]
 

@@ -1,6 +1,6 @@
 """Studies, cells, blocks: what the workflow works through, and the names of its folders.
 
-A cell is one combination of all axes but the seed, and its name spells it out: `width=128,depth=2,batch_size=32`.
+A cell is one combination of all axes but the seed, and its name spells it out: `width=128+depth=2+batch_size=32`.
 Names depend on the cell alone, and blocks are numbered by what they hold, so that a new seed, width or study
 adds names and changes none.
 """
@@ -14,7 +14,6 @@ from isthmus.pairs import choose_pairs, pair_blocks
 from isthmus.recipe import Recipe
 from isthmus.stages import Stage
 
-AXES = ("width", "depth", "batch_size")
 SECTIONS = ("data", "network", "training")
 WHOLE = "all"  # in the place of a cell: the folder of what works on the whole study in one job
 
@@ -74,21 +73,6 @@ class Study:
         """The members of a stage by the index of the block, that is of the job, that handles them together."""
         members = self.members_of(stage, cell)
         return pair_blocks(members, jobs["pairs"]) if stage.unit == "pair" else blocks(members, jobs["seeds"])
-
-
-def spell(value: Any) -> str:
-    """A value as it stands in a folder's name: `128`, `0.05`, `none`, `true`."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
-
-
-def cell_name(axes: dict[str, Any]) -> str:
-    """The name of a cell: width, depth and batch size first, other axes after them in alphabetical order."""
-    order = [*AXES, *sorted(key for key in axes if key not in AXES)]
-    return ",".join(f"{key}={spell(axes[key])}" for key in order)
 
 
 def combinations(grid: dict[str, Iterable[Any]]) -> list[dict[str, Any]]:

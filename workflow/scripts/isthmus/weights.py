@@ -4,7 +4,7 @@ Tensors are called `{seed}/{snapshot}/{parameter}`, e.g. `3/final/1.weight`; sna
 the recipe asks for them) and `final`; where `final` is an average of weights, `last` are those that training ended
 with. The metadata hold the recipe, the shape of the images and the classes.
 
-    network = load_network("results/digits/train/width=8,depth=1,batch_size=32/0.safetensors", seed=3)
+    network = load_network("results/digits/train/width=8+depth=1+batch_size=32/0.safetensors", seed=3)
     logits = network(images[None])[0]
 """
 

@@ -1,7 +1,7 @@
 """From tables to panels: the rows of a study, and a panel for each combination of the axes that need one.
 
 A study may have any axes beside width, depth, batch size and seed. They are found in the name of the cell, such as
-`width=8,depth=2,batch_size=32,label_noise=0.2`. No figure averages over them: where they vary, each of their
+`width=8+depth=2+batch_size=32+label_noise=0.2`. No figure averages over them: where they vary, each of their
 combinations gets panels of its own.
 """
 
@@ -17,6 +17,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from isthmus.cell_names import axes_of
 from isthmus.errors import DataError
 from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, GREY, LETTER, SINGLE_COLUMN, label_of, new_figure
 
@@ -39,11 +40,6 @@ def rows_of(study: str, tables: dict[str, pd.DataFrame], name: str) -> pd.DataFr
     for column in rows.columns[rows.dtypes == "category"]:
         rows[column] = rows[column].astype(str)
     return rows.reset_index(drop=True)
-
-
-def axes_of(cell: str) -> dict[str, str]:
-    """The axes in the name of a cell and their values as text: `width=8,depth=2` is {"width": "8", "depth": "2"}."""
-    return dict(part.partition("=")[::2] for part in cell.split(","))
 
 
 def _extra_axes(cells: Iterable[str]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:

@@ -15,9 +15,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from isthmus.cell_names import axes_of
 from isthmus.figures.lines import SMALLEST_LOSS, loss_label
 from isthmus.figures.pairs import KIND_LABELS, KINDS
-from isthmus.figures.panels import axes_of, choose, constants, nothing, rows_of, say
+from isthmus.figures.panels import choose, constants, nothing, rows_of, say
 from isthmus.figures.style import (
     DOUBLE_COLUMN,
     footnote,

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
+from isthmus.cell_names import axes_of
 from isthmus.figures.lines import (
     FRACTION,
     Looks,
@@ -20,7 +21,6 @@ from isthmus.figures.lines import (
 )
 from isthmus.figures.panels import (
     Panel,
-    axes_of,
     choose,
     fewer_panels,
     lay_out,

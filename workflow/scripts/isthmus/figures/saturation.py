@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from isthmus.cell_names import JOINT
 from isthmus.figures.lines import keys_of, looks_in
 from isthmus.figures.listed import in_order, line_height, list_quantities, offset, span
 from isthmus.figures.panels import choose, fewer_panels, lay_out, nothing, panels_of, rows_of
@@ -42,7 +43,7 @@ def draw_saturation(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         if not (tables["saturation"]["study"] == study).any():
             return nothing(NO_WIDTHS)
         rows = rows_of(study, tables, "saturation")
-        rows["cell"] = "width=" + rows["width"].astype(str) + "," + rows["line"]
+        rows["cell"] = "width=" + rows["width"].astype(str) + JOINT + rows["line"]
         rows = rows[rows["selection"] == "all"].astype({"saturation_width": float}).reset_index(drop=True)
         rows, chosen = choose(rows, fewer_panels(rows, MOST_PANELS, together=("depth",)) | {"depth": MOST_DEPTHS})
         names = in_order(rows.loc[rows["within_noise"].notna(), "quantity"])

@@ -6,8 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from isthmus.cell_names import axes_of
 from isthmus.figures.lines import FRACTION, Measure, extent, means_of
-from isthmus.figures.panels import Panel, axes_of, count_note, evenly, lay_out, nothing, room_for_text, rows_of, say
+from isthmus.figures.panels import Panel, count_note, evenly, lay_out, nothing, room_for_text, rows_of, say
 from isthmus.figures.pruned import (
     KIND_LABELS,
     WEIGHTS_KEPT,
