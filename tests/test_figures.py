@@ -21,6 +21,7 @@ from isthmus.cell_names import axes_of
 from isthmus.errors import DataError
 from isthmus.figures import style, train
 from isthmus.figures.panels import panels_of, rows_of
+from isthmus.figures.style import decade_axis
 from isthmus.statistics import bootstrap_interval
 from isthmus.tables import read_table, write_table
 
@@ -287,6 +288,18 @@ def test_panels_are_ordered_as_numbers_and_keep_every_row() -> None:
         [f"train size {size}"] * 2 for size in (50, 200, 1000)
     ]
     assert sum(len(panel.rows) for block in blocks for panel in block) == len(networks)
+
+
+@pytest.mark.parametrize("low", [9.2, 3e-5, 0.11, 0.95])
+@pytest.mark.parametrize("span", [1.02, 1.7, 3.0, 8.0, 60.0, 1e6])
+def test_a_log_axis_has_labels_however_little_it_spans(low: float, span: float) -> None:
+    axis = Figure().add_subplot().yaxis
+    decade_axis(axis, [low, low * span])
+    bottom, top = axis.get_view_interval()
+    labels = [axis.get_major_formatter()(tick) for tick in axis.get_majorticklocs() if bottom <= tick <= top]
+    assert 2 <= len(labels) <= 8
+    assert len(set(labels)) == len(labels)
+    assert max(map(len, labels)) <= 20
 
 
 @pytest.mark.parametrize("name", DRAW)

@@ -22,7 +22,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from isthmus.files import write_whole
 
@@ -190,7 +190,8 @@ def decade_axis(axis: Axis, values: Iterable[float], most: int = 5) -> None:
     """A log axis over the positive ones of `values`, with some `most` labels at powers of ten.
 
     Labels are plain numbers, or powers where they would be long. Where the axis spans less than two decades, 2 and
-    5 times the powers of ten have labels too. Without any positive value the axis stays linear.
+    5 times the powers of ten have labels too; where it spans half a decade, numbers at equal steps have. Without any
+    positive value the axis stays linear.
     """
     positive = [value for value in values if value > 0 and math.isfinite(value)]
     if not positive:
@@ -199,8 +200,9 @@ def decade_axis(axis: Axis, values: Iterable[float], most: int = 5) -> None:
     margin = max((high / low) ** 0.05, 1.1)
     _set_log(axis, (low / margin, high * margin), power if low < 1e-3 else plain)
     decades = math.log10(high / low) + 2 * math.log10(margin)
-    subdivided = (1.0,) if decades >= 2 else (1.0, 2.0, 5.0) if decades >= 0.6 else tuple(range(1, 10))
-    axis.set_major_locator(LogLocator(subs=subdivided, numticks=most + 1))
+    steps = (1.0,) if decades >= 2 else (1.0, 2.0, 5.0)
+    even = MaxNLocator(most - 1, steps=[1, 2, 5, 10])
+    axis.set_major_locator(LogLocator(subs=steps, numticks=most + 1) if decades >= 0.6 else even)
 
 
 def _set_log(axis: Axis, limits: tuple[float, float], label: Callable[[float], str] = plain) -> None:
