@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import assert_laid_out, filled, line, note, said
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
@@ -35,11 +36,6 @@ ALL_KINDS = ("linear", "linear-aligned", "bezier", "polychain", "bezier-aligned"
 CURVES = ("bezier", "polychain", "bezier-aligned")
 TEST_EXAMPLES = 400
 Rows = list[dict[str, Any]]
-
-
-def _row(name: str, values: dict[str, Any]) -> dict[str, Any]:
-    """A whole row of a table: `values`, and null for what they lack."""
-    return {column.name: values.get(column.name) for column in table(name).columns}
 
 
 def _profile(random: np.random.Generator, kind: str, width: int, depth: int, ends: np.ndarray) -> dict[str, Any]:
@@ -93,7 +89,7 @@ def _connection(
         **measured,
     }
     points = [
-        _row(
+        filled(
             "paths",
             keys
             | {
@@ -115,7 +111,7 @@ def _plane(keys: dict[str, Any], kind: str, connection: dict[str, Any], points: 
     """An invented landscape with a valley along the path, steep outside."""
     chord, across = (connection.get("chord") or 1.0), (connection.get("bend_across") or 1.0)
     if connection["diverged"]:
-        return [_row("planes", keys | {"plane": kind, "diverged": True})]
+        return [filled("planes", keys | {"plane": kind, "diverged": True})]
     x, y = np.linspace(-0.2 * chord, 1.2 * chord, points), np.linspace(-0.2 * across, 1.2 * across, points)
     floor = 0.3 * keys["width"] ** -1.5
     if kind == "random":
@@ -133,7 +129,7 @@ def _plane(keys: dict[str, Any], kind: str, connection: dict[str, Any], points: 
         values = {"train_loss": float(loss[j, i]), "test_accuracy": float(0.9 * np.exp(-2 * height[j, i]) + 0.08)}
         values |= {"train_accuracy": 0.5, "test_loss": 1.0}
         place = {"plane": kind, "diverged": False, "x": float(x[i]), "y": float(y[j])}
-        rows.append(_row("planes", keys | place | (values if finite else {"test_accuracy": 0.1})))
+        rows.append(filled("planes", keys | place | (values if finite else {"test_accuracy": 0.1})))
     return rows
 
 
@@ -175,11 +171,11 @@ def make_tables(
             row, points = _connection(keys, kind, floors[[a, b]], random, sharpness)
             if lost_network or lost_fit:
                 row = {"diverged": True, "reason": "network diverged" if lost_network else "fit diverged"}
-                points = [_row("paths", keys | {"kind": kind, "diverged": True})]
+                points = [filled("paths", keys | {"kind": kind, "diverged": True})]
             row |= {"kind": kind, "dataset": "digits", "architecture": "mlp", "normalization": "none", "loss": loss}
             row |= {"parameters": 100 * width, "points": len(points), "seconds": 1.0}
             row |= {"train_examples": 1200, "test_examples": TEST_EXAMPLES}
-            made["connections"].append(_row("connections", keys | row))
+            made["connections"].append(filled("connections", keys | row))
             made["paths"] += points
             first.setdefault(kind, keys | row)
         if plane_points and first:
@@ -204,18 +200,6 @@ def stack_of(figure: Figure, rows: int) -> list[tuple[str, list[Axes]]]:
     return [(axes[k].get_title("left"), axes[k : k + rows]) for k in range(0, len(axes), rows)]
 
 
-def note(figure: Figure) -> str:
-    """The footnote, in one line."""
-    (text,) = (text.get_text() for text in figure.texts if text.get_gid() == "footnote")
-    return " ".join(text.split())
-
-
-def line(axes: Axes, gid: str) -> tuple[np.ndarray, np.ndarray]:
-    """The points of the line called `gid`."""
-    (found,) = (line for line in axes.lines if line.get_gid() == gid)
-    return np.asarray(found.get_xdata(), dtype=float), np.asarray(found.get_ydata(), dtype=float)
-
-
 def bars(axes: Axes, kind: str) -> np.ndarray:
     """Lower and upper ends of the interval bars of one kind of path, [points, 2]."""
     of_kind = [
@@ -224,11 +208,6 @@ def bars(axes: Axes, kind: str) -> np.ndarray:
         if isinstance(lines, LineCollection) and to_hex(lines.get_color()[0][:3]) == KINDS[kind].colour.lower()
     ]
     return np.vstack([segment[:, 1] for lines in of_kind for segment in lines.get_segments()])
-
-
-def said(figure: Figure) -> list[str]:
-    """What is written into panels."""
-    return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
 @pytest.fixture(scope="module")
@@ -491,18 +470,7 @@ def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(
 ) -> None:
     tables = frames(widths=widths, depths=depths, batch_sizes=(32, 256) if len(depths) > 2 else (32,), seeds=2)
     figure = DRAW[name]("digits", tables)
-    style.save(figure, [tmp_path / "figure.png"])
-    page = figure.bbox
-    texts = [text for text in figure.texts if text.get_gid() == "footnote"]
-    boxes = [axes.get_tightbbox() for axes in figure.axes] + [thing.get_window_extent() for thing in texts]
-    boxes.append(figure.legends[0].get_window_extent())
-    for box in boxes:
-        assert page.x0 <= box.x0
-        assert box.x1 <= page.x1
-        assert page.y0 <= box.y0
-        assert box.y1 <= page.y1
-    for number, box in enumerate(boxes):
-        assert box.count_overlaps(boxes[number + 1 :]) == 0
+    assert_laid_out(figure, tmp_path)
 
 
 @pytest.mark.parametrize("name", DRAW)

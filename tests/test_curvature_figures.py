@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import assert_laid_out, filled, line, note, said
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -34,11 +35,6 @@ SIZES = {"noise": (0.005, 0.02), "relative_noise": (0.05, 0.2), "worst": (0.05,)
 RISES = {"noise": 20.0, "relative_noise": 4.0, "worst": 30.0, "adaptive_worst": 1.5}
 IMAGES = 1000
 Rows = list[dict[str, Any]]
-
-
-def _row(name: str, values: dict[str, Any]) -> dict[str, Any]:
-    """A whole row of a table: `values`, and null for what they lack."""
-    return {column.name: values.get(column.name) for column in table(name).columns}
 
 
 def _spectrum(random: np.random.Generator, top: float, parameters: int) -> tuple[np.ndarray, np.ndarray, float]:
@@ -99,14 +95,14 @@ def make_tables(
             row = common | {"final": epoch == epochs, "epoch": epoch, "images": IMAGES, "learning_rate": 0.1}
             row |= {"products": 30, "seconds": 1.0, "stability_threshold": float(2 / rate)}
             flags = {"top_eigenvalue_converged": True, "trace_converged": True}
-            made["curvature"].append(_row("curvature", row | ({} if lost else values | flags)))
+            made["curvature"].append(filled("curvature", row | ({} if lost else values | flags)))
             final = values
         if lost:
             continue
         if spectra:
             for place, density, smoothing in zip(*_spectrum_columns(random, final, parameters), strict=True):
                 point = {"eigenvalue": place, "density": density, "spread": density / 10, "smoothing": smoothing}
-                made["spectrum"].append(_row("spectrum", keys | point))
+                made["spectrum"].append(filled("spectrum", keys | point))
         for kind in sizes:
             for size in sizes[kind]:
                 rise = RISES[kind] * (size / max(SIZES[kind])) ** 2 * (16 / width) ** 0.4 * depth
@@ -118,7 +114,7 @@ def make_tables(
                     "relative_rise": rise,
                     "disturbed_loss": (1 + rise) * undisturbed,
                 }
-                made["perturbations"].append(_row("perturbations", keys | change))
+                made["perturbations"].append(filled("perturbations", keys | change))
     return made
 
 
@@ -131,23 +127,6 @@ def frames(**given: Any) -> dict[str, pd.DataFrame]:
     """The invented tables as data frames."""
     columns = {name: [column.name for column in table(name).columns] for name in NAMES[1:]}
     return {name: pd.DataFrame(rows, columns=columns.get(name)) for name, rows in make_tables(**given).items()}
-
-
-def note(figure: Figure) -> str:
-    """The footnote, or the message of an empty figure, in one line."""
-    (text,) = (text.get_text() for text in figure.texts if text.get_gid() == "footnote")
-    return " ".join(text.replace("\xa0", " ").split())
-
-
-def said(figure: Figure) -> set[str]:
-    """What is written into panels."""
-    return {text.get_text() for axes in figure.axes for text in axes.texts}
-
-
-def line(axes: Axes, gid: str) -> tuple[np.ndarray, np.ndarray]:
-    """The points of the line called `gid`."""
-    (found,) = (line for line in axes.lines if line.get_gid() == gid)
-    return np.asarray(found.get_xdata(), dtype=float), np.asarray(found.get_ydata(), dtype=float)
 
 
 def bars(axes: Axes) -> np.ndarray:
@@ -340,7 +319,7 @@ def test_a_single_network_diverged_or_not_can_be_drawn(diverged: list[tuple[int,
         elif name in ("spectra", "noise-response"):
             assert note(figure) == "All networks diverged."
         else:
-            assert said(figure) == {"all diverged"}
+            assert set(said(figure)) == {"all diverged"}
 
 
 @pytest.mark.parametrize("name", DRAW)
@@ -377,14 +356,7 @@ def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(
     tmp_path: Path, figures: dict[str, Figure], name: str
 ) -> None:
     figure = figures[name]
-    style.save(figure, [tmp_path / "figure.png"])
-    texts = [text for text in figure.texts if text.get_gid() == "footnote"]
-    boxes = [axes.get_tightbbox() for axes in figure.axes] + [thing.get_window_extent() for thing in texts]
-    boxes.append(figure.legends[0].get_window_extent())
-    for number, box in enumerate(boxes):
-        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
-        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
-        assert box.count_overlaps(boxes[number + 1 :]) == 0
+    assert_laid_out(figure, tmp_path)
 
 
 @pytest.mark.parametrize("name", DRAW)

@@ -14,6 +14,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import assert_laid_out, line, note
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
@@ -150,12 +151,6 @@ def points(figure: Figure, row: int, stack: int = 2) -> list[tuple[str, Any]]:
     return [(axes[k].get_title("left"), axes[k + row]) for k in range(0, len(axes), stack)]
 
 
-def note(figure: Figure) -> str:
-    """The footnote, in one line."""
-    (text,) = (text.get_text() for text in figure.texts if text.get_gid() == "footnote")
-    return " ".join(text.split())
-
-
 def bars(axes: Any, colour: str) -> np.ndarray:
     """Lower and upper ends of the interval bars of one colour, [points, 2]."""
     of_colour = [
@@ -164,12 +159,6 @@ def bars(axes: Any, colour: str) -> np.ndarray:
         if isinstance(lines, LineCollection) and matplotlib.colors.to_hex(lines.get_color()[0][:3]) == colour.lower()
     ]
     return np.vstack([segment[:, 1] for lines in of_colour for segment in lines.get_segments()])
-
-
-def line(axes: Any, gid: str) -> tuple[np.ndarray, np.ndarray]:
-    """The points of the line called `gid`."""
-    (found,) = (line for line in axes.lines if line.get_gid() == gid)
-    return np.asarray(found.get_xdata(), dtype=float), np.asarray(found.get_ydata(), dtype=float)
 
 
 @pytest.fixture(scope="module")
@@ -328,18 +317,7 @@ def test_a_cell_that_diverged_as_a_whole_breaks_the_line() -> None:
 def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(tmp_path: Path, name: str) -> None:
     tables = frames(widths=range(8, 30, 2), depths=range(1, 5), batch_sizes=[16, 32, 64, 128, 256], seeds=1, epochs=2)
     figure = DRAW[name]("digits", tables)
-    style.save(figure, [tmp_path / "figure.png"])
-    page = figure.bbox
-    texts = [text for text in figure.texts if text.get_gid() == "footnote"]
-    boxes = [axes.get_tightbbox() for axes in figure.axes] + [thing.get_window_extent() for thing in texts]
-    boxes.append(figure.legends[0].get_window_extent())
-    for box in boxes:
-        assert page.x0 <= box.x0
-        assert box.x1 <= page.x1
-        assert page.y0 <= box.y0
-        assert box.y1 <= page.y1
-    for number, box in enumerate(boxes):
-        assert box.count_overlaps(boxes[number + 1 :]) == 0
+    assert_laid_out(figure, tmp_path)
 
 
 @pytest.mark.parametrize("name", DRAW)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import note
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -111,12 +112,6 @@ def frames(activations: tuple[str, ...] = ("tanh", "gelu"), data: str = "random"
             made[name] += rows
     columns = {name: [column.name for column in table(name).columns] for name in NAMES}
     return {name: pd.DataFrame(rows, columns=columns[name]) for name, rows in made.items()}
-
-
-def note(figure: Figure) -> str:
-    """The footnote, or the message of an empty figure, in one line."""
-    (text,) = (text.get_text() for text in figure.texts if text.get_gid() == "footnote")
-    return " ".join(text.replace("\xa0", " ").split())
 
 
 def points(axes: Axes) -> set[tuple[float, float]]:

@@ -8,22 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import assert_laid_out, ends, filled, line, note
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from isthmus.errors import DataError
-from isthmus.figures import movement, style
+from isthmus.figures import movement
 from isthmus.power_law import power_law
 from isthmus.stages import table
 from isthmus.statistics import bootstrap_interval
 
 DRAW = {"movement": movement.draw_movement, "kernel-change": movement.draw_kernel_change}
 Rows = list[dict[str, Any]]
-
-
-def _row(name: str, values: dict[str, Any]) -> dict[str, Any]:
-    """A whole row of a table: `values`, and null for what they lack."""
-    return {column.name: values.get(column.name) for column in table(name).columns}
 
 
 def make_tables(
@@ -51,8 +47,8 @@ def make_tables(
         keys |= {"diverged": lost, "parameters": 100 * width}
         if lost:
             everything = {"final": True, "epoch": 4.0, "layer": "all", "layer_index": 0, "images": 50}
-            made["movement"].append(_row("movement", keys | everything))
-            made["kernels"] += [_row("kernels", keys | everything)] if kernels else []
+            made["movement"].append(filled("movement", keys | everything))
+            made["kernels"] += [filled("kernels", keys | everything)] if kernels else []
             continue
         relative = 1.2 * (width / 8) ** (-0.4 + bend * np.log(width / 8)) * (32 / batch) ** 0.1 / depth**0.2
         relative *= np.exp(random.normal(0, scatter))
@@ -62,13 +58,13 @@ def make_tables(
                 distance = share * relative * norm
                 values = {"distance": distance, "norm_initial": norm, "norm": np.hypot(norm, distance)}
                 place = {"final": epoch == 30, "epoch": epoch, "layer": layer, "layer_index": index}
-                made["movement"].append(_row("movement", keys | place | values | {"relative": distance / norm}))
+                made["movement"].append(filled("movement", keys | place | values | {"relative": distance / norm}))
         if kernels:
             change = 3 * (width / 8) ** -0.7 * depth**0.5 * (32 / batch) ** 0.2 * np.exp(random.normal(0, 0.15))
             start, gain = 0.12 + random.normal(0, 0.01), 0.5 * width**-0.15 + random.normal(0, 0.02)
             for epoch, share in ((0.0, 0.0), (5.0, 0.6), (30.0, 1.0)):
                 values = {"relative_change": share * change, "target_alignment": start + share * gain, "images": 50}
-                made["kernels"].append(_row("kernels", keys | values | {"final": epoch == 30, "epoch": epoch}))
+                made["kernels"].append(filled("kernels", keys | values | {"final": epoch == 30, "epoch": epoch}))
     return made
 
 
@@ -76,23 +72,6 @@ def frames(**given: Any) -> dict[str, pd.DataFrame]:
     """The invented tables as data frames."""
     columns = {name: [column.name for column in table(name).columns] for name in ("movement", "kernels")}
     return {name: pd.DataFrame(rows, columns=columns[name]) for name, rows in make_tables(**given).items()}
-
-
-def note(figure: Figure) -> str:
-    """The footnote, or the message of an empty figure, in one line."""
-    (text,) = (text.get_text() for text in figure.texts if text.get_gid() == "footnote")
-    return " ".join(text.replace("\xa0", " ").split())
-
-
-def line(axes: Axes, gid: str) -> tuple[np.ndarray, np.ndarray]:
-    """The points of the line called `gid`."""
-    (found,) = (line for line in axes.lines if line.get_gid() == gid)
-    return np.asarray(found.get_xdata(), dtype=float), np.asarray(found.get_ydata(), dtype=float)
-
-
-def ends(axes: Axes) -> np.ndarray:
-    """Lower and upper ends of the first interval bars in a panel, [points, 2]."""
-    return np.array([segment[:, 1] for segment in axes.collections[0].get_segments()])
 
 
 def slopes(axes: Axes) -> list[str]:
@@ -217,14 +196,7 @@ def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(
     tmp_path: Path, figures: dict[str, Figure], name: str
 ) -> None:
     figure = figures[name]
-    style.save(figure, [tmp_path / "figure.png"])
-    texts = [text for text in figure.texts if text.get_gid() == "footnote"]
-    boxes = [axes.get_tightbbox() for axes in figure.axes] + [thing.get_window_extent() for thing in texts]
-    boxes.append(figure.legends[0].get_window_extent())
-    for number, box in enumerate(boxes):
-        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
-        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
-        assert box.count_overlaps(boxes[number + 1 :]) == 0
+    assert_laid_out(figure, tmp_path)
 
 
 def test_slopes_stand_above_the_data(figures: dict[str, Figure]) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import assert_laid_out, note
 from invented import invented_tables
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from isthmus.figures import relations, style
+from isthmus.figures import relations
 from isthmus.figures.listed import in_order, true_minus
 from isthmus.quantities import LABELS
 from isthmus.relations import relate
@@ -27,12 +28,6 @@ def related(**given: Any) -> dict[str, pd.DataFrame]:
     """The tables of the stage, from invented ones."""
     made = relate("digits", invented_tables(**given), {"interpolation_threshold": 1.0, "fewest_networks": 5})
     return {name: pd.DataFrame(rows, columns=[c.name for c in table(name).columns]) for name, rows in made.items()}
-
-
-def note(figure: Figure) -> str:
-    """The footnote, or the message of an empty figure, in one line."""
-    (text,) = (text.get_text() for text in figure.texts if text.get_gid() == "footnote")
-    return " ".join(text.replace("\xa0", " ").split())
 
 
 def texts(axes: Axes, gid: str) -> list[Any]:
@@ -153,13 +148,7 @@ def test_panels_and_notes_neither_overlap_nor_leave_the_page(
     tmp_path: Path, figures: dict[str, Figure], name: str
 ) -> None:
     figure = figures[name]
-    style.save(figure, [tmp_path / "figure.png"])
-    boxes = [axes.get_tightbbox() for axes in figure.axes] + [legend.get_window_extent() for legend in figure.legends]
-    boxes += [text.get_window_extent() for text in figure.texts if text.get_gid() == "footnote"]
-    for number, box in enumerate(boxes):
-        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
-        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
-        assert box.count_overlaps(boxes[number + 1 :]) == 0
+    assert_laid_out(figure, tmp_path)
     for axes in figure.axes:
         labels = [label.get_window_extent() for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
         shown = [box for box in labels if box.width > 0]

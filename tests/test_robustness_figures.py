@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
+from drawn import assert_laid_out, ends, line, note
 from matplotlib.figure import Figure
 
 from isthmus.errors import DataError
-from isthmus.figures import robustness, style
+from isthmus.figures import robustness
 from isthmus.stages import table
 from isthmus.statistics import bootstrap_interval
 
@@ -51,23 +51,6 @@ def frames(
             row = keys | place | {"diverged": lost} | values
             rows.append({column: row.get(column) for column in COLUMNS})
     return {"robustness": pd.DataFrame(rows, columns=COLUMNS)}
-
-
-def note(figure: Figure) -> str:
-    """The footnote, or the message of an empty figure, in one line."""
-    (text,) = (text.get_text() for text in figure.texts if text.get_gid() == "footnote")
-    return " ".join(text.replace("\xa0", " ").split())
-
-
-def line(axes: Axes, gid: str) -> tuple[np.ndarray, np.ndarray]:
-    """The points of the line called `gid`."""
-    (found,) = (line for line in axes.lines if line.get_gid() == gid)
-    return np.asarray(found.get_xdata(), dtype=float), np.asarray(found.get_ydata(), dtype=float)
-
-
-def ends(axes: Axes, number: int = 0) -> np.ndarray:
-    """Lower and upper ends of some interval bars in a panel, [points, 2]."""
-    return np.array([segment[:, 1] for segment in axes.collections[number].get_segments()])
 
 
 def mean_by_network(rows: pd.DataFrame) -> pd.DataFrame:
@@ -209,14 +192,7 @@ def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(tmp_path: Pa
     names = ("gaussian_noise", "shot_noise", "impulse_noise", "gaussian_blur", "brightness", "contrast", "pixelate")
     tables = frames(shifted=True, corruptions=(*names, "jpeg", "translation", "rotation"), widths=(8, 16, 32, 64, 128))
     figure = DRAW[name]("digits", tables)
-    style.save(figure, [tmp_path / "figure.png"])
-    texts = [text for text in figure.texts if text.get_gid() == "footnote"]
-    boxes = [axes.get_tightbbox() for axes in figure.axes] + [thing.get_window_extent() for thing in texts]
-    boxes.append(figure.legends[0].get_window_extent())
-    for number, box in enumerate(boxes):
-        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
-        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
-        assert box.count_overlaps(boxes[number + 1 :]) == 0
+    assert_laid_out(figure, tmp_path)
 
 
 @pytest.mark.parametrize("name", DRAW)

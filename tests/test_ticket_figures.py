@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import assert_laid_out, filled, line, note, said
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binom
@@ -18,7 +19,6 @@ from isthmus.errors import DataError
 from isthmus.figures import style, tickets
 from isthmus.figures.pruned import KINDS, percent, percent_axis
 from isthmus.figures.ticket_speed import median_interval
-from isthmus.stages import table
 from isthmus.statistics import bootstrap_interval
 from isthmus.tables import read_table, write_table
 
@@ -34,11 +34,6 @@ ALL_KINDS = tuple(KINDS)
 # Accuracy lost, and slowness, where half of the weights that matter are gone.
 HARM = {"ticket": 1.0, "one_shot": 1.6, "magnitude_at_initialization": 2.2, "reinitialized": 3.0, "random": 4.0}
 Rows = list[dict[str, Any]]
-
-
-def _row(name: str, values: dict[str, Any]) -> dict[str, Any]:
-    """A whole row of a table: `values`, and null for what they lack."""
-    return {column.name: values.get(column.name) for column in table(name).columns}
 
 
 def _masks(width: int, kind: str, share: float) -> list[tuple[int, int]]:
@@ -103,7 +98,7 @@ def make_tables(
             if not lost:
                 row |= {"kept": kept, "density": kept / prunable, "emptied_layers": sum(not left for _, left in masks)}
                 row |= _measured(random, width, kind, kept / prunable)
-            row = _row("tickets", row)
+            row = filled("tickets", row)
             for column in row:
                 off = column.startswith("stability") and not stability
                 uncurved = kind not in (*curvature, "dense") or not curvature
@@ -113,7 +108,7 @@ def make_tables(
             for index, (size, left) in enumerate(masks, start=1):
                 layer = {"layer": str(2 * index), "layer_index": index, "prunable": size}
                 layer |= {} if lost else {"kept": left, "density": left / size}
-                made["ticket_layers"].append(_row("ticket_layers", place | layer))
+                made["ticket_layers"].append(filled("ticket_layers", place | layer))
     return made
 
 
@@ -124,23 +119,6 @@ def frames(folder: Path, **given: Any) -> dict[str, pd.DataFrame]:
         write_table(folder / f"{name}.parquet", name, rows)
         read[name] = read_table(folder / f"{name}.parquet").to_pandas()
     return read
-
-
-def note(figure: Figure) -> str:
-    """The footnote, or the message of an empty figure, in one line."""
-    (text,) = (text.get_text() for text in figure.texts if text.get_gid() == "footnote")
-    return " ".join(text.replace("\xa0", " ").split())
-
-
-def said(figure: Figure) -> set[str]:
-    """What is written into panels."""
-    return {text.get_text() for axes in figure.axes for text in axes.texts}
-
-
-def line(axes: Axes, gid: str) -> tuple[np.ndarray, np.ndarray]:
-    """The points of the line called `gid`."""
-    (found,) = (line for line in axes.lines if line.get_gid() == gid)
-    return np.asarray(found.get_xdata(), dtype=float), np.asarray(found.get_ydata(), dtype=float)
 
 
 def band(axes: Axes) -> tuple[float, float]:
@@ -404,7 +382,7 @@ def test_what_nobody_asked_for_is_said(tmp_path: Path) -> None:
     assert note(tickets.draw_ticket_curvature("digits", made)).startswith("No curvature was asked for. Name kinds")
     assert note(tickets.draw_ticket_layers("digits", made)).startswith("Nothing to draw: no network was pruned")
     made["tickets"][["early_stopping_step", "steps_to_dense"]] = None
-    assert said(tickets.draw_ticket_speed("digits", made)) == {"not measured"}
+    assert set(said(tickets.draw_ticket_speed("digits", made))) == {"not measured"}
 
 
 @pytest.mark.parametrize(
@@ -423,7 +401,7 @@ def test_a_single_seed_and_level_diverged_or_not_can_be_drawn(
     for draw in DRAW.values():
         figure = draw("digits", made)
         figure.draw_without_rendering()
-        assert diverged != ["dense"] or said(figure) == {"all diverged"}
+        assert diverged != ["dense"] or set(said(figure)) == {"all diverged"}
         assert diverged or "n = 1 network per point" in note(figure)
 
 
@@ -451,18 +429,10 @@ def test_of_many_cells_some_are_shown_and_the_note_says_which(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", DRAW)
-def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(figures: dict[str, Figure], name: str) -> None:
-    figure = figures[name]
-    with style.paper():
-        for _ in range(2):
-            figure.draw_without_rendering()
-    texts = [text for text in figure.texts if text.get_gid() == "footnote"]
-    boxes = [axes.get_tightbbox() for axes in figure.axes] + [thing.get_window_extent() for thing in texts]
-    boxes.append(figure.legends[0].get_window_extent())
-    for number, box in enumerate(boxes):
-        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
-        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
-        assert box.count_overlaps(boxes[number + 1 :]) == 0
+def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(
+    tmp_path: Path, figures: dict[str, Figure], name: str
+) -> None:
+    assert_laid_out(figures[name], tmp_path)
 
 
 @pytest.mark.parametrize("name", DRAW)
