@@ -5,7 +5,8 @@ packs them. The graph is that of the whole workflow, in a dry run. Scheduling ru
 drawing with a shell command that touches its outputs. Collecting appends real parts of the tables. Seconds are those of
 a processor.
 
-    python benchmarks/bench_scale.py [--networks 1000 5000] [--batch 10] [--scheduled 100 400] [--parts 1000 5000]
+    python benchmarks/bench_scale.py [--networks 1000 5000] [--batch 10] [--scheduled 400 1600] [--parts 1000 5000]
+                                     [--options=--persistence-backend=db]
 """
 
 import argparse
@@ -103,9 +104,9 @@ def placeholder(folder: Path) -> Path:
     return root
 
 
-def scheduling(sizes: list[int]) -> None:
+def scheduling(sizes: list[int], options: list[str]) -> None:
     """Real runs of placeholders on two cores, the dry run of the same study taken off."""
-    print("\nrun of placeholders")
+    print(" ".join(["\nrun of placeholders", *options]))
     print("networks    jobs   seconds   ms/job   files   files/job   memory (GB)")
     for networks in sizes:
         with tempfile.TemporaryDirectory() as temporary:
@@ -113,7 +114,7 @@ def scheduling(sizes: list[int]) -> None:
             folder.mkdir()
             _, planned, _ = snakemake(root, folder, networks, "tables", "--dry-run", "--quiet", "rules")
             printed, seconds, memory = snakemake(
-                root, folder, networks, "--cores", "2", "--quiet", "rules", "--", "tables"
+                root, folder, networks, *options, "--cores", "2", "--quiet", "rules", "--", "tables"
             )
             files = sum(path.is_file() for path in folder.rglob("*"))
         jobs = jobs_in(printed)
@@ -153,17 +154,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     for name, sizes in (
         ("--networks", [1000, 5000, 20000]),
-        ("--scheduled", [100, 400]),
+        ("--scheduled", [400, 1600, 6400]),
         ("--parts", [1000, 5000, 20000]),
     ):
         parser.add_argument(name, type=int, nargs="*", default=sizes)
     parser.add_argument("--batch", type=int, default=10)
+    parser.add_argument("--options", nargs="*", default=[], help="of Snakemake, for the runs of placeholders")
     given = parser.parse_args()
     if given.networks:
         graph(given.networks, None)
         graph(given.networks[-1:], given.batch)
     if given.scheduled:
-        scheduling(given.scheduled)
+        scheduling(given.scheduled, given.options)
     if given.parts:
         collecting(given.parts)
 
