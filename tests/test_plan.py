@@ -46,7 +46,7 @@ def demands(study: dict[str, Any]) -> list[plan.Demand]:
 
 
 def test_the_jobs_are_those_of_a_dry_run(tmp_path: Path) -> None:
-    config = configuration(small=small_study(seed=5) | {"analyses": {"movement": {}}})
+    config = configuration(small=small_study(seed=5) | {"analyses": {"movement": {}, "relations": {}}})
     printed = asked(tmp_path, config)
     assert printed.returncode == 0, printed.stderr
     counts = {
@@ -57,6 +57,7 @@ def test_the_jobs_are_those_of_a_dry_run(tmp_path: Path) -> None:
         "data": "Preparing",
         "train": "Training",
         "movement": "Measuring",
+        "relations": "Relating",
         "tables": "Collect",
         "claims": "Testing",
         "figures": "Drawing",

@@ -20,14 +20,14 @@ from isthmus.work import Calls, Work
 
 ALGEBRA = ("algebra", "search")
 ALGEBRA_SIZES = (16, 64, 256, 768)
-POINTS = 3  # sizes of a kind of call, and of an architecture, that are timed
+POINTS = 5  # sizes of a kind of call, and of an architecture, that are timed
 # Measured: what a job leaves beside weights for each file it writes (Parquet, log, benchmark, Snakemake's record).
 BYTES_A_FILE = 20_000
 # What jobs of a stage import before they do anything; all others, PyTorch.
 IMPORTS = {"tables": "isthmus.tables", "figures": "isthmus.tables, pandas, matplotlib.pyplot, scipy.stats"}
 TORCH = "isthmus.train, isthmus.tables"
 COLLECTED = 1e-3  # measured: seconds of a core for each file of a table
-DRAWN, RELATED = 1.0, 5.0  # guesses: for the figures of a stage, and for what is computed from tables
+DRAWN, RELATED = 1.0, 1.0  # guesses: for the figures of a stage, and for what is computed from tables
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Cost:
 def demand_of(job: Job, configuration: Configuration) -> Demand | None:
     """The work of a job, None where nothing counts it: tables, figures, data, or an analysis that has no count."""
     stage, study = stages().get(job.stage), configuration.studies.get(job.wildcards.get("study", ""))
-    if stage is None or study is None:
+    if stage is None or study is None or "block" not in job.wildcards:
         return None
     options = study.analyses.get(stage.name, {})
     block = int(job.wildcards["block"])
