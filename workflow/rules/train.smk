@@ -9,6 +9,7 @@ rule train:
         "results/logs/train/{study}/{cell}/{block}.log",
     benchmark:
         "results/benchmarks/train/{study}/{cell}/{block}.tsv"
+    priority: 1  # most other jobs wait for it
     conda:
         "../../envs/torch.yaml"
     threads: CONFIG.jobs["threads"]
