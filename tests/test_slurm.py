@@ -119,6 +119,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def assert_equal_tables(first: Path, second: Path) -> None:
     names = sorted(path.name for path in (first / "results/tables").glob("*.parquet"))
+    assert len(names) > 20
     assert {"claims.parquet", "correlations.parquet", "networks.parquet"} < set(names)
     assert names == sorted(path.name for path in (second / "results/tables").glob("*.parquet"))
     for name in names:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from isthmus.cell_names import without
+from isthmus import cell_names
 from isthmus.errors import DataError
 
 OUTCOME = "outcome"
 NETWORK = ["cell", "seed"]  # what names a network within a study
-AXES = ["width", "depth", "batch_size"]
+AXES = list(cell_names.AXES)
 TICKET = "kind == 'ticket'"
 
 
@@ -137,7 +137,7 @@ def gather(study: str, tables: Mapping[str, pd.DataFrame], threshold: float | No
             frame[quantity.name] = values
             found.append(quantity)
             at |= {} if size is None else {quantity.name: size}
-    line = pd.Series([without(cell, ["width"]) for cell, _ in frame.index], index=frame.index, dtype=object)
+    line = pd.Series([cell_names.without(cell, ["width"]) for cell, _ in frame.index], index=frame.index, dtype=object)
     return Gathered(frame, line, tuple(found), at, len(networks) - len(whole), len(whole) - len(kept))
 
 
