@@ -34,6 +34,7 @@ class Stream(IntEnum):
     REINITIALIZATION = 17
     SGD_NOISE = 18
     PRUNED = 19
+    SUBSETS = 20
 
 
 def sequence(seed: int, stream: Stream, *counters: int) -> np.random.SeedSequence:

@@ -1,0 +1,51 @@
+"""Which examples a measurement looks at when it does not look at all of them.
+
+All subsets are taken from the front of one order of the examples, drawn once with a fixed seed: the examples of each
+class are shuffled, then the classes are interleaved so that the front of the order holds every class in proportion to
+its size, to within one example. A subset is therefore random within each class, a larger subset contains every smaller
+one, and what is taken `after` the first examples shares none with them.
+
+Evenly spaced subsets look harmless and are not: in MNIST's training file even and odd places come from two populations
+of writers, so that every 50th image, say, is a biased sample.
+
+>>> import torch
+>>> labels = torch.tensor([0, 1] * 50)
+>>> torch.bincount(labels[subset(labels, 10)]).tolist()
+[5, 5]
+>>> set(subset(labels, 10).tolist()) <= set(subset(labels, 20).tolist())
+True
+>>> set(subset(labels, 10).tolist()) & set(subset(labels, 10, after=10).tolist())
+set()
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.seeds import Stream, generator
+
+
+def order(labels: Tensor) -> Tensor:
+    """An order of all examples, int64 `[N]`, whose every beginning holds the classes in proportion to their sizes.
+
+    labels: `[N]`, the class of each example, the clean ones where training used others; all 0 where there are none.
+    """
+    classes = labels.cpu().numpy()
+    random = generator(0, Stream.SUBSETS)
+    shuffled = random.permutation(len(classes))
+    by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
+    _, counts = np.unique(classes, return_counts=True)
+    firsts, sizes = np.repeat(np.cumsum(counts) - counts, counts), np.repeat(counts, counts)
+    # The r-th example of a class of n stands at the share (r + 1/2) / n of the order; ties go by the shuffle.
+    share = (np.arange(len(classes)) - firsts + 0.5) / sizes
+    return torch.from_numpy(by_class[np.lexsort((random.random(len(classes)), share))])
+
+
+def subset(labels: Tensor, size: int, after: int = 0) -> Tensor:
+    """Rising indices, int64 `[min(size, N - after)]`, of the examples that follow the first `after` ones of the order.
+
+    labels: as for `order`. Raises ValueError where `size` is below 1 or nothing is left after the first examples.
+    """
+    if size < 1 or after >= len(labels):
+        raise ValueError(f"no subset of {size} examples after the first {after}: there are {len(labels)}")
+    return order(labels)[after : after + size].sort().values
