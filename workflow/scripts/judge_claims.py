@@ -16,8 +16,8 @@ def main(job: Any) -> None:
     rows = judge(parse_claims(job.params.claims), tables)
     write_table(job.output[0], "claims", rows)
     for row in rows:
-        logging.info("%s, study %s: %s", row["claim"], row["study"], row["verdict"])
-    logging.info("%s", dict(Counter(row["verdict"] for row in rows)))
+        logging.info("%s %s, study %s: %s", row["claim"], row["twin"] or "", row["study"], row["direction"])
+    logging.info("%s", dict(Counter(row["direction"] for row in rows)))
 
 
 with job_log(snakemake.log[0]):

@@ -1,75 +1,75 @@
-"""What is measured for a claim: a mean, a difference, a ratio, a slope, a step or a plateau, with its interval.
+"""What is measured for a claim, from the rows of a table: over a grid that counts as fixed, setting by setting.
 
-The unit is a network, or what a comparison makes of it: the difference between two kinds of network of one seed, or
-between the networks of one seed at two widths. Networks of one seed share the order of their data, so seeds are what
-is independent. Several rows of one network - severities, levels of pruning - are averaged first. Where there are other
-axes than the one compared, each of their combinations is a setting, and the units of all settings are taken together:
-the difference between settings then widens the interval. Of pairs of networks, which share networks, the units are the
-networks' values of `isthmus.pair_statistics`.
-
-Intervals are those of `isthmus.statistics.bootstrap_interval` over the units, and of slopes that of
-`isthmus.power_law`, Student's, since resampling networks does not tell how far widths lie from a line. Steps and
-plateaus look at several comparisons at once; each has its interval at the level 1 - 0.05 / comparisons (Bonferroni).
+Where there are other axes than the one compared, each of their combinations is a *setting*. A measure is the average over
+settings of what each of them gives, and its error comes from how networks of one cell scatter, pooled over all cells
+(`isthmus.contrasts`); differences between settings are no error. Several rows of one network - severities, levels of
+pruning - are averaged first. Of pairs of networks, which share networks, the units are the networks' values of
+`isthmus.pair_statistics`. Shares of networks have exact limits (`isthmus.proportions`).
 
 This module does not import torch.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from isthmus.cell_names import without
-from isthmus.claim_rows import (
-    CELL,
-    PAIR,
-    NotMeasured,
-    check_counts,
-    diverged,
-    evaluate,
-    level_of,
-    select,
-    spelled,
-)
-from isthmus.claims import AXIS_MEASURES, Claim
+from isthmus.cell_names import AXES, axes_of, without
+from isthmus.claim_estimates import Largest, Measured, Plateau, Ratio, Smallest
+from isthmus.claim_losses import at_equal_loss
+from isthmus.claim_rows import CELL, PAIR, NotMeasured, check_counts, diverged, evaluate, level_of, select, spelled
+from isthmus.claims import EQUAL_LOSS, SIDES, STEPS, Claim
+from isthmus.contrasts import FEWEST_NETWORKS, Estimate, estimate, slope_weights
 from isthmus.pair_statistics import network_values
-from isthmus.power_law import power_law
-from isthmus.statistics import bootstrap_interval
+from isthmus.proportions import Proportion
+from isthmus.schema import study_schema
 
-LEVEL = 0.95
-FEWEST_LEVELS = {"slope": 3, "smallest_step": 3, "largest_step": 3, "plateau": 3}
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value and its interval, NaN where there is none."""
-
-    value: float
-    low: float
-    high: float
+FEWEST_LEVELS = {"smallest_step": 3, "largest_step": 3, "plateau": 3}
+ROUNDING = 1e-5
+"""Mean cross-entropies below this are at the rounding of float32: quotients by them mean nothing."""
 
 
 @dataclass(frozen=True)
-class Measured:
+class Found:
     """What was measured for a claim.
 
-    value, low, high: in the unit of the measure; the ends are NaN where too few networks give no interval. comparison:
-    what was compared with what. networks: how many are behind it; excluded: rows of diverged networks, and nulls;
-    settings: combinations of the other axes.
+    result: the value with its interval and p-values, for the average over settings. by_setting: the same for each of
+    the settings, by name. comparison: what was compared with what. networks: how many are behind it; excluded: rows of
+    diverged networks, and nulls.
     """
 
-    value: float
-    low: float
-    high: float
+    result: Measured
+    by_setting: dict[str, Measured]
     comparison: str
     networks: int
     excluded: int
-    settings: int
 
 
-def measure(claim: Claim, rows: pd.DataFrame) -> Measured:
+@dataclass(frozen=True)
+class Cells:
+    """The values of networks, cell by cell. frame: [seeds, (setting, level)], NaN where there is no network; means: those
+    of the cells, where too few networks leave no values; blocks: cells of one block start from the same weights."""
+
+    frame: pd.DataFrame
+    means: pd.Series
+    blocks: list[str]
+
+    def levels(self, setting: str) -> list[Any]:
+        """The levels that a setting has, rising."""
+        return sorted(level for own, level in self.frame.columns if own == setting)
+
+    def estimate(self, weights: dict[tuple[str, Any], float]) -> Estimate:
+        """The weighted sum of the means of cells."""
+        vector = np.array([weights.get(column, 0.0) for column in self.frame.columns])
+        found = estimate(self.frame, self.blocks, vector)
+        if np.isnan(found.value):
+            return Estimate(float(sum(share * self.means[column] for column, share in weights.items())))
+        return found
+
+
+def measure(claim: Claim, rows: pd.DataFrame) -> Found:
     """Compute the measure of `claim` on `rows` (those of `isthmus.claim_rows.rows_of_study`, or some of them).
 
     The order of the rows does not matter. Raises NotMeasured where they cannot give it.
@@ -77,40 +77,73 @@ def measure(claim: Claim, rows: pd.DataFrame) -> Measured:
     rows = select(rows, claim.where)
     if rows.empty:
         raise NotMeasured(f"no row with {', '.join(f'{name} {spelled(each)}' for name, each in claim.where.items())}")
-    rows, words = _with_levels(claim, rows)
+    if claim.twin is not None:
+        rows = _cross_entropy(rows)
+    rows, words = _with_levels(claim, rows.assign(setting=_settings(claim, rows)))
     value = evaluate(rows, claim.quantity).astype(float)
     kept = value.notna() & np.isfinite(value) & ~diverged(rows)
     if not kept.any():
         raise NotMeasured("all networks diverged" if diverged(rows).all() else f"`{claim.quantity}` was not measured")
     excluded = int((~kept).sum())
-    rows = rows[kept].assign(value=value[kept], setting=_settings(claim, rows[kept]))
+    rows = rows[kept].assign(value=value[kept])
+    if claim.kind == "proportion":
+        return _proportions(rows, words, excluded)
+    if claim.twin == EQUAL_LOSS:
+        rows = at_equal_loss(rows)
+    for name, bound in claim.spans.items():
+        rows = _spanning(rows, claim, name, bound)
     if claim.by:
         check_counts(rows, {claim.by: FEWEST_LEVELS.get(claim.kind, 2)})
     check_counts(rows, claim.requires)
-    members = PAIR if "seed" not in rows else ["seed"]
-    grid = rows.groupby(["setting", *members, "level"])["value"].mean().unstack("level")
-    found = _compute(claim, grid)
-    used = grid.dropna(how="all") if claim.kind in AXIS_MEASURES else grid.dropna()
-    networks = _networks(rows, used, members)
+    cells = _cells(claim, rows)
+    settings = _usable(claim, cells)
+    result = _result(claim, cells, settings)
+    used = rows[rows["setting"].isin(settings)]
     if claim.kind == "plateau":
-        words = f"{claim.by} {spelled(found.value * grid.columns[-1])} of {spelled(grid.columns[-1])}"
-    settings = used.index.get_level_values("setting").nunique()
-    return Measured(found.value, found.low, found.high, words, networks, excluded, settings)
+        widest = max(cells.levels(settings[0]))
+        words = f"{claim.by} {spelled(result.value * widest)} of {spelled(widest)}"
+    by_setting = {setting: _result(claim, cells, [setting]) for setting in settings}
+    return Found(result, by_setting, words, _networks(used), excluded)
 
 
-def _networks(rows: pd.DataFrame, used: pd.DataFrame, members: list[str]) -> int:
-    """Distinct networks behind the units that were used."""
-    keys = [
-        key for key in (*CELL, "sweep", "parameters") if key in rows and (key != "parameters" or "cell" not in rows)
-    ]
-    units = set(used.index)
-    places = [unit in units for unit in zip(rows["setting"], *(rows[each] for each in members), strict=True)]
-    rows = rows[places]
-    if members == PAIR:
-        return len(
-            pd.concat([rows[[*keys, each]].set_axis([*keys, "seed"], axis=1) for each in PAIR]).drop_duplicates()
-        )
-    return len(rows[[*keys, "seed"]].drop_duplicates())
+def _cross_entropy(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of networks trained on cross-entropy, at losses that are more than rounding."""
+    rows = rows[rows["objective"] == "cross_entropy"]
+    if rows.empty:
+        raise NotMeasured("losses are divided out of cross-entropy alone")
+    rows = rows[rows["cell_least_train_loss"].isna() | (rows["cell_least_train_loss"] >= ROUNDING)]
+    if rows.empty:
+        raise NotMeasured(f"training losses are below {ROUNDING:g}, at the rounding of float32")
+    return rows
+
+
+def _spanning(rows: pd.DataFrame, claim: Claim, name: str, bound: float) -> pd.DataFrame:
+    """The rows of settings whose levels have values of a column on both sides of a bound."""
+    value = evaluate(rows, name).astype(float)
+    sides = pd.DataFrame({"setting": rows["setting"], "below": value < bound, "reached": value >= bound})
+    both = sides.groupby("setting")[["below", "reached"]].any().all(axis=1)
+    if not both.any():
+        side = "below" if not sides["below"].any() else "of at least"
+        words = name.removeprefix("cell_").replace("_", " ")
+        raise NotMeasured(f"the grid has no {claim.by} with a {words} {side} {bound:g}")
+    return rows[rows["setting"].isin(both[both].index)]
+
+
+def _proportions(rows: pd.DataFrame, words: str, excluded: int) -> Found:
+    def counted(own: pd.DataFrame) -> Proportion:
+        return Proportion(int((own["value"] > 0).sum()), len(own))
+
+    by_setting: dict[str, Measured] = {str(setting): counted(own) for setting, own in rows.groupby("setting")}
+    return Found(counted(rows), by_setting, words, len(rows), excluded)
+
+
+def _networks(rows: pd.DataFrame) -> int:
+    """Distinct networks behind some rows."""
+    keys = [key for key in (*CELL, "sweep") if key in rows]
+    if "seed" in rows:
+        return len(rows[[*keys, *(["parameters"] if "cell" not in rows else []), "seed"]].drop_duplicates())
+    ends = [rows[[*keys, each]].set_axis([*keys, "seed"], axis=1) for each in PAIR]
+    return len(pd.concat(ends).drop_duplicates())
 
 
 def _settings(claim: Claim, rows: pd.DataFrame) -> pd.Series:
@@ -118,6 +151,16 @@ def _settings(claim: Claim, rows: pd.DataFrame) -> pd.Series:
     if "cell" not in rows:
         return rows["sweep"] if "sweep" in rows else pd.Series("", index=rows.index)
     return rows["cell"].map({cell: without(cell, [claim.by or ""]) for cell in rows["cell"].unique()})
+
+
+def block_of(cell: str) -> str:
+    """What the initial weights of a cell's networks depend on besides the seed: the axes of the network itself.
+
+    >>> block_of("width=8+depth=1+batch_size=32+learning_rate=0.1")
+    'width=8+depth=1'
+    """
+    shaping = {*AXES, *study_schema()["network"]["properties"]} - {"batch_size"}
+    return without(cell, [axis for axis in axes_of(cell) if axis not in shaping])
 
 
 def _with_levels(claim: Claim, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -132,110 +175,106 @@ def _with_levels(claim: Claim, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         empty = [text for part, text in zip(parts, words, strict=True) if part.empty]
         if empty:
             raise NotMeasured(f"no row with {empty[0]}")
-        return pd.concat(parts), f" {sign} ".join(words)
+        return pd.concat(parts, ignore_index=True), f" {sign} ".join(words)
     levels = evaluate(rows, by)
     if not wanted:
         return rows.assign(level=levels), f"{by} {spelled(levels.min())} to {spelled(levels.max())}"
     check_counts(rows, {by: 2})
-    of, to = (level_of(levels, side) for side in wanted)
-    parts = [rows[levels == level].assign(level=float(place)) for place, level in enumerate((of, to))]
-    return pd.concat(parts), f"{by} {spelled(of)} {sign} {spelled(to)}"
+    ends = [levels.groupby(rows["setting"]).transform(level_of, side) for side in wanted]  # of each setting its own
+    apart = ends[0] != ends[1]
+    if not apart.any():
+        raise NotMeasured(f"no setting has two values of {by}")
+    parts = [rows[apart & (levels == end)].assign(level=float(place)) for place, end in enumerate(ends)]
+    words = [spelled(end[apart].iloc[0]) if end[apart].nunique() == 1 else str(side) for side, end in zip(wanted, ends, strict=True)]
+    return pd.concat(parts, ignore_index=True), f"{by} {words[0]} {sign} {words[1]}"
 
 
-def _compute(claim: Claim, grid: pd.DataFrame) -> Interval:
-    if claim.kind == "slope":
-        return _slope(_logarithms(grid, claim.quantity))
-    if claim.kind == "ratio":
-        found = _difference(_logarithms(grid, claim.quantity), 0.0, 1.0)
-        return Interval(*(float(np.exp(each)) for each in (found.value, found.low, found.high)))
-    if claim.kind == "difference":
-        return _difference(grid, 0.0, 1.0)
-    if claim.kind == "mean":
-        return _mean(grid[0.0].dropna())
-    steps = list(zip(grid.columns[1:], grid.columns[:-1], strict=True))
-    if claim.kind == "plateau":
-        return _plateau(grid, claim.measure["tolerance"])
-    level = 1 - (1 - LEVEL) / len(steps)
-    found_steps = [_difference(grid, of, to, level) for of, to in steps]
-    extreme: Callable[[list[float]], Any] = np.min if claim.kind == "smallest_step" else np.max
-    return Interval(*(float(extreme([getattr(each, end) for each in found_steps])) for end in ("value", "low", "high")))
+def _cells(claim: Claim, rows: pd.DataFrame) -> Cells:
+    members = PAIR if "seed" not in rows else ["seed"]
+    keys = ["setting", "level"]
+    if "cell" not in rows:  # a sweep holds several networks of one seed
+        rows = rows.assign(seed=rows.groupby(keys).cumcount())
+    each = rows.groupby([*keys, *members])["value"].mean()
+    if claim.on_logarithms:
+        count = int((each <= 0).sum())
+        if count:
+            raise NotMeasured(f"{count} values of `{claim.quantity}` are not positive")
+        each = np.log(each)
+    if claim.by is None and claim.kind in SIDES:  # the two sides are rows of the same networks or pairs
+        each = each.unstack("level").dropna().stack()
+        each = each.reorder_levels([*keys, *members]).sort_index()
+        if each.empty:
+            raise NotMeasured("no network has both sides of the comparison")
+    columns = {key: _values(own.droplevel(keys), members) for key, own in each.groupby(level=keys)}
+    blocks = rows.drop_duplicates(keys).set_index(keys)
+    named = [str(key) if "cell" not in blocks else block_of(blocks.loc[key, "cell"]) for key in columns]
+    return Cells(pd.DataFrame(columns), each.groupby(level=keys).mean(), named)
 
 
-def _logarithms(grid: pd.DataFrame, quantity: str) -> pd.DataFrame:
-    count = int((grid <= 0).sum().sum())
-    if count:
-        raise NotMeasured(f"{count} values of `{quantity}` are not positive")
-    return np.log(grid)
+def _values(values: pd.Series, members: Sequence[str]) -> pd.Series:
+    """The values of the networks of a cell, [seeds]; none where its pairs do not tell what each network contributes."""
+    if members != PAIR:
+        return values
+    pairs = values.index.to_frame()[PAIR].to_numpy()
+    found = network_values(values.to_numpy(), pairs)
+    return pd.Series(dtype=float) if found is None else pd.Series(found, index=np.unique(pairs))
 
 
-def _units(values: pd.Series) -> np.ndarray | None:
-    """The values of the units behind a mean: the values themselves, or of pairs those of their networks.
-
-    Settings in which pairs do not tell what each network contributes are left out where others do; None where none do.
-    """
-    if "seed" in values.index.names:
-        return values.to_numpy()
-    found = [
-        network_values(each.to_numpy(), each.index.droplevel("setting").to_frame().to_numpy())
-        for _, each in values.groupby("setting")
+def _usable(claim: Claim, cells: Cells) -> list[str]:
+    """The settings that have all levels to be compared, with an error where any setting has one."""
+    settings = sorted({setting for setting, _ in cells.frame.columns})
+    levels = {level for _, level in cells.frame.columns}
+    if claim.kind in STEPS and len(levels) < FEWEST_LEVELS[claim.kind]:
+        raise NotMeasured(f"{FEWEST_LEVELS[claim.kind]} values of {claim.by} are needed, there are {len(levels)}")
+    fewest = 1 if claim.kind == "mean" else 2 if claim.kind == "slope" else len(levels)
+    whole = [setting for setting in settings if len(cells.levels(setting)) >= fewest]
+    if not whole or (claim.kind in SIDES and len(levels) < 2):
+        raise NotMeasured("no setting has networks that did not diverge on all sides of the comparison")
+    counts = cells.frame.notna().sum()
+    told = [
+        setting
+        for setting in whole
+        if all(counts[setting, level] >= FEWEST_NETWORKS for level in cells.levels(setting))
+        and all(not np.isnan(each.error) for each in _estimates(claim, cells, [setting]))
     ]
-    told = [each for each in found if each is not None]
-    return np.concatenate(told) if told else None
+    return told or whole
 
 
-def _mean(values: pd.Series, level: float = LEVEL) -> Interval:
-    """The mean of the units behind `values`, [units or pairs], with its interval."""
-    if values.empty:
-        raise NotMeasured("no network has both sides of the comparison")
-    units = _units(values)
-    if units is None:
-        return Interval(float(values.mean()), np.nan, np.nan)
-    return Interval(float(units.mean()), *bootstrap_interval(units, level))
+def _estimates(claim: Claim, cells: Cells, settings: Sequence[str]) -> list[Estimate]:
+    """The comparisons that a measure is made of, each the average over settings."""
+    share = 1 / len(settings)
+    if claim.kind == "mean":
+        return [cells.estimate({(setting, 0.0): share for setting in settings})]
+    if claim.kind in SIDES:
+        return [_difference(cells, settings, 0.0, 1.0)]
+    if claim.kind == "slope":
+        base = np.log if claim.on_logarithms else np.log2
+        weights: dict[tuple[str, Any], float] = {}
+        for setting in settings:
+            levels = cells.levels(setting)
+            slopes = slope_weights(base(np.asarray(levels, dtype=float)))
+            weights |= {(setting, level): share * each for level, each in zip(levels, slopes, strict=True)}
+        return [cells.estimate(weights)]
+    levels = cells.levels(settings[0])
+    if claim.kind == "plateau":
+        return [_difference(cells, settings, levels[-1], level) for level in levels[:-1]]
+    return [_difference(cells, settings, of, to) for to, of in zip(levels[:-1], levels[1:], strict=True)]
 
 
-def _difference(grid: pd.DataFrame, of: Any, to: Any, level: float = LEVEL) -> Interval:
-    """The mean of `of` less that of `to`, over the units that have both."""
-    if not {of, to} <= set(grid):
-        raise NotMeasured("all networks on one side of the comparison diverged")
-    both = grid[[of, to]].dropna()
-    return _mean(both[of] - both[to], level)
+def _difference(cells: Cells, settings: Sequence[str], of: Any, to: Any) -> Estimate:
+    share = 1 / len(settings)
+    weights = {(setting, of): share for setting in settings} | {(setting, to): -share for setting in settings}
+    return cells.estimate(weights)
 
 
-def _plateau(grid: pd.DataFrame, tolerance: float) -> Interval:
-    """The least level from which on the largest gains at most `tolerance`, as a fraction of the largest level.
-
-    The interval holds every level for which the intervals of the gains leave that open.
-    """
-    *levels, largest = grid.columns
-    gains = [_difference(grid, largest, level, 1 - (1 - LEVEL) / len(levels)) for level in levels]
-    found = []
-    for end in ("value", "low", "high"):
-        first = largest
-        for level, gain in zip(reversed(levels), reversed(gains), strict=True):
-            if not getattr(gain, end) <= tolerance:
-                break
-            first = level
-        unknown = any(np.isnan(getattr(gain, end)) for gain in gains)
-        found.append(np.nan if unknown else float(first / largest))
-    return Interval(*found)
-
-
-def _slope(logarithms: pd.DataFrame) -> Interval:
-    """The power of the level: that of all settings together, each freed of its own factor.
-
-    logarithms: [units, levels]. Settings that lack a level are left out.
-    """
-    levels, values = [], []
-    for _, setting in logarithms.groupby("setting"):
-        if not setting.notna().any().all():
-            continue
-        found = {level: _units(setting[level].dropna()) for level in setting}
-        units = {level: np.array([setting[level].mean()]) if each is None else each for level, each in found.items()}
-        factor = np.mean([np.mean(each) for each in units.values()])
-        for level, each in units.items():
-            levels += [float(level)] * len(each)
-            values += list(np.exp(np.asarray(each) - factor))
-    if not levels:
-        raise NotMeasured("no setting has networks at every value of the axis")
-    law = power_law(levels, values)
-    return Interval(law.slope, law.low, law.high)
+def _result(claim: Claim, cells: Cells, settings: Sequence[str]) -> Measured:
+    found = _estimates(claim, cells, settings)
+    if claim.kind == "ratio":
+        return Ratio(found[0])
+    if claim.kind == "smallest_step":
+        return Smallest(found)
+    if claim.kind == "largest_step":
+        return Largest(found)
+    if claim.kind == "plateau":
+        return Plateau([float(level) for level in cells.levels(settings[0])], found, claim.measure["tolerance"])
+    return found[0]

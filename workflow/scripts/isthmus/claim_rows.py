@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 
 from isthmus.cell_names import axes_of
-from isthmus.claims import ENDS, Claim, operands
+from isthmus.claims import ENDS, Claim, literal, operands
 
 COMPARISONS = {"above": np.greater, "at_least": np.greater_equal, "below": np.less, "at_most": np.less_equal}
 CELL = ["study", "cell"]
 PAIR = ["seed_a", "seed_b"]
+NEEDED = {*CELL, "seed", *PAIR, "sweep", "parameters", "diverged", "objective", "cell_least_train_loss", "loss", "epoch"}
+"""Columns that measuring looks at whatever a claim names."""
+
 
 
 class NotMeasured(Exception):
@@ -25,7 +28,8 @@ def rows_of_study(name: str, tables: Mapping[str, pd.DataFrame], study: str) -> 
     """The rows of `study` in the table `name`, with the columns of `networks` and the axes in the names of the cells.
 
     Rows of pairs get what the first network of the cell that did not diverge has, so that only what a whole cell has in
-    common means anything there. Raises NotMeasured where there are no rows.
+    common means anything there. All rows get what the networks of their cell reached in training (`_reached`).
+    Raises NotMeasured where there are no rows.
     """
     if name not in tables:
         raise NotMeasured(f"no study makes the table `{name}`")
@@ -39,9 +43,16 @@ def rows_of_study(name: str, tables: Mapping[str, pd.DataFrame], study: str) -> 
     keys = [*CELL, "seed"] if "seed" in rows else CELL
     known = networks.drop_duplicates(keys)
     known = known[[*keys, *(column for column in known if column not in (*rows, *keys, "seed"))]]
-    rows = rows.merge(known, on=keys, how="left")
-    axes = pd.DataFrame([numbers_of(cell) for cell in rows["cell"]], index=rows.index)
-    return rows.assign(**{axis: axes[axis] for axis in axes if axis not in rows})
+    rows = rows.merge(known, on=keys, how="left").merge(_reached(networks), on=CELL, how="left")
+    axes = pd.DataFrame({cell: numbers_of(cell) for cell in rows["cell"].unique()}).T.infer_objects()
+    return rows.join(axes[[axis for axis in axes if axis not in rows]], on="cell")
+
+
+def _reached(networks: pd.DataFrame) -> pd.DataFrame:
+    """Per cell: its loss function, mean training accuracy and least training loss, of networks that did not diverge."""
+    whole = networks[~diverged(networks)].astype({"train_accuracy": float, "train_loss": float})
+    reached = {"cell_train_accuracy": ("train_accuracy", "mean"), "cell_least_train_loss": ("train_loss", "min")}
+    return whole.groupby(CELL).agg(objective=("loss", "first"), **reached).reset_index()
 
 
 def numbers_of(cell: str) -> dict[str, Any]:
@@ -59,14 +70,23 @@ def _value(text: str) -> float | bool | str:
 
 
 def evaluate(rows: pd.DataFrame, expression: str) -> pd.Series:
-    """A column, or an expression of two, of each row. Raises NotMeasured where there is no such column."""
+    """A column, or an expression of two operands (`isthmus.claims.operands`), of each row.
+
+    A comparison is 1 where it holds, 0 where it does not, and null where a side is. Raises NotMeasured where there is no
+    such column.
+    """
     names, operator = operands(expression)
-    missing = [name for name in names if name not in rows]
+    missing = [name for name in names if name not in rows and literal(name) is None]
     if missing:
         raise NotMeasured(f"there is no column `{missing[0]}`")
     if operator is None:
         return rows[expression]
-    first, second = (rows[name].astype(float) for name in names)
+    first, second = (rows[name] if name in rows else pd.Series(literal(name), index=rows.index) for name in names)
+    if operator == "==":
+        return (first == second).astype(float).mask(first.isna() | second.isna())
+    first, second = first.astype(float), second.astype(float)
+    if operator == "<":
+        return (first < second).astype(float).mask(first.isna() | second.isna())
     return first - second if operator == "-" else first / second.mask(second == 0)
 
 
@@ -77,7 +97,8 @@ def holds(values: pd.Series, condition: Any) -> pd.Series:
         met = [COMPARISONS[name](numbers, bound) for name, bound in condition.items()]
         return pd.Series(np.logical_and.reduce(met), index=values.index)
     wanted = condition if isinstance(condition, list) else [condition]
-    return pd.Series([any(_same(value, each) for each in wanted) for value in values], index=values.index)
+    met = {value: any(_same(value, each) for each in wanted) for value in values.unique()}
+    return values.map(met).fillna(False).astype(bool)
 
 
 def _same(value: Any, wanted: Any) -> bool:
@@ -89,7 +110,7 @@ def _same(value: Any, wanted: Any) -> bool:
 
 
 def select(rows: pd.DataFrame, conditions: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows for which all conditions hold. Of a diverged network, what it lacks is held to hold: it is counted."""
+    """The rows for which all conditions hold. Missing values of diverged networks pass, so that they are counted."""
     keep = pd.Series(True, index=rows.index)
     for expression, condition in conditions.items():
         values = evaluate(rows, expression)
