@@ -6,7 +6,10 @@ tells a job on a cluster what it is by a list of wildcards that it splits at com
 
 import re
 from collections.abc import Collection
+from dataclasses import fields
 from typing import Any
+
+from isthmus.recipe import NetworkRecipe
 
 AXES = ("width", "depth", "batch_size")
 JOINT = "+"
@@ -39,3 +42,13 @@ def axes_of(cell: str) -> dict[str, str]:
 def without(cell: str, axes: Collection[str]) -> str:
     """The name of a cell less some of its axes."""
     return JOINT.join(f"{key}={value}" for key, value in axes_of(cell).items() if key not in axes)
+
+
+def shape_of(cell: str) -> str:
+    """The axes of the network itself. In cells that are equal in them, networks of one seed start from equal weights.
+
+    >>> shape_of("width=8+depth=1+batch_size=32+learning_rate=0.1")
+    'width=8+depth=1'
+    """
+    own = {field.name for field in fields(NetworkRecipe)}
+    return without(cell, [axis for axis in axes_of(cell) if axis not in own])

@@ -1,7 +1,7 @@
 """What a claim measures, with an interval and p-values: one comparison, its exponential, or the extreme of several.
 
-All of them answer the same four questions as `isthmus.contrasts.Estimate` and `isthmus.proportions.Proportion`: what the
-value is, between which limits it lies, and how surely it lies above or below a bound.
+All of them answer the same four questions as `isthmus.contrasts.Estimate` and `isthmus.proportions.Proportion`: what
+the value is, between which limits it lies, and how surely it lies above or below a bound.
 
 This module does not import torch.
 """

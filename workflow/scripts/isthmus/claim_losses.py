@@ -1,9 +1,9 @@
 """Curvature at equal loss: what a network's Hessian was when its training loss passed a level that others pass, too.
 
-The Hessian of cross-entropy vanishes with the loss, so that eigenvalues of networks at different losses compare the losses
-as much as the curvature. Networks whose curvature was measured during training can be compared where their losses are
-equal: at the lowest loss that all networks of a setting reach. Between the two moments around it, the logarithm of the
-quantity is taken to be linear in the logarithm of the loss.
+The Hessian of cross-entropy vanishes with the loss, so that eigenvalues of networks at different losses compare the
+losses as much as the curvature. Networks whose curvature was measured during training can be compared where their
+losses are equal: at the lowest loss that all networks of a setting reach. Between the two moments around it, the
+logarithm of the quantity is taken to be linear in the logarithm of the loss.
 
 This module does not import torch.
 """
@@ -30,7 +30,9 @@ def at_equal_loss(rows: pd.DataFrame) -> pd.DataFrame:
     found = [_setting(own) for _, own in rows[rows["loss"] > 0].groupby("setting")]
     told = [each for each in found if each is not None]
     if not told:
-        raise NotMeasured("no training loss is passed by all networks at measured moments (curvature `during_training`)")
+        raise NotMeasured(
+            "no training loss is passed by all networks at measured moments (curvature `during_training`)"
+        )
     return pd.concat(told, ignore_index=True)
 
 

@@ -1,22 +1,23 @@
 """What is measured for a claim, from the rows of a table: over a grid that counts as fixed, setting by setting.
 
-Where there are other axes than the one compared, each of their combinations is a *setting*. A measure is the average over
-settings of what each of them gives, and its error comes from how networks of one cell scatter, pooled over all cells
-(`isthmus.contrasts`); differences between settings are no error. Several rows of one network - severities, levels of
-pruning - are averaged first. Of pairs of networks, which share networks, the units are the networks' values of
-`isthmus.pair_statistics`. Shares of networks have exact limits (`isthmus.proportions`).
+Where there are other axes than the one compared, each of their combinations is a *setting*. A measure is the average
+over settings of what each of them gives, and its error comes from how networks of one cell scatter, pooled over all
+cells (`isthmus.contrasts`); differences between settings are no error. Several rows of one network - severities,
+levels of pruning - are averaged first. Of pairs of networks, which share networks, the units are the networks' values
+of `isthmus.pair_statistics`. Shares of networks have exact limits (`isthmus.proportions`).
 
 This module does not import torch.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from isthmus.cell_names import AXES, axes_of, without
+from isthmus.cell_names import shape_of, without
 from isthmus.claim_estimates import Largest, Measured, Plateau, Ratio, Smallest
 from isthmus.claim_losses import at_equal_loss
 from isthmus.claim_rows import CELL, PAIR, NotMeasured, check_counts, diverged, evaluate, level_of, select, spelled
@@ -24,7 +25,6 @@ from isthmus.claims import EQUAL_LOSS, SIDES, STEPS, Claim
 from isthmus.contrasts import FEWEST_NETWORKS, Estimate, estimate, slope_weights
 from isthmus.pair_statistics import network_values
 from isthmus.proportions import Proportion
-from isthmus.schema import study_schema
 
 FEWEST_LEVELS = {"smallest_step": 3, "largest_step": 3, "plateau": 3}
 ROUNDING = 1e-5
@@ -49,12 +49,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Cells:
-    """The values of networks, cell by cell. frame: [seeds, (setting, level)], NaN where there is no network; means: those
-    of the cells, where too few networks leave no values; blocks: cells of one block start from the same weights."""
+    """The values of networks, cell by cell.
+
+    frame: [seeds, (setting, level)], NaN where there is no network; means: those of the cells, where too few networks
+    leave no values; groups: equal for cells that start from the same weights.
+    """
 
     frame: pd.DataFrame
     means: pd.Series
-    blocks: list[str]
+    groups: list[str]
 
     def levels(self, setting: str) -> list[Any]:
         """The levels that a setting has, rising."""
@@ -63,7 +66,7 @@ class Cells:
     def estimate(self, weights: dict[tuple[str, Any], float]) -> Estimate:
         """The weighted sum of the means of cells."""
         vector = np.array([weights.get(column, 0.0) for column in self.frame.columns])
-        found = estimate(self.frame, self.blocks, vector)
+        found = estimate(self.frame, self.groups, vector)
         if np.isnan(found.value):
             return Estimate(float(sum(share * self.means[column] for column, share in weights.items())))
         return found
@@ -153,16 +156,6 @@ def _settings(claim: Claim, rows: pd.DataFrame) -> pd.Series:
     return rows["cell"].map({cell: without(cell, [claim.by or ""]) for cell in rows["cell"].unique()})
 
 
-def block_of(cell: str) -> str:
-    """What the initial weights of a cell's networks depend on besides the seed: the axes of the network itself.
-
-    >>> block_of("width=8+depth=1+batch_size=32+learning_rate=0.1")
-    'width=8+depth=1'
-    """
-    shaping = {*AXES, *study_schema()["network"]["properties"]} - {"batch_size"}
-    return without(cell, [axis for axis in axes_of(cell) if axis not in shaping])
-
-
 def _with_levels(claim: Claim, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The rows that are compared, with a column `level`, and what is compared in words."""
     wanted = [claim.measure[side] for side in ("of", "to") if side in claim.measure]
@@ -185,7 +178,10 @@ def _with_levels(claim: Claim, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     if not apart.any():
         raise NotMeasured(f"no setting has two values of {by}")
     parts = [rows[apart & (levels == end)].assign(level=float(place)) for place, end in enumerate(ends)]
-    words = [spelled(end[apart].iloc[0]) if end[apart].nunique() == 1 else str(side) for side, end in zip(wanted, ends, strict=True)]
+    words = [
+        spelled(end[apart].iloc[0]) if end[apart].nunique() == 1 else str(side)
+        for side, end in zip(wanted, ends, strict=True)
+    ]
     return pd.concat(parts, ignore_index=True), f"{by} {words[0]} {sign} {words[1]}"
 
 
@@ -206,8 +202,8 @@ def _cells(claim: Claim, rows: pd.DataFrame) -> Cells:
         if each.empty:
             raise NotMeasured("no network has both sides of the comparison")
     columns = {key: _values(own.droplevel(keys), members) for key, own in each.groupby(level=keys)}
-    blocks = rows.drop_duplicates(keys).set_index(keys)
-    named = [str(key) if "cell" not in blocks else block_of(blocks.loc[key, "cell"]) for key in columns]
+    first = rows.drop_duplicates(keys).set_index(keys)
+    named = [str(key) if "cell" not in first else shape_of(first.loc[key, "cell"]) for key in columns]
     return Cells(pd.DataFrame(columns), each.groupby(level=keys).mean(), named)
 
 
@@ -258,7 +254,7 @@ def _estimates(claim: Claim, cells: Cells, settings: Sequence[str]) -> list[Esti
     levels = cells.levels(settings[0])
     if claim.kind == "plateau":
         return [_difference(cells, settings, levels[-1], level) for level in levels[:-1]]
-    return [_difference(cells, settings, of, to) for to, of in zip(levels[:-1], levels[1:], strict=True)]
+    return [_difference(cells, settings, of, to) for to, of in pairwise(levels)]
 
 
 def _difference(cells: Cells, settings: Sequence[str], of: Any, to: Any) -> Estimate:

@@ -15,9 +15,19 @@ from isthmus.claims import ENDS, Claim, literal, operands
 COMPARISONS = {"above": np.greater, "at_least": np.greater_equal, "below": np.less, "at_most": np.less_equal}
 CELL = ["study", "cell"]
 PAIR = ["seed_a", "seed_b"]
-NEEDED = {*CELL, "seed", *PAIR, "sweep", "parameters", "diverged", "objective", "cell_least_train_loss", "loss", "epoch"}
+NEEDED = {
+    *CELL,
+    "seed",
+    *PAIR,
+    "sweep",
+    "parameters",
+    "diverged",
+    "objective",
+    "cell_least_train_loss",
+    "loss",
+    "epoch",
+}
 """Columns that measuring looks at whatever a claim names."""
-
 
 
 class NotMeasured(Exception):
@@ -72,8 +82,8 @@ def _value(text: str) -> float | bool | str:
 def evaluate(rows: pd.DataFrame, expression: str) -> pd.Series:
     """A column, or an expression of two operands (`isthmus.claims.operands`), of each row.
 
-    A comparison is 1 where it holds, 0 where it does not, and null where a side is. Raises NotMeasured where there is no
-    such column.
+    A comparison is 1 where it holds, 0 where it does not, and null where a side is. Raises NotMeasured where there is
+    no such column.
     """
     names, operator = operands(expression)
     missing = [name for name in names if name not in rows and literal(name) is None]
@@ -97,8 +107,8 @@ def holds(values: pd.Series, condition: Any) -> pd.Series:
         met = [COMPARISONS[name](numbers, bound) for name, bound in condition.items()]
         return pd.Series(np.logical_and.reduce(met), index=values.index)
     wanted = condition if isinstance(condition, list) else [condition]
-    met = {value: any(_same(value, each) for each in wanted) for value in values.unique()}
-    return values.map(met).fillna(False).astype(bool)
+    found = {value: any(_same(value, each) for each in wanted) for value in values.unique()}
+    return values.map(found).fillna(False).astype(bool)
 
 
 def _same(value: Any, wanted: Any) -> bool:

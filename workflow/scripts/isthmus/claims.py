@@ -83,7 +83,8 @@ class Claim:
 
     def columns(self) -> set[str]:
         """All columns and axes that the claim names."""
-        names = {self.quantity, *self.where, *self.setup, *self.requires, *self.spans} | ({self.by} if self.by else set())
+        names = {self.quantity, *self.where, *self.setup, *self.requires, *self.spans}
+        names |= {self.by} if self.by else set()
         for side in ("of", "to"):
             if isinstance(self.measure.get(side), dict):
                 names |= set(self.measure[side])
@@ -118,7 +119,7 @@ def claim_schema() -> dict[str, Any]:
 
 
 def parse_claims(content: dict[str, Any]) -> tuple[Claim, ...]:
-    """The claims in `content`, which has a mapping `sources` and a list `claims`; twins follow the claim they belong to.
+    """The claims in `content`, a mapping `sources` and a list `claims`; twins follow the claim they belong to.
 
     Raises ConfigurationError with every mistake found, one a line.
     """

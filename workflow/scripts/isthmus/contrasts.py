@@ -5,16 +5,19 @@ others. What is random is the seed. The error of a weighted sum of cell means th
 *within* cells, pooled over all cells that take part, and differences between settings do not widen it.
 
 Networks of one seed whose cells differ in the training recipe alone start from the same weights, so such cells form a
-`block` and are compared seed by seed. Different blocks hold networks of different shapes and count as independent; in
-trained networks the correlation between such cells was 0.0 to 0.17 and positive, which makes intervals of differences
-too wide, if anything. With a(c) the weight of cell c and y(c, i) the value of its network of seed i,
+`group` and are compared seed by seed. Different groups hold networks of different shapes. They share the order of
+their data at most, which in trained networks correlated them by 0 to 0.17: harmless for a comparison, whose weights
+cancel (intervals are too wide, if anything), but not for a mean over cells, for which all cells form one group. With
+a(c) the weight of cell c, n(c) its number of networks and r(c, i) the deviation of the network of seed i from the mean
+of its cell,
 
-    value = sum_b mean_i u_b(i),   u_b(i) = sum_{c in b} a(c) y(c, i),   error^2 = sum_b s^2(u_b) / n_b,
+    value = sum_c a(c) mean(c),   error^2 = sum_g e_g,   e_g = sum_i (sum_{c in g} a(c) r(c, i) / sqrt(n(c) (n(c) -
+    1)))^2,
 
 and t = (value - true value) / error has about Student's distribution with the degrees of freedom of Welch (1947) and
-Satterthwaite (1946), error^4 / sum_b (s^2(u_b) / n_b)^2 / (n_b - 1). Two cells that form two blocks give Welch's
-interval, one block the paired one. Three networks in each of ten cells give some ten degrees of freedom or more, and
-not two. For pairs of networks the y(c, i) are the values of `isthmus.pair_statistics`.
+Satterthwaite (1946), error^4 / sum_g (e_g^2 / (n_g - 1)), n_g being the least n(c). Two cells that form two groups
+give Welch's interval, two in one group the paired one. Three networks in each of ten cells give some ten degrees of
+freedom or more, and not two. For pairs of networks the values are those of `isthmus.pair_statistics`.
 
 {coverage}
 This module does not import torch: figures and claims use it.
@@ -71,47 +74,47 @@ class Estimate:
         return math.nan if math.isnan(self.freedom) else float(t.cdf((self.value - bound) / self.error, self.freedom))
 
 
-def estimate(values: pd.DataFrame, blocks: Sequence[Hashable], weights: Sequence[float] | np.ndarray) -> Estimate:
+def estimate(values: pd.DataFrame, groups: Sequence[Hashable], weights: Sequence[float] | np.ndarray) -> Estimate:
     """The weighted sum of the means of cells.
 
-    values: [seeds, cells], NaN where there is no network; blocks: [cells], equal for cells that are compared seed by
-    seed; weights: [cells]. In a block of several cells only the seeds that all of them have count. The order of the
-    seeds does not matter. Cells of weight 0 are ignored. The value is NaN where a block has no seed, the error where one
-    has fewer than two.
+    values: [seeds, cells], NaN where there is no network; groups: [cells], equal for cells that start from the same
+    weights; weights: [cells]. The order of the seeds does not matter. Cells of weight 0 are ignored. The value is NaN
+    where a cell has no network, and the error where one has fewer than two.
 
     >>> cells = pd.DataFrame({"narrow": [1.0, 2.0, 3.0], "wide": [4.0, 5.0, 9.0]})
     >>> found = estimate(cells, ["a", "b"], [-1, 1])
     >>> found.value, round(found.error, 3), round(found.freedom, 2)
     (4.0, 1.633, 2.56)
+    >>> found = estimate(cells, ["a", "a"], [-1, 1])
+    >>> round(found.error, 3), round(found.freedom, 2)
+    (1.0, 2.0)
     """
     weights = np.asarray(weights, dtype=float)
-    groups: dict[Hashable, list[int]] = {}
-    for column, block in enumerate(blocks):
-        if weights[column]:
-            groups.setdefault(block, []).append(column)
-    array = values.to_numpy(dtype=float)
-    value, squares, curvature = 0.0, 0.0, 0.0
-    for columns in groups.values():
-        own = array[:, columns]
-        own = own[~np.isnan(own).any(axis=1)] @ weights[columns]
-        count = len(own)
-        size = np.abs(array[:, columns] * weights[columns])
-        if count:
-            own = np.sort(own)
-            value += float(own.mean())
-        else:
-            value = math.nan
-        if count < FEWEST_NETWORKS:
-            squares = math.nan
-            continue
-        square = float(own.var(ddof=1)) / count if own[-1] - own[0] > SAME * np.nanmax(size) else 0.0
-        squares += square
-        curvature += square**2 / (count - 1)
-    if math.isnan(squares):
+    used = np.flatnonzero(weights)
+    weights, array = weights[used], values.to_numpy(dtype=float)[:, used]
+    counts = (~np.isnan(array)).sum(axis=0)
+    if not counts.all():
+        return Estimate(math.nan)
+    means = np.nansum(np.sort(array, axis=0), axis=0) / counts  # sorted, since sums round by order
+    value = float(weights @ means)
+    if counts.min() < FEWEST_NETWORKS:
         return Estimate(value)
-    if squares == 0:
+    cancels = abs(weights.sum()) <= SAME * np.abs(weights).sum()
+    number = pd.factorize(
+        pd.Series([groups[int(cell)] if cancels else None for cell in used], dtype=object), use_na_sentinel=False
+    )[0]
+    deviations = np.nan_to_num(array - means) * weights / np.sqrt(counts * (counts - 1))
+    squares, freedoms = [], []
+    for group in range(number.max() + 1):
+        own = deviations[:, number == group].sum(axis=1)
+        rounding = SAME * np.abs(weights * means)[number == group].max()
+        squares.append(float(np.sum(np.sort(own**2))) if np.abs(own).max() > rounding else 0.0)
+        freedoms.append(int(counts[number == group].min()) - 1)
+    square = sum(squares)
+    if square == 0:
         return Estimate(value, 0.0)
-    return Estimate(value, math.sqrt(squares), squares**2 / curvature)
+    curvature = sum(each**2 / freedom for each, freedom in zip(squares, freedoms, strict=True))
+    return Estimate(value, math.sqrt(square), square**2 / curvature)
 
 
 def slope_weights(levels: Sequence[float] | np.ndarray) -> np.ndarray:

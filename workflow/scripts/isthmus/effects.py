@@ -1,95 +1,79 @@
 """What doubling the width, the depth or the batch size does to a quantity, and from which width on nothing changes.
 
-**Effects.** The means of a quantity over the networks of each cell are regressed on the binary logarithms of the axes
-that vary, each cell weighted by its number of networks. Since all networks of a cell have the same axes, these are the
-least-squares coefficients over networks; but their intervals, Student's, come from how far the cells' means lie off the
-model. That is the honest scatter where a cell has something of its own beyond its networks' scatter, as the model is
-never exactly right. Measured coverage of nominal 95 % intervals, in the mean of width and depth, 500 draws:
-
-    widths x depths x networks            3x2x3   4x2x4   5x2x5   5x3x3   6x3x5
-    networks scatter about the model:
-    over networks                           96      96      95      95      96 %
-    over networks, HC3                      98      97      95      96      96 %
-    over networks, clustered by cell        87      88      90      92      92 %
-    over cells, here                        96      96      96      95      95 %
-    cells scatter about it as widely as the networks of a cell:
-    over networks                           78      75      72      83      73 %
-    over networks, HC3                      81      76      74      84      73 %
-    over networks, clustered by cell        84      88      92      93      92 %
-    over cells, here                        96      94      97      96      95 %
-
-Of few cells the intervals are wide: with three coefficients and four cells there is one degree of freedom.
+**Effects.** The effect of an axis is the slope of the least-squares line through the means of cells over the binary
+logarithm of the axis, at fixed other axes, averaged over all combinations of these, the settings. Like the measures of
+`isthmus.claims` of the kind `slope` it is a comparison over a grid that counts as fixed (`isthmus.contrasts`), so that
+the two agree: it says how the quantity changes over this grid on average, whether or not the change is a straight line
+or the same in every setting, and its interval comes from the scatter of networks within cells alone.
 
 **Saturation.** The mean at each width is compared with that at the largest one by Welch's interval of their difference.
 The widths from which on all these intervals hold 0 are within the noise of the largest.
+
+This module does not import torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-LEVEL = 0.95
-FEWEST_NETWORKS = 2  # of which a mean has a spread
-FEWEST_OF_PAIRS = 3  # networks of whose pairs it has
+from isthmus.cell_names import axes_of, shape_of, without
+from isthmus.contrasts import FEWEST_NETWORKS, estimate, slope_weights
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A coefficient of a model, with its 95 % interval, Student's t and p; NaN where it cannot be told."""
+    """The effect of a term, with its 95 % interval, degrees of freedom and two-sided p-value; NaN where it cannot be
+    told. settings: over how many it is the average."""
 
     coefficient: float = np.nan
     low: float = np.nan
     high: float = np.nan
-    t: float = np.nan
+    freedom: float = np.nan
     p: float = np.nan
+    settings: int = 0
 
 
-@dataclass(frozen=True)
-class Model:
-    """A fitted model: effects by term, and r_squared over the means of cells, cells, and degrees of freedom."""
+def effect(values: pd.Series, terms: Sequence[str]) -> Effect:
+    """The effect per doubling of an axis, or the interaction of two axes.
 
-    effects: dict[str, Effect]
-    r_squared: float
-    freedom: int
-    cells: int
-
-
-def fit(values: pd.Series, axes: pd.DataFrame, cell: pd.Series, others: pd.Series, interaction: bool = False) -> Model:
-    """The effect per doubling of each column of `axes` that varies.
-
-    values: [networks], on the scale of the model, finite; axes: [networks, axes], positive; cell: [networks], its name;
-    others: [networks], the axes beyond these, as text: each combination of theirs has a constant of its own.
-    interaction: with the product of width and depth (logarithms less their means) as `width:depth`, where both vary.
-    The order of the networks does not matter. Effects are NaN where axes cannot be told apart, and their intervals
-    where there are no more cells than coefficients.
+    values: [networks] by cell and seed, on the scale of the model, finite; of pairs those of
+    `isthmus.pair_statistics`. terms: the axis, or the two of them: how
+    the effect of one changes per doubling of the other. Settings that do not tell the effect, having one
+    value of the axis or cells with too few networks, are left out. The order of the networks does not matter.
     """
-    from statsmodels.regression.linear_model import WLS
+    frame = values.unstack("cell").sort_index(axis="columns") if len(values) else pd.DataFrame()
+    settings: dict[str, list[int]] = {}
+    for column, cell in enumerate(frame):
+        settings.setdefault(without(cell, terms), []).append(column)
+    shapes = [shape_of(cell) for cell in frame]
+    levels = (
+        np.log2([[float(axes_of(cell)[axis]) for axis in terms] for cell in frame]) if len(frame) else np.empty((0, 1))
+    )
+    told = []
+    for columns in settings.values():
+        weights = np.zeros(len(shapes))
+        own = _weights(levels[columns])
+        if own is not None:
+            weights[columns] = own
+            if not np.isnan(estimate(frame, shapes, weights).error):
+                told.append(weights)
+    if not told:
+        return Effect()
+    found = estimate(frame, shapes, np.mean(told, axis=0))
+    p = min(1.0, 2 * min(found.p_above(0.0), found.p_below(0.0)))
+    return Effect(found.value, *found.interval(), found.freedom, p, len(told))
 
-    ordered = pd.DataFrame({"value": values, "cell": cell, "others": others, **np.log2(axes)})
-    ordered = ordered.reset_index(drop=True).sort_values(["cell", "value"], kind="stable")
-    grouped = ordered.groupby("cell")
-    means, weights = grouped["value"].mean(), grouped["value"].count()
-    first = grouped.first()
-    terms = {axis: first[axis] for axis in axes if first[axis].nunique() > 1}
-    if interaction and {"width", "depth"} <= terms.keys():
-        centred = [terms[axis] - np.average(terms[axis], weights=weights) for axis in ("width", "depth")]
-        terms["width:depth"] = centred[0] * centred[1]
-    constants = {f"constant {name}": (first["others"] == name).astype(float) for name in first["others"].unique()}
-    design = pd.DataFrame(terms | constants, index=means.index)
-    rank, freedom = int(np.linalg.matrix_rank(design.to_numpy())) if len(means) else 0, len(means) - design.shape[1]
-    if rank < design.shape[1] or means.nunique() < 2:
-        return Model({term: Effect() for term in terms}, np.nan, max(freedom, 0), len(means))
-    fitted = WLS(means, design, weights=weights).fit()
-    if freedom < 1:
-        effects = {term: Effect(float(fitted.params[term])) for term in terms}
-        return Model(effects, np.nan, 0, len(means))
-    low, high = fitted.conf_int(1 - LEVEL).T.to_numpy()
-    found = np.column_stack([fitted.params, low, high, fitted.tvalues, fitted.pvalues]).tolist()
-    effects = {term: Effect(*numbers) for term, numbers in zip(design.columns, found, strict=True) if term in terms}
-    return Model(effects, float(fitted.rsquared), freedom, len(means))
+
+def _weights(levels: np.ndarray) -> np.ndarray | None:
+    """Weights of cells [cells] that make the effect of their levels [cells, terms]; None where these do not tell it."""
+    if levels.shape[1] == 1:
+        return slope_weights(levels[:, 0]) if len(np.unique(levels)) > 1 else None
+    centred = levels - levels.mean(axis=0)
+    design = np.column_stack([np.ones(len(levels)), centred, centred.prod(axis=1)])
+    return np.linalg.pinv(design)[-1] if np.linalg.matrix_rank(design) == design.shape[1] else None
 
 
 def opposite(effects: Mapping[str, Effect]) -> str | None:
@@ -105,41 +89,25 @@ def opposite(effects: Mapping[str, Effect]) -> str | None:
     return "same" if (width.low > 0) == (depth.low > 0) else "opposite"
 
 
-def spread_of_pairs(values: np.ndarray) -> np.ndarray:
-    """Values of networks that are means over pairs, moved away from their mean until they scatter as they should.
-
-    Since every pair counts for both its networks, the values of the n networks of a cell are drawn together, and
-    scatter too little for how uncertain the mean over all pairs is. The values of `isthmus.pair_statistics`, which
-    scatter as that mean is uncertain, are those moved by the factor 2 (n-1) / (n-2), exactly so if no pair is missing.
-    """
-    n = len(values)
-    return values.mean() + 2 * (n - 1) / (n - 2) * (values - values.mean())
-
-
-def saturation(values: pd.Series, width: pd.Series, of_pairs: bool = False) -> list[dict[str, Any]]:
+def saturation(values: pd.Series, width: pd.Series) -> list[dict[str, Any]]:
     """The difference of every width from the largest one, and the width from which on there is none.
 
-    values: [networks], finite; width: [networks]. of_pairs: values are means over pairs (`spread_of_pairs`). Returns a
-    dictionary per width, in their order, with `width`, `mean`, `difference` (mean at the largest less that here),
-    `low`, `high`, `within_noise` (None without an interval), `saturation_width` (None where there is none) and
-    `networks`.
+    values: [networks], finite, of pairs those of `isthmus.pair_statistics`; width: [networks]. Returns a dictionary per
+    width, in their order, with `width`, `mean`, `difference` (mean at the largest less that here), `low`, `high`,
+    `within_noise` (None without an interval), `saturation_width` (None where there is none) and `networks`.
     """
-    from scipy.stats import ttest_ind
-
     samples = {int(each): np.sort(values[width == each].to_numpy(dtype=float)) for each in sorted(width.unique())}
-    fewest = FEWEST_OF_PAIRS if of_pairs else FEWEST_NETWORKS
+    largest = max(samples)
     rows = []
     for here, sample in samples.items():
-        last = samples[max(samples)]
         row: dict[str, Any] = {"width": here, "mean": float(sample.mean()), "networks": len(sample)}
-        row |= {"difference": float(last.mean() - sample.mean()), "low": None, "high": None, "within_noise": None}
-        if here != max(samples) and min(len(sample), len(last)) >= fewest:
-            pair = [spread_of_pairs(each) if of_pairs else each for each in (last, sample)]
-            row["low"], row["high"] = row["difference"], row["difference"]
-            if any(each.min() < each.max() for each in pair):
-                found = ttest_ind(*pair, equal_var=False).confidence_interval(LEVEL)
-                row["low"], row["high"] = float(found.low), float(found.high)
-            row["within_noise"] = bool(row["low"] <= 0 <= row["high"])
+        row |= {"difference": float(samples[largest].mean() - sample.mean())}
+        row |= dict.fromkeys(("low", "high", "within_noise"))
+        if here != largest and min(len(sample), len(samples[largest])) >= FEWEST_NETWORKS:
+            frame = pd.DataFrame({"here": pd.Series(sample), "largest": pd.Series(samples[largest])})
+            low, high = estimate(frame, frame.columns, [-1, 1]).interval()
+            if not np.isnan(low):
+                row |= {"low": low, "high": high, "within_noise": bool(low <= 0 <= high)}
         rows.append(row)
     reached = None
     for row in reversed(rows[:-1]):

@@ -15,7 +15,9 @@ import numpy as np
 
 
 def adjusted(
-    p: Sequence[float] | np.ndarray, shares: Sequence[float] | np.ndarray, passing: Sequence[Sequence[float]] | np.ndarray
+    p: Sequence[float] | np.ndarray,
+    shares: Sequence[float] | np.ndarray,
+    passing: Sequence[Sequence[float]] | np.ndarray,
 ) -> np.ndarray:
     """Adjusted p-values [hypotheses]: at any level, those at or below it are rejected.
 

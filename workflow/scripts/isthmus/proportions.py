@@ -1,8 +1,9 @@
 """Shares of networks that do something, with exact limits.
 
 The limits are those of Clopper and Pearson (1934). They hold for every number of networks and also where all or none
-do it, when a standard error would be zero: of eight networks of which none did it, up to 37 % might. Networks of several
-cells may have different probabilities; the limits for their mean are then too wide, if anything (Hoeffding 1956).
+do it, when a standard error would be zero: of eight networks of which none did it, up to 37 % might. Networks of
+several cells may have different probabilities; the limits for their mean are then too wide, if anything (Hoeffding
+1956).
 
 Coverage is at least the level by construction.
 """

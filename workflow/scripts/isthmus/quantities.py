@@ -16,9 +16,11 @@ import pandas as pd
 
 from isthmus import cell_names
 from isthmus.errors import DataError
+from isthmus.pair_statistics import network_values
 
 OUTCOME = "outcome"
 NETWORK = ["cell", "seed"]  # what names a network within a study
+PAIR = ["seed_a", "seed_b"]
 AXES = list(cell_names.AXES)
 TICKET = "kind == 'ticket'"
 
@@ -99,11 +101,13 @@ class Gathered:
     """The quantities of the networks of a study that enter its statistics.
 
     frame: a row per network in the order of cells and seeds, indexed by them, with its axes and a column per quantity,
-    NaN where it has no value. line: per network, all axes but the width. quantities: those that the study measured.
-    at: by quantity, the size at which it was. diverged, not_interpolating: networks left out for this.
+    NaN where it has no value. pairs: by quantity of pairs, its `value` for each pair of these networks. line: per
+    network, all axes but the width. quantities: those that the study measured. at: by quantity, the size at which it
+    was. diverged, not_interpolating: networks left out for this.
     """
 
     frame: pd.DataFrame
+    pairs: Mapping[str, pd.DataFrame]
     line: pd.Series
     quantities: tuple[Quantity, ...]
     at: Mapping[str, float]
@@ -129,16 +133,20 @@ def gather(study: str, tables: Mapping[str, pd.DataFrame], threshold: float | No
     kept = whole if threshold is None else whole[whole["train_accuracy"] >= threshold]
     frame, found = kept[AXES].copy(), []
     at: dict[str, float] = {}
+    pairs: dict[str, pd.DataFrame] = {}
     for quantity in QUANTITIES:
         if quantity.table not in own:
             continue
-        values, size = _values(quantity, own[quantity.table], kept.index)
+        rows, size = _rows(quantity, own[quantity.table], kept.index)
+        if quantity.of_pairs:
+            pairs[quantity.name] = rows
+        values = _by_network(rows, kept.index, quantity.of_pairs)
         if values.notna().any() or quantity.table == "networks":
             frame[quantity.name] = values
             found.append(quantity)
             at |= {} if size is None else {quantity.name: size}
     line = pd.Series([cell_names.without(cell, ["width"]) for cell, _ in frame.index], index=frame.index, dtype=object)
-    return Gathered(frame, line, tuple(found), at, len(networks) - len(whole), len(whole) - len(kept))
+    return Gathered(frame, pairs, line, tuple(found), at, len(networks) - len(whole), len(whole) - len(kept))
 
 
 def _of_study(table: pd.DataFrame, study: str) -> pd.DataFrame:
@@ -148,34 +156,48 @@ def _of_study(table: pd.DataFrame, study: str) -> pd.DataFrame:
     return rows.astype(dict.fromkeys(categories, object))
 
 
-def _values(quantity: Quantity, rows: pd.DataFrame, networks: pd.Index) -> tuple[pd.Series, float | None]:
-    """A quantity of each of `networks`, NaN where it has none, and the size at which it holds."""
+def _rows(quantity: Quantity, rows: pd.DataFrame, networks: pd.Index) -> tuple[pd.DataFrame, float | None]:
+    """The rows of a quantity of `networks`, or of pairs of them, with its `value`, and the size at which it holds."""
     if "diverged" in rows:
         rows = rows[~rows["diverged"].astype(bool)]
     rows, size = rows.query(quantity.rows) if quantity.rows else rows, None
     if quantity.of_pairs:
-        rows = _by_network(rows, networks)
-    if rows.empty:
-        return pd.Series(np.nan, index=networks), None
-    if quantity.at:
+        inside = [pd.MultiIndex.from_arrays([rows["cell"], rows[end]]).isin(networks) for end in PAIR]
+        rows = rows[inside[0] & inside[1]]
+    if quantity.at and len(rows):
         size = float(rows[quantity.at].min())
         rows = rows[rows[quantity.at] == size]
     value = rows.eval(quantity.value).astype(float).replace([np.inf, -np.inf], np.nan)
+    return rows[["cell", *(PAIR if quantity.of_pairs else ["seed"])]].assign(value=value), size
+
+
+def _by_network(rows: pd.DataFrame, networks: pd.Index, of_pairs: bool) -> pd.Series:
+    """The value of each of `networks`, NaN where it has none: the mean over its rows, or over those of its pairs."""
+    if of_pairs:
+        rows = pd.concat([rows.assign(seed=rows[end]) for end in PAIR], ignore_index=True)
     # Sorted, as sums round by order; and a mean over some of the values only would be of something else.
-    grouped = rows[NETWORK].assign(value=value).sort_values([*NETWORK, "value"]).groupby(NETWORK)["value"]
-    return grouped.mean().where(grouped.count() == grouped.size()).reindex(networks), size
+    grouped = rows.sort_values([*NETWORK, "value"]).groupby(NETWORK)["value"]
+    return grouped.mean().where(grouped.count() == grouped.size()).reindex(networks)
 
 
-def _by_network(pairs: pd.DataFrame, networks: pd.Index) -> pd.DataFrame:
-    """Rows of pairs as rows of networks, each pair once for either of its two; both have to be among `networks`."""
-    ends = [pd.MultiIndex.from_arrays([pairs["cell"], pairs[seed]], names=NETWORK) for seed in ("seed_a", "seed_b")]
-    inside = ends[0].isin(networks) & ends[1].isin(networks)
-    halves = [pairs[inside].assign(seed=pairs[seed]) for seed in ("seed_a", "seed_b")]
-    return pd.concat(halves, ignore_index=True)
+def modelled(gathered: Gathered, quantity: Quantity) -> tuple[pd.Series, str]:
+    """The values of the networks that have one, by cell and seed, as models take them, and the scale of these.
 
-
-def modelled(quantity: Quantity, values: pd.Series) -> tuple[pd.Series, str]:
-    """Values on the scale of their models, and its name: `log`, base 2, where all of them allow it, or `linear`."""
-    if quantity.log and (values.dropna() > 0).all():
-        return np.log2(values), "log"
-    return values, "linear"
+    The scale is `log`, base 2, where the quantity spreads over factors and all of its values are positive, else
+    `linear`. Of pairs, each network has the value of `isthmus.pair_statistics`, from the pairs on that scale; networks
+    of cells whose pairs do not tell it are left out.
+    """
+    values = gathered.frame[quantity.name].dropna()
+    each = gathered.pairs[quantity.name]["value"].dropna() if quantity.of_pairs else values
+    scale = "log" if quantity.log and (each > 0).all() else "linear"
+    if not quantity.of_pairs:
+        return (np.log2(values) if scale == "log" else values), scale
+    rows = gathered.pairs[quantity.name].loc[each.index].sort_values([*PAIR])
+    rows["value"] = np.log2(each) if scale == "log" else each
+    found: dict[tuple[str, int], float] = {}
+    for cell, own in rows.groupby("cell"):
+        networks = network_values(own["value"].to_numpy(), own[PAIR].to_numpy())
+        seeds = np.unique(own[PAIR].to_numpy())
+        found |= {} if networks is None else {(cell, seed): value for seed, value in zip(seeds, networks, strict=True)}
+    index = pd.MultiIndex.from_tuples(list(found), names=NETWORK) if found else values.index[:0]
+    return pd.Series(list(found.values()), index=index, dtype=float), scale

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isthmus.cell_names import without
 from isthmus.correlations import METHODS, SCOPES, correlate
-from isthmus.effects import Effect, Model, fit, opposite, saturation
-from isthmus.quantities import AXES, NETWORK, OUTCOME, Gathered, Quantity, gather, modelled
+from isthmus.effects import effect, opposite, saturation
+from isthmus.quantities import AXES, NETWORK, OUTCOME, Gathered, gather, modelled
 
 Rows = list[dict[str, Any]]
+INTERACTION = ("width", "depth")
 
 
 def relate(study: str, tables: Mapping[str, pd.DataFrame], options: Mapping[str, Any]) -> dict[str, Rows]:
@@ -82,48 +82,37 @@ def correlation_rows(gathered: Gathered, fewest: int) -> Iterator[dict[str, Any]
 def effect_rows(gathered: Gathered) -> Iterator[dict[str, Any]]:
     """Rows of `effects`, less the study and the selection: every quantity, and every axis that varies."""
     for quantity in gathered.quantities:
-        value, rows, scale = _known(gathered, quantity)
-        cell = rows.index.to_frame(index=False)["cell"].set_axis(rows.index)
-        others = cell.map(lambda name: without(name, AXES)).astype(object)
-        main = fit(value, rows[AXES], cell, others)
-        crossed = fit(value, rows[AXES], cell, others, interaction=True)
+        value, scale = modelled(gathered, quantity)
+        axes = gathered.frame.loc[value.index, AXES]
+        terms: list[tuple[str, ...]] = [(axis,) for axis in AXES if axes[axis].nunique() > 1]
+        terms += [INTERACTION] if all((axis,) in terms for axis in INTERACTION) else []
+        found = {term: effect(value, term) for term in terms}
         spread = float(value.std()) if value.nunique() > 1 else math.nan
-        found: list[tuple[str, Effect, Model]] = [(term, effect, main) for term, effect in main.effects.items()]
-        if "width:depth" in crossed.effects:
-            found.append(("width:depth", crossed.effects["width:depth"], crossed))
-        for term, effect, model in found:
-            numbers = {"coefficient": effect.coefficient, "low": effect.low, "high": effect.high}
+        for term, each in found.items():
+            numbers = {"coefficient": each.coefficient, "low": each.low, "high": each.high}
             names = ("standardized", "standardized_low", "standardized_high")
             numbers |= {name: number / spread for name, number in zip(names, list(numbers.values()), strict=True)}
-            numbers |= {"t": effect.t, "p": effect.p, "r_squared": model.r_squared}
-            row: dict[str, Any] = {"quantity": quantity.name, "group": quantity.group, "scale": scale, "term": term}
+            numbers |= {"p": each.p, "freedom": each.freedom}
+            row: dict[str, Any] = {"quantity": quantity.name, "group": quantity.group, "scale": scale}
+            row |= {"term": ":".join(term), "settings": each.settings}
             row |= {name: _number(number) for name, number in numbers.items()}
-            row |= {"opposite": opposite(main.effects), "freedom": model.freedom}
-            yield row | {"networks": len(value), "cells": model.cells}
+            row |= {"opposite": opposite({axis: found[axis,] for axis in INTERACTION if (axis,) in found})}
+            yield row | {"networks": len(value), "cells": value.index.get_level_values("cell").nunique()}
 
 
 def saturation_rows(gathered: Gathered) -> Iterator[dict[str, Any]]:
     """Rows of `saturation`, less the study and the selection: every quantity and line of widths."""
     for quantity in gathered.quantities:
-        value, rows, scale = _known(gathered, quantity)
+        value, scale = modelled(gathered, quantity)
+        rows = gathered.frame.loc[value.index]
         for line, members in rows.groupby(gathered.line.loc[rows.index]):
             first = members.iloc[0]
-            fixed: dict[str, Any] = {
-                "quantity": quantity.name,
-                "group": quantity.group,
-                "scale": scale,
-                "line": str(line),
-            }
+            fixed: dict[str, Any] = {"quantity": quantity.name, "group": quantity.group}
+            fixed |= {"scale": scale, "line": str(line)}
             fixed |= {axis: int(first[axis]) for axis in AXES if axis != "width"}
-            for row in saturation(value.loc[members.index], members["width"], quantity.of_pairs):
+            for row in saturation(value.loc[members.index], members["width"]):
                 mean = 2.0 ** row["mean"] if scale == "log" else row["mean"]
                 yield fixed | row | {"mean": mean}
-
-
-def _known(gathered: Gathered, quantity: Quantity) -> tuple[pd.Series, pd.DataFrame, str]:
-    """The values that a quantity has, on the scale it is modelled on, the rows of their networks, and that scale."""
-    value, scale = modelled(quantity, gathered.frame[quantity.name].dropna())
-    return value, gathered.frame.loc[value.index], scale
 
 
 def _number(value: Any) -> float | None:

@@ -1,8 +1,8 @@
 """Which published claims hold: a verdict on the direction and one on the size for each, from the tables of all studies.
 
 A claim is tested on every study that can test it: on the networks of the published setup where a study has them, on all
-networks of the study elsewhere. Tests are corrected for their number within families, the letters of the claims, which share
-the 5 % equally: in at most 5 % of scoreboards does any claim read `reproduced` or `contradicted` wrongly.
+networks of the study elsewhere. Tests are corrected for their number within families, the letters of the claims, which
+share the 5 % equally: in at most 5 % of scoreboards does any claim read `reproduced` or `contradicted` wrongly.
 
 This module does not import torch.
 """
@@ -32,7 +32,11 @@ NO_SCATTER = "networks do not differ, so that there is no interval"
 
 @dataclass
 class Test:
-    """A claim on the networks of a study. inside, outside: one-sided p-values of lying where the claim says, and not."""
+    """A claim on the networks of a study.
+
+    inside, outside: one-sided p-values of lying where the claim says, and of not doing so. corrected: the two-sided
+    p-value of the claim, corrected for the number of claims.
+    """
 
     claim: Claim
     study: str
@@ -175,8 +179,8 @@ def verdict(test: Test, twins: Iterable[Test] = ()) -> str:
 def size(claim: Claim, measured: Measured) -> str | None:
     """How large the effect is beside the published one; None where none was published, or no tolerance is given.
 
-    By 95 % intervals, which hold the published value's own error where it is known: `as published` within the tolerance,
-    `smaller` or `larger` where the whole interval is outside on the side of no effect, or beyond.
+    By 95 % intervals, which hold the published value's own error where it is known: `as published` within the
+    tolerance, `smaller` or `larger` where the whole interval is outside on the side of no effect, or beyond.
     """
     if claim.published is None or claim.tolerance is None:
         return None

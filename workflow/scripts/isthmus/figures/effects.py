@@ -113,12 +113,8 @@ def _note(rows: pd.DataFrame) -> str:
         used = rows[rows["selection"] == selection]
         if len(used):
             parts.append(f"{words}n = {span(used['networks'])} networks in {span(used['cells'])} cells")
-    note = f"{'; '.join(parts)}. Bars: 95 % intervals, Student's, from how far the means of cells lie off the model"
-    note += (
-        " (none where there are no more cells than coefficients)."
-        if rows["standardized_low"].isna().any()
-        else "; long ones are cut off."
-    )
+    note = f"{'; '.join(parts)}. Averages over the grid. Bars: 95 % intervals, Welch's, from the scatter of networks"
+    note += " within cells; long ones are cut off."
     linear = in_order(rows.loc[rows["scale"] == "linear", "quantity"])
     of = f"{len(linear)} of {rows['quantity'].nunique()} quantities"
-    return f"{note} Modelled is the logarithm; of {of} the quantity itself."
+    return f"{note} Effects are on the logarithm; for {of} on the quantity itself."
