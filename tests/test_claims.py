@@ -11,16 +11,17 @@ import pytest
 import yaml
 from invented_claims import SETUP, claim, connections, networks
 from running import ROOT
+from scipy.stats import ttest_1samp, ttest_ind
 
-from isthmus.claims import operands, parse_claims, read_claims
+from isthmus.claim_estimates import direction
+from isthmus.claims import literal, operands, parse_claims, read_claims
+from isthmus.contrasts import Estimate
 from isthmus.errors import ConfigurationError
-from isthmus.pair_statistics import summarize_pairs
-from isthmus.power_law import power_law
+from isthmus.pair_statistics import network_values
 from isthmus.schema import study_schema
 from isthmus.stages import SCHEMAS, stages
-from isthmus.statistics import bootstrap_interval
 from isthmus.study import SECTIONS
-from isthmus.verdicts import judge, verdict
+from isthmus.verdicts import judge
 
 
 def judged(tables: dict[str, pd.DataFrame], **given: Any) -> dict[str, Any]:
@@ -30,23 +31,24 @@ def judged(tables: dict[str, pd.DataFrame], **given: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "above", "below", "expected"),
+    ("value", "above", "below", "expected"),
     [
-        (1.1, 2.0, 1.0, np.inf, "reproduced"),
-        (0.9, 2.0, 1.0, np.inf, "inconclusive"),
-        (0.5, 0.9, 1.0, np.inf, "contradicted"),
-        (0.5, 0.9, -np.inf, 1.0, "reproduced"),
-        (0.5, 3.5, 1.0, 3.0, "inconclusive"),
-        (3.1, 3.5, 1.0, 3.0, "contradicted"),
-        (1.1, 2.9, 1.0, 3.0, "reproduced"),
-        (0.0, 0.0, 0.0, np.inf, "contradicted"),
-        (np.nan, np.nan, 1.0, np.inf, "inconclusive"),
+        (2.0, 1.0, np.inf, "reproduced"),
+        (1.1, 1.0, np.inf, "inconclusive"),
+        (0.0, 1.0, np.inf, "contradicted"),
+        (0.0, -np.inf, 1.0, "reproduced"),
+        (2.0, 1.0, 3.0, "reproduced"),
+        (2.9, 1.0, 3.0, "inconclusive"),
+        (4.0, 1.0, 3.0, "contradicted"),
     ],
 )
-def test_a_verdict_is_where_the_whole_interval_lies(
-    low: float, high: float, above: float, below: float, expected: str
-) -> None:
-    assert verdict(low, high, above, below) == expected
+def test_a_verdict_is_where_the_whole_interval_lies(value: float, above: float, below: float, expected: str) -> None:
+    inside, outside = direction(Estimate(value, 0.1, 10.0), above, below)
+    low, high = Estimate(value, 0.1, 10.0).interval()
+    assert (inside <= 0.025) == (low > above and high < below)
+    assert (outside <= 0.025) == (high <= above or low >= below)
+    told = {"reproduced": inside <= 0.025, "contradicted": outside <= 0.025}
+    assert [word for word, said in told.items() if said] == ([] if expected == "inconclusive" else [expected])
 
 
 @pytest.mark.parametrize(
@@ -57,25 +59,37 @@ def test_a_known_ratio_gets_its_value_its_interval_and_its_verdict(power: float,
     table = networks(power=power, scatter=scatter)
     row = judged({"networks": table})
     log = np.log(table.pivot(index="seed", columns="width", values="relative_movement"))
-    units = (log[32] - log[512]).to_numpy()
-    assert row["value"] == pytest.approx(np.exp(units.mean()))
-    assert (row["low"], row["high"]) == pytest.approx(tuple(np.exp(bootstrap_interval(units))))
-    assert (row["verdict"], row["networks"], row["comparison"]) == (expected, 8, "width 32 / 512")
+    welch = ttest_ind(log[32], log[512], equal_var=False)
+    ends = welch.confidence_interval(0.95)
+    assert row["value"] == pytest.approx(np.exp(log[32].mean() - log[512].mean()))
+    assert (row["low"], row["high"]) == pytest.approx((np.exp(ends.low), np.exp(ends.high)))
+    assert row["p"] == pytest.approx(welch.pvalue)
+    assert (row["direction"], row["networks"], row["comparison"]) == (expected, 8, "width 32 / 512")
     if scatter < 0.1:
         assert row["value"] == pytest.approx(16**-power, rel=0.05)
 
 
-def test_a_slope_is_that_of_the_power_law() -> None:
+def test_a_slope_is_that_of_the_means_of_the_widths() -> None:
     table = networks()
     row = judged({"networks": table}, measure={"kind": "slope", "by": "width"}, expect={"below": -0.1})
-    law = power_law(table["width"], table["relative_movement"])
-    assert (row["value"], row["low"], row["high"]) == pytest.approx((law.slope, law.low, law.high))
+    means = np.log(table["relative_movement"].astype(float)).groupby(table["width"]).mean()
+    assert row["value"] == pytest.approx(np.polyfit(np.log(means.index), means, 1)[0])
     assert row["value"] == pytest.approx(-0.5, abs=0.03)
-    assert row["verdict"] == "reproduced"
+    assert row["direction"] == "reproduced"
+
+
+def test_a_linear_slope_is_the_change_per_doubling() -> None:
+    given = {"quantity": "test_accuracy", "measure": {"kind": "slope", "by": "width", "scale": "linear"}}
+    table = networks(seeds=8)
+    row = judged({"networks": table}, **given, expect={"above": 0})
+    means = table["test_accuracy"].astype(float).groupby(table["width"]).mean()
+    assert row["value"] == pytest.approx(np.polyfit(np.log2(means.index), means, 1)[0])
+    assert row["value"] == pytest.approx(0.01, abs=0.001)
 
 
 def test_settings_may_differ_in_size_but_not_in_slope() -> None:
     row = judged({"networks": networks(depths=(1, 4))}, measure={"kind": "slope", "by": "width"}, expect={"below": 0})
+    assert (row["settings_for"], row["settings_against"]) == (2, 0)
     assert (row["settings"], row["networks"]) == (2, 24)
     assert row["value"] == pytest.approx(-0.5, abs=0.03)
 
@@ -85,12 +99,14 @@ def test_the_interval_of_pairs_resamples_networks() -> None:
     pairs = connections(table)
     given = {"table": "connections", "quantity": "barrier_test_error", "where": {"kind": "linear"}, "baseline": 0}
     row = judged({"networks": table, "connections": pairs}, measure={"kind": "mean"}, **given)
-    summary = summarize_pairs(pairs[pairs["kind"] == "linear"], ["cell"], "barrier_test_error").iloc[0]
-    assert [row[key] for key in ("value", "low", "high")] == pytest.approx([*summary[["mean", "low", "high"]]])
+    linear = pairs[pairs["kind"] == "linear"]
+    values = network_values(linear["barrier_test_error"].to_numpy(float), linear[["seed_a", "seed_b"]].to_numpy(int))
+    ends = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert [row[key] for key in ("value", "low", "high")] == pytest.approx([values.mean(), ends.low, ends.high])
     assert row["networks"] == 5
     sides = {"kind": "difference", "of": {"kind": "bezier"}, "to": {"kind": "linear"}}
     row = judged({"networks": table, "connections": pairs}, **given | {"where": {}}, measure=sides, expect={"below": 0})
-    assert (row["verdict"], row["comparison"]) == ("reproduced", "kind bezier - kind linear")
+    assert (row["direction"], row["comparison"]) == ("reproduced", "kind bezier - kind linear")
 
 
 def test_steps_and_plateaus_look_at_every_value_of_the_axis() -> None:
@@ -98,7 +114,7 @@ def test_steps_and_plateaus_look_at_every_value_of_the_axis() -> None:
     given = {"quantity": "test_accuracy"}
     rise = judged(table, **given, measure={"kind": "smallest_step", "by": "width"}, expect={"above": 0})
     assert rise["value"] == pytest.approx(0.01, abs=0.003)
-    assert rise["verdict"] == "reproduced"
+    assert rise["direction"] == "reproduced"
     level = judged(
         table,
         **given,
@@ -106,7 +122,7 @@ def test_steps_and_plateaus_look_at_every_value_of_the_axis() -> None:
         expect={"below": 1},
         published=0.5,
     )
-    assert (level["value"], level["comparison"], level["verdict"]) == (0.5, "width 64 of 128", "reproduced")
+    assert (level["value"], level["comparison"], level["direction"]) == (0.5, "width 64 of 128", "reproduced")
     never = judged(
         table,
         **given,
@@ -114,25 +130,47 @@ def test_steps_and_plateaus_look_at_every_value_of_the_axis() -> None:
         expect={"below": 1},
         published=0.5,
     )
-    assert (never["value"], never["verdict"]) == (1.0, "contradicted")
+    assert (never["value"], never["direction"]) == (1.0, "contradicted")
 
 
-def test_published_numbers_are_compared_in_the_published_setup_only() -> None:
-    near = {"near": 4.0, "tolerance": 0.5}
+def test_networks_of_the_published_setup_are_taken_where_there_are_any() -> None:
     there = networks("mnist", "MNIST")
-    row = judged({"networks": there}, setup=SETUP, expect=near)
-    assert (row["as_published"], row["verdict"]) == (True, "reproduced")
-    assert (row["expected_above"], row["expected_below"]) == (3.5, 4.5)
-    row = judged({"networks": networks()}, setup=SETUP, expect=near)
-    assert (row["verdict"], row["study"]) == ("not measured", None)
+    row = judged({"networks": networks()}, setup=SETUP, elsewhere=False)
+    assert (row["direction"], row["study"]) == ("not measured", None)
     assert row["reason"] == "the published setup has dataset MNIST"
-    row = judged({"networks": networks("mnist", "MNIST", widths=(32, 128))}, setup=SETUP, expect=near)
+    row = judged({"networks": networks("mnist", "MNIST", widths=(32, 128))}, setup=SETUP, elsewhere=False)
     assert row["reason"] == "the published setup has width 512"
     rows = judge([claim(setup=SETUP)], {"networks": pd.concat([there, networks()])})
-    assert [(row["study"], row["as_published"], row["verdict"]) for row in rows] == [
+    assert [(row["study"], row["as_published"], row["direction"]) for row in rows] == [
         ("digits", False, "reproduced"),
         ("mnist", True, "reproduced"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("published", "tolerance", "interval", "expected"),
+    [
+        (4.0, 0.5, None, "as published"),
+        (11.3, 2.8, None, "smaller"),
+        (2.0, 0.5, None, "larger"),
+        (4.5, 0.5, None, "undecided"),
+        (4.0, None, None, None),
+        (11.3, 2.8, (3.0, 42.0), "undecided"),  # a published number that is hardly known contradicts nothing
+        (11.3, 2.8, (11.0, 11.6), "smaller"),
+    ],
+)
+def test_the_size_is_a_verdict_of_its_own(
+    published: float, tolerance: float | None, interval: tuple[float, float] | None, expected: str | None
+) -> None:
+    given = {"published": published, "tolerance": tolerance, "published_interval": interval and list(interval)}
+    row = judged({"networks": networks()}, **given)
+    assert (row["direction"], row["size"]) == ("reproduced", expected)
+
+
+def test_of_a_negative_effect_a_more_negative_one_is_larger() -> None:
+    slope = {"measure": {"kind": "slope", "by": "width"}, "expect": {"below": 0}, "tolerance": 0.1}
+    assert judged({"networks": networks()}, published=-0.2, **slope)["size"] == "larger"
+    assert judged({"networks": networks()}, published=-0.9, **slope)["size"] == "smaller"
 
 
 def test_a_number_without_a_setup_is_one_for_all_networks() -> None:
@@ -157,20 +195,20 @@ def test_only_networks_of_the_published_setup_enter_there() -> None:
 )
 def test_what_cannot_be_tested_says_why(given: dict[str, Any], reason: str) -> None:
     row = judged({"networks": networks()}, **given)
-    assert (row["verdict"], row["value"], row["reason"]) == ("not measured", None, reason)
+    assert (row["direction"], row["value"], row["reason"]) == ("not measured", None, reason)
 
 
 def test_one_network_gives_no_interval_and_no_verdict() -> None:
     row = judged({"networks": networks(seeds=1)})
-    assert (row["low"], row["verdict"]) == (None, "inconclusive")
+    assert (row["low"], row["direction"]) == (None, "inconclusive")
     assert row["reason"] == "too few networks for an interval"
 
 
 def test_diverged_networks_are_left_out_and_counted() -> None:
     row = judged({"networks": networks(diverged=[(32, 1)])})
-    assert (row["networks"], row["excluded"], row["verdict"]) == (6, 1, "reproduced")
+    assert (row["networks"], row["excluded"], row["direction"]) == (7, 1, "reproduced")
     there = judged({"networks": networks("mnist", "MNIST", diverged=[(32, 1)])}, setup=SETUP | {"epochs": 30})
-    assert (there["as_published"], there["networks"], there["excluded"]) == (True, 6, 1)
+    assert (there["as_published"], there["networks"], there["excluded"]) == (True, 7, 1)
     lost = judged({"networks": networks(diverged=[(32, seed) for seed in range(4)])})
     assert lost["reason"] == "2 values of width are needed, there is 1"
 
@@ -193,19 +231,24 @@ def test_the_file_holds_every_claim_once_and_what_it_names_exists() -> None:
     }
     axes = {key for section in SECTIONS for key in study_schema()[section]["properties"]}
     for each in claims:
-        assert set(operands(each.quantity)[0]) <= tables[each.table], each.id
-        assert each.columns() <= tables[each.table] | tables["networks"] | axes, each.id
+        of_cells = {"cell_train_accuracy", "cell_least_train_loss"}
+        assert {name for name in operands(each.quantity)[0] if literal(name) is None} <= tables[each.table], each.id
+        assert each.columns() <= tables[each.table] | tables["networks"] | axes | of_cells, each.id
 
 
 def test_a_claim_needs_a_source_a_known_key_and_a_border() -> None:
     good = read_claims()["claims"][0]
+    plateau = {"kind": "plateau", "by": "width", "tolerance": 0.1}
     for change, message in (
         ({"sauce": "x"}, "A1a.sauce: unknown key (did you mean `source`?)"),
         ({"expect": {}}, "A1a.expect: {} was given"),
         ({"source": "nobody"}, "A1a.source: 'nobody' is none of the sources: somebody"),
         ({"published": None}, "A1a.reference: needed where no number is published"),
-        ({"expect": {"near": 3}}, "A1a.expect: `near` and `tolerance` go together"),
+        ({"published": None, "reference": 2}, "A1a.published: `tolerance` and `published_interval` belong to"),
         ({"measure": {"kind": "slope"}}, "A1a.measure: a slope goes along the axis `by`"),
+        ({"measure": plateau}, "A1a.expect: a plateau is expected to begin `below`"),
+        ({"measure": plateau, "published_interval": [1, 2]}, "A1a.published_interval: a plateau is not compared"),
+        ({"measure": {"kind": "mean"}, "baseline": 0, "spans": {"depth": 2}}, "A1a.spans: this is for measures along"),
     ):
         with pytest.raises(ConfigurationError) as raised:
             parse_claims({"sources": {"somebody": "x"}, "claims": [good | {"source": "somebody"} | change]})
@@ -218,7 +261,7 @@ def test_the_example_of_the_page_is_a_claim() -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "claims.md").read_text(), re.DOTALL)
     content = read_claims() | {"claims": yaml.safe_load(example)}
     (row,) = judge(parse_claims(content), {"networks": networks(depths=(1, 4), power=0)})
-    assert (row["comparison"], row["verdict"]) == ("depth 4 / 1", "contradicted")
+    assert (row["comparison"], row["direction"]) == ("depth 4 / 1", "contradicted")
     assert row["value"] == pytest.approx(4, rel=0.02)
 
 

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isthmus.claim_estimates import Measured, blurred, direction
+from isthmus.claim_estimates import Measured, Ratio, blurred, direction
 from isthmus.claim_measures import Found, measure
 from isthmus.claim_rows import NEEDED, NotMeasured, published_rows, rows_of_study
 from isthmus.claims import Claim
+from isthmus.contrasts import Estimate
 from isthmus.multiplicity import adjusted
 
 LEVEL = 0.05
@@ -75,7 +76,10 @@ def judge(claims: Iterable[Claim], tables: Mapping[str, pd.DataFrame]) -> list[d
     for claim in claims:
         own = tests[claim.id, claim.twin]
         twins = [test for twin in claim.twins for test in tests[claim.id, twin]]
-        rows += [_row(test, [each for each in twins if each.study == test.study]) for test in own]
+        parents = [] if claim.twin is None else tests[claim.id, None]
+        for test in own:
+            parent = next((each for each in parents if each.study == test.study), None)
+            rows.append(_row(test, [each for each in twins if each.study == test.study], parent))
         if not own:
             rows.append(_first(claim) | {"reason": reasons[claim.id, claim.twin]})
     return rows
@@ -199,8 +203,8 @@ def size(claim: Claim, measured: Measured) -> str | None:
     return UNDECIDED
 
 
-def _row(test: Test, twins: list[Test]) -> dict[str, Any]:
-    """The row of the table `claims` for one test."""
+def _row(test: Test, twins: list[Test], parent: Test | None) -> dict[str, Any]:
+    """The row of the table `claims` for one test, with those of its twins, or that of the claim whose twin it is."""
     claim, found = test.claim, test.found
     low, high = found.result.interval()
     holds, opposed = settings_for_and_against(test)
@@ -222,15 +226,16 @@ def _row(test: Test, twins: list[Test]) -> dict[str, Any]:
         "direction": told,
         "alone": test.leaning if told == INCONCLUSIVE and test.p <= LEVEL else None,
         "size": size(claim, found.result),
-        "reason": _reason(test, told, low),
+        "reason": _reason(test, parent),
     }
 
 
-def _reason(test: Test, told: str, low: float) -> str | None:
-    """Why there is no verdict."""
-    if math.isnan(low):
-        return NO_SCATTER if getattr(test.found.result, "error", math.nan) == 0 else NO_INTERVAL
-    if test.claim.twin is not None and told == INCONCLUSIVE and test.corrected == 1:
+def _reason(test: Test, parent: Test | None) -> str | None:
+    """Why there can be no verdict."""
+    if math.isnan(test.p):
+        result = test.found.result.difference if isinstance(test.found.result, Ratio) else test.found.result
+        return NO_SCATTER if isinstance(result, Estimate) and result.error == 0 else NO_INTERVAL
+    if test.claim.twin is not None and (parent is None or parent.corrected > LEVEL):
         return f"tested only where {test.claim.id} has a verdict"
     return None
 
