@@ -199,7 +199,7 @@ def test_twins_are_tested_only_where_their_claim_has_a_verdict() -> None:
 def test_what_holds_only_alone_is_said_to() -> None:
     """One weak effect is found by itself, and not among twenty that nothing is behind."""
     table = networks(seeds=5, power=0, scatter=0.1)
-    table["relative_movement"] *= np.where(table["width"] == 512, 0.83, 1.0)
+    table["relative_movement"] *= np.where(table["width"] == 512, 0.9, 1.0)
     weak = claim(id="A1a", expect={"above": 1})
     (alone,) = judge([weak], {"networks": table})
     assert (alone["direction"], alone["alone"]) == ("reproduced", None)
