@@ -125,7 +125,7 @@ def test_make_installs_the_listed_versions() -> None:
 
 
 def test_uv_installs_the_listed_versions(tmp_path: Path) -> None:
-    """uv installs the default groups; one of them is the extra `pinned`, whose requirements are the lines of the list."""
+    """uv installs the default groups, one of which is the extra `pinned`: the lines of the list."""
     assert "pinned" in PROJECT["tool"]["uv"]["default-groups"]
     assert PROJECT["dependency-groups"]["pinned"] == ["isthmus[pinned]"]
     for name in ("pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
