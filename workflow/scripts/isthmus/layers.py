@@ -71,7 +71,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Ten
     """
     inputs, size = weight.shape[1:3]
     if size == 1 and stride > 1:
-        # The same function. oneDNN 3.12's strided 1x1 convolution writes past its buffer where channels-last images have
+        # The same function. oneDNN 3.12's strided 1x1 convolution writes past its buffer if channels-last images have
         # fewer channels than a vector has lanes: wrong gradients or a crash (uxlfoundation/oneDNN, issue 6035).
         x, stride = x[:, :, ::stride, ::stride], 1
     return F.conv2d(x, weight, bias, stride, padding=size // 2, groups=x.shape[1] // inputs)
