@@ -65,7 +65,7 @@ class Convolution(nn.Module):
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
-    """"Same" convolution of groups of channels, `[B, G * inputs, H, W]`, with filters `[G * outputs, inputs, k, k]`.
+    """ "Same" convolution of groups of channels, `[B, G * inputs, H, W]`, with filters `[G * outputs, inputs, k, k]`.
 
     bias: `[G * outputs]` or None.
     """
