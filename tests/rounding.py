@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 REPEATS = 8
-# A disturbance is uniform within the model's bound, so that the standard deviation of a result is the root sum of squares
+# A disturbance is uniform within the model's bound, so the standard deviation of a result is the root sum of squares
 # of what the bounds do to it, over sqrt(3). A kernel may err by a whole bound every time, and in one direction; and the
 # standard deviation is known from eight results only. Ten of them leave room for both.
 DEVIATIONS = 10.0
@@ -47,16 +47,8 @@ _ROUNDED = {
     *("add_", "sub_", "mul_", "div_", "square_", "sqrt_", "addcmul_", "addcdiv_", "lerp_"),
     *("exp", "expm1", "log", "log1p", "sin", "cos", "atan2", "hypot", "sigmoid"),
     *("tanh", "tanh_backward", "gelu", "gelu_backward", "_softmax", "_softmax_backward_data"),
-    *(
-        "_log_softmax",
-        "_log_softmax_backward_data",
-        "logsumexp",
-        "var",
-        "std",
-        "var_mean",
-        "norm",
-        "linalg_vector_norm",
-    ),
+    *("_log_softmax", "_log_softmax_backward_data", "logsumexp"),
+    *("var", "std", "var_mean", "norm", "linalg_vector_norm"),
     *("native_batch_norm", "native_batch_norm_backward", "native_layer_norm"),
     *("native_group_norm", "native_group_norm_backward"),
     *("grid_sampler_2d", "upsample_bilinear2d", "avg_pool2d", "_adaptive_avg_pool2d"),
