@@ -1,11 +1,14 @@
 # Everything a person types: `make figures` and `make test` set up what they need by themselves.
 # Another interpreter: make figures PYTHON=python3.12      Another study: make figures CONFIG=presets/mnist.yaml
+# Other versions of the packages than those of constraints.txt: make setup CONSTRAINTS=mine.txt, or CONSTRAINTS= for none
 # On a SLURM cluster: make figures PROFILE=profiles/slurm (docs/cluster.md)
 
 PYTHON ?= python3
 CORES ?= all
 CONFIG ?=
 PROFILE ?=
+CONSTRAINTS ?= constraints.txt
+UPGRADE ?=
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
@@ -14,15 +17,15 @@ SNAKEMAKE := $(BIN)/snakemake $(if $(CONFIG),--configfile $(CONFIG)) $(if $(PROF
 DRAW := $(shell sed -n 's/^rule \(draw_[a-z_]*\):$$/\1/p' workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup figures tables redraw report plan test test-slow test-slurm check format bench docs clean
+.PHONY: help setup constraints figures tables redraw report plan test test-slow test-slurm check format bench docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## the virtual environment in .venv, from pyproject.toml
+setup: $(READY) ## the virtual environment in .venv: the packages of pyproject.toml in the versions of constraints.txt
 
 # The stamp is written last, so a set-up that was interrupted is taken up again the next time.
-$(READY): pyproject.toml
+$(READY): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Isthmus needs Python 3.11 or newer; $(PYTHON) is older. Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
@@ -30,8 +33,14 @@ $(READY): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m ensurepip --upgrade >/dev/null
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable . --group dev
+	$(BIN)/python -m pip install --quiet --editable . --group dev $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 	@touch $@
+
+# Versions that are in the list already stay as they are, unless UPGRADE says otherwise.
+constraints: $(READY) ## constraints.txt, after a change of pyproject.toml; with UPGRADE=1 the newest versions of everything
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+	  --no-header --no-annotate --quiet $(if $(UPGRADE),--upgrade) --output-file constraints.txt
 
 plan: $(READY) ## what the study will cost: jobs still to be done, hours, memory, disk
 	@$(BIN)/python workflow/scripts/plan.py $(if $(CONFIG),--configfile $(CONFIG)) --cores $(CORES)

@@ -1,13 +1,29 @@
 """Fixtures that several test files share."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
+from rounding import Disturbed
 
 from isthmus.data import Dataset, load_dataset
 from isthmus.datasets import prepare, write_prepared
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--disturb", type=int, help="disturb every operation by a unit in the last place: tests/rounding.py"
+    )
+
+
+@pytest.fixture(autouse=True)
+def another_machine(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With --disturb, tests see the rounding of another machine; without it, nothing happens."""
+    seed = request.config.getoption("--disturb")
+    with Disturbed(seed) if seed is not None else nullcontext():
+        yield
 
 
 @pytest.fixture(scope="session")

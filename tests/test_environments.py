@@ -1,6 +1,7 @@
 """The environments of jobs, by conda and as a container, are those of pyproject.toml."""
 
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -52,6 +53,13 @@ def test_the_container_installs_what_the_project_asks_for(tmp_path: Path) -> Non
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     listed = subprocess.run([sys.executable, "-c", code[1]], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert listed.stdout.splitlines() == PROJECT["dependencies"]
+    install = re.search(r"pip install (.*)", recipe)
+    assert install is not None
+    words = shlex.split(install[1])
+    assert words[words.index("--requirement") + 1] == "requirements.txt"
+    assert words[words.index("--constraint") + 1] == "constraints.txt"
+    for name in ("pyproject.toml", "constraints.txt"):
+        assert f"    {name} /opt/isthmus/{name}" in recipe.splitlines()
     version = re.search(r"^From: python:(\d+)\.(\d+)", recipe, re.MULTILINE)
     assert version is not None
     assert (int(version[1]), int(version[2])) >= (3, 11)

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import recipe
+from rounding import assert_within, rounding_error
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -112,18 +113,23 @@ def test_chunks_batches_and_keeping_change_nothing_but_rounding(matrix: str) -> 
 def test_single_precision_agrees_with_double(
     architecture: str, normalization: str, activation: str, channels: int, matrix: str
 ) -> None:
-    """The two lay out the images of convolutions differently."""
-    results = []
-    for dtype in (torch.float32, torch.float64):
+    """The two lay out the images of convolutions differently.
+
+    Layer normalization over two features is all but the sign of their difference: the terms of its derivatives cancel
+    to epsilon / variance of themselves, so up to five digits are lost there, in float32 on any machine.
+    """
+
+    def product(dtype: torch.dtype) -> Tensor:
         network, images, labels = problem(architecture, normalization, activation, dtype, channels)
         with evaluation_mode(network, images[None]):
             operator = CurvatureOperator(network, images, labels, "cross_entropy", matrix)
             products = operator(torch.stack([torch.zeros(operator.size), torch.ones(operator.size)]))
         assert not products[0].any()
-        results.append(products[1])
-    assert results[0].dtype == torch.float32
-    scale = float(results[1].abs().max())
-    torch.testing.assert_close(results[0].double(), results[1], rtol=1e-4, atol=1e-5 * scale)
+        return products[1]
+
+    single = product(torch.float32)
+    assert single.dtype == torch.float32
+    assert_within(single, *rounding_error(lambda: product(torch.float64)))
 
 
 class Linear(nn.Module):

@@ -9,10 +9,9 @@ any order are those of the network as it was, up to rounding.
 import copy
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isthmus.layers import BatchNorm, Convolution
+from isthmus.layers import BatchNorm, Convolution, convolve
 
 
 def folded(network: nn.Module) -> nn.Module:
@@ -46,6 +45,5 @@ def _normalized_convolution(layer: Convolution, norm: BatchNorm, x: Tensor) -> T
     scale = norm.weight.flatten() * torch.rsqrt(variance + norm.epsilon)
     before = -mean if layer.bias is None else layer.bias.flatten() - mean
     weight = layer.weight.flatten(0, 1) * scale[:, None, None, None]
-    inputs, size = layer.weight.shape[2:4]
     shift = norm.bias.flatten() + scale * before
-    return F.conv2d(x, weight, shift, layer.stride, padding=size // 2, groups=x.shape[1] // inputs)
+    return convolve(x, weight, shift, layer.stride)

@@ -60,10 +60,21 @@ class Convolution(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        inputs, size = self.weight.shape[2:4]
         bias = None if self.bias is None else self.bias.flatten()
-        weight = self.weight.flatten(0, 1)
-        return F.conv2d(x, weight, bias, self.stride, padding=size // 2, groups=x.shape[1] // inputs)
+        return convolve(x, self.weight.flatten(0, 1), bias, self.stride)
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+    """ "Same" convolution of groups of channels, `[B, G * inputs, H, W]`, with filters `[G * outputs, inputs, k, k]`.
+
+    bias: `[G * outputs]` or None.
+    """
+    inputs, size = weight.shape[1:3]
+    if size == 1 and stride > 1:
+        # The same function. oneDNN 3.12's strided 1x1 convolution writes past its buffer if channels-last images have
+        # fewer channels than a vector has lanes: wrong gradients or a crash (uxlfoundation/oneDNN, issue 6035).
+        x, stride = x[:, :, ::stride, ::stride], 1
+    return F.conv2d(x, weight, bias, stride, padding=size // 2, groups=x.shape[1] // inputs)
 
 
 class BatchNorm(nn.Module):
