@@ -46,6 +46,11 @@ def subset(labels: Tensor, size: int, after: int = 0) -> Tensor:
 
     labels: as for `order`. Raises ValueError where `size` is below 1 or nothing is left after the first examples.
     """
-    if size < 1 or after >= len(labels):
-        raise ValueError(f"no subset of {size} examples after the first {after}: there are {len(labels)}")
-    return order(labels)[after : after + size].sort().values
+    return taken(order(labels), size, after)
+
+
+def taken(ordered: Tensor, size: int, after: int = 0) -> Tensor:
+    """The same as `subset` from an `order` that is known already, `[N]`."""
+    if size < 1 or after >= len(ordered):
+        raise ValueError(f"no subset of {size} examples after the first {after}: there are {len(ordered)}")
+    return ordered[after : after + size].sort().values
