@@ -56,7 +56,7 @@ def test_every_subset_holds_each_class_in_proportion_to_less_than_one_example(la
 def test_a_larger_subset_contains_every_smaller_one_and_what_comes_after_is_apart(labels: Tensor) -> None:
     chosen = [set(subset(labels, size).tolist()) for size in (1, 7, 50, 300, len(labels), 2 * len(labels))]
     assert [len(each) for each in chosen] == [1, 7, 50, 300, len(labels), len(labels)]
-    assert all(few < many for few, many in zip(chosen[:4], chosen[1:5], strict=True))
+    assert all(few < many for few, many in pairwise(chosen[:5]))
     after = set(subset(labels, 100, after=50).tolist())
     assert len(after) == 100
     assert not after & chosen[2]
@@ -136,9 +136,10 @@ def given_to(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, place: int
     def stand_in(*arguments: Any, **_: Any) -> None:
         raise Given(arguments[place])
 
-    with monkeypatch.context() as patch, pytest.raises(Given) as caught:
+    with monkeypatch.context() as patch:
         patch.setattr(module, name, stand_in)
-        call()
+        with pytest.raises(Given) as caught:
+            call()
     found: Tensor = caught.value.args[0]
     return found
 

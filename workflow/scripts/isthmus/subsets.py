@@ -44,9 +44,10 @@ def order(labels: Tensor) -> Tensor:
 def _interleaved(counts: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """An order `[N]` of examples sorted by class, `counts` of each, that is everywhere less than one off proportion.
 
-    With C classes there is an order in which the first k examples hold every class within 1 - 1 / (2 C - 2) of its share
-    of k (Tijdeman 1980, "The chairman assignment problem"). That bound leaves each example a first and a last place, and
-    taking at each place the example whose last place comes soonest keeps all of them. Ties are broken at random.
+    With C classes there is an order in which the first k examples hold every class within 1 - 1 / (2 C - 2) of its
+    share of k (Tijdeman 1980, "The chairman assignment problem"). That bound leaves each example a first and a last
+    place, and taking at each place the example whose last place comes soonest keeps to all of them. Ties are broken at
+    random.
     """
     total, parts = int(counts.sum()), max(2 * len(counts) - 2, 1)
     rank = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
