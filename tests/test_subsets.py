@@ -1,6 +1,7 @@
 """Subsets of the examples: representative, nested, in proportion to the classes, and counted in the tables."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
