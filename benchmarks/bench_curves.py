@@ -34,12 +34,13 @@ from isthmus.config import load
 from isthmus.curves import fit, fitted, new_curves, pair_labels
 from isthmus.data import Dataset
 from isthmus.devices import Settings
-from isthmus.evaluation import evaluate, evaluation_mode, losses, spaced_indices
+from isthmus.evaluation import evaluate, evaluation_mode, losses
 from isthmus.examples import place_examples
 from isthmus.networks import build, count_parameters, initialize
 from isthmus.paths import Path, curve
 from isthmus.points import evaluate_path
 from isthmus.recipe import Recipe
+from isthmus.subsets import subset
 
 SHAPE, CLASSES = (3, 32, 32), 10
 TRAINING, EVALUATED = 50_000, 10_000
@@ -126,8 +127,8 @@ def ours(amount: Amount, threads: int) -> Seconds:
     stack = devices.stack_size("auto", recipe().network, parameters, settings.evaluation_batch_size, cpu, POINTS)
     with clock(seconds, "data"):
         examples = place_examples(recipe(), dataset(), PAIR, settings)
-        spaced, used = spaced_indices(TRAINING, training.statistics_size), spaced_indices(TRAINING, EVALUATED)
-        images, few = examples.images[used], examples.images[spaced][None]
+        used = examples.subset(EVALUATED)
+        images, few = examples.images[used], examples.images[examples.subset(training.statistics_size)][None]
         labels = pair_labels(examples.labels, PAIR, (PAIR,))
     network = build(recipe().network, SHAPE, CLASSES)
     with clock(seconds, "fit"):
@@ -196,7 +197,7 @@ def tensors() -> tuple[TensorDataset, TensorDataset, TensorDataset]:
     data = dataset()
     mean, std = data.mean[:, None, None], data.std[:, None, None]
     training = TensorDataset((data.train_images - mean) / std, data.train_labels)
-    used = TensorDataset(*training[spaced_indices(TRAINING, EVALUATED)])
+    used = TensorDataset(*training[subset(data.train_labels, EVALUATED)])
     return training, used, TensorDataset((data.test_images - mean) / std, data.test_labels)
 
 

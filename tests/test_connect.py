@@ -18,7 +18,7 @@ from isthmus.barriers import barrier
 from isthmus.data import load_dataset, normalized
 from isthmus.evaluation import evaluation_mode
 from isthmus.operators import CurvatureOperator, dense
-from isthmus.sharpness import subset
+from isthmus.subsets import subset
 from isthmus.weights import load_network
 
 KINDS = ["linear", "linear-aligned", "bezier", "polychain", "bezier-aligned"]
@@ -114,7 +114,7 @@ def test_alignment_shortens_the_chord_and_changes_no_network(finished: Path) -> 
 def test_sharpness_at_an_end_is_that_of_the_whole_hessian(finished: Path) -> None:
     dataset = load_dataset(finished / "results/data/digits.safetensors")
     images = normalized(dataset.train_images, dataset.mean, dataset.std)
-    chosen = subset(len(images), 300)
+    chosen = subset(dataset.train_labels, 300)
     network = load_network(finished / f"results/tiny/train/{CELL}/0.safetensors", seed=0).double()
     with evaluation_mode(network, images[None].double()):
         hessian = dense(CurvatureOperator(network, images[chosen], dataset.train_labels[chosen], "cross_entropy"))

@@ -128,8 +128,9 @@ def _plane(keys: dict[str, Any], kind: str, connection: dict[str, Any], points: 
         finite = not (kind != "random" and i == points - 1 and j > points - 4)
         values = {"train_loss": float(loss[j, i]), "test_accuracy": float(0.9 * np.exp(-2 * height[j, i]) + 0.08)}
         values |= {"train_accuracy": 0.5, "test_loss": 1.0}
+        counts = {"train_examples": 1200, "test_examples": TEST_EXAMPLES, "statistics_examples": 0}
         place = {"plane": kind, "diverged": False, "x": float(x[i]), "y": float(y[j])}
-        rows.append(filled("planes", keys | place | (values if finite else {"test_accuracy": 0.1})))
+        rows.append(filled("planes", keys | place | counts | (values if finite else {"test_accuracy": 0.1})))
     return rows
 
 
@@ -174,9 +175,10 @@ def make_tables(
                 points = [filled("paths", keys | {"kind": kind, "diverged": True})]
             row |= {"kind": kind, "dataset": "digits", "architecture": "mlp", "normalization": "none", "loss": loss}
             row |= {"parameters": 100 * width, "points": len(points), "seconds": 1.0}
-            row |= {"train_examples": 1200, "test_examples": TEST_EXAMPLES}
+            counts = {"train_examples": 1200, "test_examples": TEST_EXAMPLES, "statistics_examples": 0}
+            row |= counts
             made["connections"].append(filled("connections", keys | row))
-            made["paths"] += points
+            made["paths"] += [point | counts for point in points]
             first.setdefault(kind, keys | row)
         if plane_points and first:
             curved = next((kind for kind in kinds if kind in CURVES), None)

@@ -13,7 +13,7 @@ from running import configuration, small_study, succeed
 
 from isthmus.data import load_dataset, normalized
 from isthmus.evaluation import evaluation_mode
-from isthmus.sharpness import subset
+from isthmus.subsets import subset
 from isthmus.weights import load_network
 
 CURVATURE: dict[str, Any] = {
@@ -53,7 +53,7 @@ def hessian_of(folder: Path, cell: str, seed: int, snapshot: str) -> tuple[float
     """Loss and dense Hessian by PyTorch's own `torch.autograd.functional`, in float64, independent of the library."""
     dataset = load_dataset(folder / "results/data/digits.safetensors")
     images = normalized(dataset.train_images, dataset.mean, dataset.std).double().flatten(1)
-    chosen = subset(len(images), 400)
+    chosen = subset(dataset.train_labels, 400)
     network = load_network(folder / f"results/tiny/train/{cell}/0.safetensors", seed, snapshot).double()
     names, values = zip(*((name, value.detach()[0]) for name, value in network.named_parameters()), strict=True)
     sizes = [value.numel() for value in values]
@@ -154,7 +154,7 @@ def test_movement_agrees_with_the_table_of_networks(finished: Path) -> None:
 def test_the_tangent_kernel_is_the_gram_matrix_of_the_gradients(finished: Path) -> None:
     dataset = load_dataset(finished / "results/data/digits.safetensors")
     images = normalized(dataset.train_images, dataset.mean, dataset.std)
-    images = images[torch.arange(20) * len(images) // 20].double()
+    images = images[subset(dataset.train_labels, 20)].double()
     kernels = []
     for snapshot in ("initial", "final"):
         path = finished / f"results/tiny/train/{LARGE}/0.safetensors"

@@ -93,7 +93,7 @@ def make_tables(
             values = _measured(random, width, depth, batch, epoch / epochs)
             rate = 0.1 * max(np.cos(np.pi / 2 * epoch / (epochs + 1)), 0)
             row = common | {"final": epoch == epochs, "epoch": epoch, "images": IMAGES, "learning_rate": 0.1}
-            row |= {"products": 30, "seconds": 1.0, "stability_threshold": float(2 / rate)}
+            row |= {"statistics_examples": 0, "products": 30, "seconds": 1.0, "stability_threshold": float(2 / rate)}
             flags = {"top_eigenvalue_converged": True, "trace_converged": True}
             made["curvature"].append(filled("curvature", row | ({} if lost else values | flags)))
             final = values

@@ -18,7 +18,6 @@ from isthmus.curves import fit, fitted, new_curves, pair_labels
 from isthmus.data import Dataset
 from isthmus.devices import Settings
 from isthmus.errors import Interrupted
-from isthmus.evaluation import spaced_indices
 from isthmus.examples import Examples, place_examples
 from isthmus.networks import build
 from isthmus.pairs import pair_number, pair_of
@@ -85,7 +84,7 @@ class Trained:
             "train": (examples.images, self.labels(pairs)[:, 0]),
             "test": (examples.test_images, examples.test_labels),
         }
-        statistics = examples.images[spaced_indices(len(examples.images), training.statistics_size)][None]
+        statistics = examples.images[examples.subset(training.statistics_size)][None]
         return evaluate_path(self.network(stack), path, t, sets, training.loss, statistics, CPU.evaluation_batch_size)
 
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from helpers import recipe
 from torch import Tensor, nn
 
-from isthmus.evaluation import evaluate, evaluation_mode, losses, spaced_indices
+from isthmus.evaluation import evaluate, evaluation_mode, losses
 from isthmus.layers import BatchNorm
 from isthmus.networks import build, initialize
 
@@ -263,23 +263,3 @@ def test_without_statistics_nothing_is_evaluated() -> None:
     network = network_of().eval()
     with pytest.raises(RuntimeError, match="statistics were not computed"):
         evaluate(network, images_of(4), labels_of(1, 1, 4), "cross_entropy", 4)
-
-
-# The fixed subset
-
-
-@pytest.mark.parametrize(("total", "size"), [(1, 1), (10, 3), (10, 10), (10, 64), (1437, 1000), (60_000, 4096)])
-def test_spaced_indices_are_distinct_ordered_and_evenly_spaced(total: int, size: int) -> None:
-    indices = spaced_indices(total, size)
-    assert indices.dtype == torch.int64
-    assert len(indices) == min(total, size)
-    assert int(indices[0]) == 0
-    assert int(indices[-1]) < total
-    steps = {*indices.diff().tolist(), total - int(indices[-1])}
-    assert steps <= {total // len(indices), -(-total // len(indices))}
-    assert min(steps) >= 1
-
-
-def test_as_many_spaced_indices_as_examples_are_all_of_them() -> None:
-    assert torch.equal(spaced_indices(17, 17), torch.arange(17))
-    assert torch.equal(spaced_indices(17, 100), torch.arange(17))

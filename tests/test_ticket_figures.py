@@ -94,7 +94,11 @@ def make_tables(
             lost = (width, seed, kind) in diverged or (width, seed, "dense") in diverged
             place = keys | {"kind": kind, "level": level, "kept_fraction": share}
             row = place | {"prunable": prunable, "parameters": prunable + 2 * width, "diverged": lost}
-            row |= {"scope": "global", "rewind_step": 100 if kind in ("dense", "ticket", "one_shot") else 0}
+            row |= {
+                "statistics_examples": 0,
+                "scope": "global",
+                "rewind_step": 100 if kind in ("dense", "ticket", "one_shot") else 0,
+            }
             if not lost:
                 row |= {"kept": kept, "density": kept / prunable, "emptied_layers": sum(not left for _, left in masks)}
                 row |= _measured(random, width, kind, kept / prunable)

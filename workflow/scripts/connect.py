@@ -8,7 +8,15 @@ from typing import Any
 
 from isthmus import groups
 from isthmus.connect import Session, curve_training
-from isthmus.connect_tables import connection_row, fixed_columns, pair_keys, path_rows, plane_names, plane_rows
+from isthmus.connect_tables import (
+    connection_row,
+    example_counts,
+    fixed_columns,
+    pair_keys,
+    path_rows,
+    plane_names,
+    plane_rows,
+)
 from isthmus.data import Dataset, load_dataset
 from isthmus.errors import Interrupted
 from isthmus.ground import Ends, Ground
@@ -79,6 +87,7 @@ def write_rows(
     for pair in pairs:
         keys = pair_keys(job.wildcards.study, job.wildcards.cell, recipe, pair)
         fixed = keys | fixed_columns(recipe, dataset, job.params.options)
+        keys |= example_counts(recipe, dataset, job.params.options)
         for kind in job.params.options["kinds"]:
             record = measured.get((pair, kind))
             connections.append(connection_row(fixed, kind, points_of(job.params.options, kind), record))

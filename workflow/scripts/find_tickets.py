@@ -16,7 +16,7 @@ from isthmus.ticket_chain import Chain, Level, Outcome, absent, tensors_of
 from isthmus.tickets import Origin, Plan, Start, rewound
 from isthmus.train import new_state, train
 from isthmus.trained import complete, network_rows
-from isthmus.training_tables import keys
+from isthmus.training_tables import keys, statistics_column
 from isthmus.weights import load_snapshots
 from isthmus.workplace import Workplace, set_up
 
@@ -84,21 +84,22 @@ def find_tickets(job: Any, recipe: Recipe, dataset: Dataset, place: Workplace, p
         for level in range(len(plan.kept) + 1):
             levels[level] = chain.advance(level)
             logging.info("level %d of %d is done", level, len(plan.kept))
-            tickets, layers = rows(job, recipe, place.parameters, {level: levels[level]}, list(snapshots))
+            tickets, layers = rows(job, recipe, dataset, place.parameters, {level: levels[level]}, list(snapshots))
             for name, content in (("tickets", tickets), ("ticket_layers", layers)):
                 write_table(chain.folder_of(level) / f"{name}.parquet", name, content)
     return levels
 
 
 def rows(
-    job: Any, recipe: Recipe, parameters: int, levels: Levels, seeds: list[int]
+    job: Any, recipe: Recipe, dataset: Dataset, parameters: int, levels: Levels, seeds: list[int]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows of `tickets` and of `ticket_layers` for these seeds."""
     tickets, layers = [], []
+    every = {"parameters": parameters} | statistics_column(recipe, dataset)
     for seed in seeds:
         fixed = keys(job.wildcards.study, job.wildcards.cell, recipe, seed)
         for reached in levels.values():
-            tickets += [complete("tickets", fixed | {"parameters": parameters}, row) for row in reached[seed].tickets]
+            tickets += [complete("tickets", fixed | every, row) for row in reached[seed].tickets]
             layers += [complete("ticket_layers", fixed, row) for row in reached[seed].layers]
     return tickets, layers
 
@@ -112,7 +113,7 @@ def main(job: Any) -> None:
     for level in range(len(plan.kept) + 1):
         reached = levels.setdefault(level, {})
         levels[level] = {seed: reached.get(seed) or absent(plan, level) for seed in seeds}
-    tickets, layers = rows(job, recipe, place.parameters, levels, seeds)
+    tickets, layers = rows(job, recipe, dataset, place.parameters, levels, seeds)
     write_table(job.output.tickets, "tickets", tickets)
     write_table(job.output.layers, "ticket_layers", layers)
     metadata = {"recipe": json.dumps(job.params.recipe), "options": json.dumps(job.params.options)}

@@ -12,7 +12,7 @@ from isthmus.recipe import Recipe
 from isthmus.schedules import peak_rate
 from isthmus.tables import write_table
 from isthmus.trained import Snapshots, complete, network_rows, recorded
-from isthmus.training_tables import keys
+from isthmus.training_tables import keys, statistics_column
 from isthmus.workplace import set_up
 
 TABLES = ("curvature", "eigenvalues", "spectrum", "perturbations")
@@ -43,7 +43,7 @@ def main(job: Any) -> None:
 
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     for seed in seeds:
-        first = keys(job.wildcards.study, job.wildcards.cell, recipe, seed)
+        first = keys(job.wildcards.study, job.wildcards.cell, recipe, seed) | statistics_column(recipe, dataset)
         fixed = first | {
             "dataset": dataset.name,
             "architecture": recipe.network.architecture,
@@ -57,8 +57,9 @@ def main(job: Any) -> None:
         for moment in found[seed]["moments"]:
             when = {"final": moment["final"], "epoch": moment["epoch"]}
             rows["curvature"].append(complete("curvature", fixed | when, moment["curvature"]))
-            rows["eigenvalues"] += [first | row for row in moment["eigenvalues"]]
-            rows["spectrum"] += [first | row for row in moment["spectrum"]]
+            images = {"images": moment["curvature"]["images"]}
+            for name in ("eigenvalues", "spectrum"):
+                rows[name] += [first | images | row for row in moment[name]]
         rows["perturbations"] += [first | row for row in found[seed]["perturbations"]]
     for name, content in rows.items():
         write_table(job.output[name], name, content)

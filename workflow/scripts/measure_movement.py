@@ -12,7 +12,7 @@ from isthmus.movement import ALL
 from isthmus.recipe import Recipe
 from isthmus.tables import write_table
 from isthmus.trained import Snapshots, complete, network_rows, recorded
-from isthmus.training_tables import keys
+from isthmus.training_tables import keys, statistics_column
 from isthmus.workplace import set_up
 
 
@@ -36,15 +36,16 @@ def main(job: Any) -> None:
     movements, kernels = [], []
     for seed in seeds:
         fixed = keys(job.wildcards.study, job.wildcards.cell, recipe, seed) | {"diverged": seed not in found}
+        size = {"parameters": place.parameters} | statistics_column(recipe, dataset)
         if seed in found:
             movements += [complete("movement", fixed, row) for row in found[seed]["movement"]]
-            size = {"parameters": place.parameters}
             kernels += [complete("kernels", fixed | size, row) for row in found[seed]["kernels"]]
             continue
-        lost = fixed | {"parameters": place.parameters, "final": True, "epoch": networks[seed]["epochs"]}
-        movements.append(complete("movement", lost, {"layer": ALL, "layer_index": 0}))
+        lost = fixed | {"final": True, "epoch": networks[seed]["epochs"]}
+        whole = {"layer": ALL, "layer_index": 0, "parameters": place.parameters}
+        movements.append(complete("movement", lost, whole))
         if options["kernel_images"]:
-            kernels.append(complete("kernels", lost, {"images": 0}))
+            kernels.append(complete("kernels", lost | size, {"images": 0}))
     write_table(job.output.movement, "movement", movements)
     write_table(job.output.kernels, "kernels", kernels)
 

@@ -17,7 +17,7 @@ from isthmus.robustness import CorruptedTest, measure, measured_sets, scoring, s
 from isthmus.tables import write_table
 from isthmus.tensor_files import checksum
 from isthmus.trained import complete, network_rows
-from isthmus.training_tables import keys
+from isthmus.training_tables import keys, statistics_column
 from isthmus.weights import load_snapshots
 from isthmus.workplace import set_up
 
@@ -54,7 +54,7 @@ def main(job: Any) -> None:
     rows = []
     for seed in seeds:
         fixed = keys(job.wildcards.study, job.wildcards.cell, recipe, seed)
-        fixed |= {"parameters": place.parameters, "diverged": seed not in found}
+        fixed |= {"parameters": place.parameters, "diverged": seed not in found} | statistics_column(recipe, dataset)
         lost = [{"corruption": corruption, "severity": severity, "images": 0} for corruption, severity in sets]
         measured_rows = with_relative(found[seed]) if seed in found else lost
         rows += [complete("robustness", fixed, row) for row in measured_rows]

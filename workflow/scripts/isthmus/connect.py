@@ -15,7 +15,6 @@ import torch
 from isthmus import seeds
 from isthmus.alignment import check_same_function, match_activations, match_weights
 from isthmus.curves import fit, fitted, new_curves, pair_labels
-from isthmus.evaluation import spaced_indices
 from isthmus.ground import Ends, Ground
 from isthmus.networks import build
 from isthmus.pairs import Pair, pair_of
@@ -62,7 +61,7 @@ def align(ground: Ground, pair: Pair, first: Ends, second: Ends) -> Matched:
     """
     started, options = time.monotonic(), ground.options["alignment"]
     found = groups(ground.recipe.network, ground.shape, ground.classes)
-    images = ground.examples.images[spaced_indices(len(ground.examples.images), options["images"])]
+    images = ground.examples.images[ground.examples.subset(options["images"])]
     if options["method"] == "weights":
         generator = seeds.generator(pair[0], seeds.Stream.ALIGNMENT, pair[1])
         alignment = match_weights(first.final, second.final, found, generator, options["restarts"])
@@ -70,7 +69,7 @@ def align(ground: Ground, pair: Pair, first: Ends, second: Ends) -> Matched:
         alignment = match_activations(
             ground.single, first.final, second.final, found, images, ground.settings.evaluation_batch_size
         )
-    check = images[spaced_indices(len(images), CHECK_IMAGES)]
+    check = ground.examples.images[ground.examples.subset(CHECK_IMAGES)]
     check_same_function(ground.single, second.final, alignment.weights, check)
     moved = sum(int((p != torch.arange(len(p))).sum()) for p in alignment.permutations.values())
     units = sum(len(p) for p in alignment.permutations.values())
@@ -78,6 +77,7 @@ def align(ground: Ground, pair: Pair, first: Ends, second: Ends) -> Matched:
         "alignment_objective": alignment.objective,
         "alignment_worst_restart": min(alignment.restarts),
         "permuted_fraction": moved / units if units else 0.0,
+        "alignment_examples": len(images) if options["method"] == "activations" else 0,
     }
     ends = Ends(apply(alignment.permutations, second.initial, found), alignment.weights)
     return Matched(ends, report, time.monotonic() - started)

@@ -29,15 +29,23 @@ def pair_keys(study: str, cell: str, recipe: Recipe, pair: Pair) -> Row:
 
 def fixed_columns(recipe: Recipe, dataset: Dataset, options: Mapping[str, Any]) -> Row:
     """The columns of `connections` that are the same for all pairs of a cell."""
-    most = options["evaluation_examples"] or sys.maxsize
     return {
         "dataset": dataset.name,
         "architecture": recipe.network.architecture,
         "normalization": recipe.network.normalization,
         "parameters": count_parameters(recipe.network, dataset.shape, dataset.classes),
         "loss": recipe.training.loss,
-        "train_examples": min(most, recipe.data.train_size or len(dataset.train_labels)),
+        **example_counts(recipe, dataset, options),
+    }
+
+
+def example_counts(recipe: Recipe, dataset: Dataset, options: Mapping[str, Any]) -> Row:
+    """On how many examples losses of paths and planes are measured: columns of all tables of a cell."""
+    examples, most = recipe.data.train_size or len(dataset.train_labels), options["evaluation_examples"] or sys.maxsize
+    return {
+        "train_examples": min(most, examples),
         "test_examples": min(most, len(dataset.test_labels)),
+        "statistics_examples": recipe.statistics_examples(examples),
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from isthmus.curvature import Moment
-from isthmus.evaluation import evaluation_mode, spaced_indices
+from isthmus.evaluation import evaluation_mode
 from isthmus.ground import Ground, finite
 from isthmus.movement import movement
 from isthmus.tangent_kernel import kernel_distance, relative_change, tangent_kernel, target_alignment
@@ -33,7 +33,7 @@ def movement_rows(initial: Tensors, now: Tensors) -> list[Row]:
 def kernels_of(ground: Ground, weights: Tensors, images: int) -> Tensor:
     """The tangent kernel of each output at the weights of a network, `[outputs, N, N]`, on N training examples."""
     placed = ground.placed(weights)
-    chosen = ground.examples.images[spaced_indices(len(ground.examples.images), images).to(ground.settings.device)]
+    chosen = ground.examples.images[ground.examples.subset(images)]
     with evaluation_mode(ground.single, ground.statistics_images, placed):
         return tangent_kernel(ground.single, chosen, placed)
 
@@ -41,8 +41,7 @@ def kernels_of(ground: Ground, weights: Tensors, images: int) -> Tensor:
 def kernel_row(ground: Ground, seed: int, start: Tensor, now: Tensor) -> Row:
     """The measured columns of a row of `kernels`, from the kernels `[outputs, N, N]` at the start and now."""
     count = now.shape[-1]
-    chosen = spaced_indices(len(ground.examples.images), count).to(ground.settings.device)
-    labels = ground.own_labels(seed)[chosen].cpu()
+    labels = ground.own_labels(seed)[ground.examples.subset(count)].cpu()
     first, mean = start.mean(0), now.mean(0)
     return {
         "images": count,

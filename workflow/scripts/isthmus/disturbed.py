@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from isthmus import seeds
-from isthmus.evaluation import spaced_indices
 from isthmus.ground import Ground, finite
 from isthmus.perturbations import NoiseResponse, WorstCase, noise_response, worst_in_ball
 from isthmus.tensor_files import Tensors
@@ -19,7 +18,7 @@ def measure_disturbed(ground: Ground, seed: int, weights: Tensors) -> list[Row]:
     All sigmas of a kind share their draws, scaled, so that they are compared on equal noise.
     """
     options, size = ground.options["noise"], ground.settings.evaluation_batch_size
-    chosen = spaced_indices(len(ground.examples.images), options["images"]).to(ground.settings.device)
+    chosen = ground.examples.subset(options["images"])
     images, labels = ground.examples.images[chosen], ground.own_labels(seed)[chosen]
     placed, loss = ground.placed(weights), ground.recipe.training.loss
     rows = []

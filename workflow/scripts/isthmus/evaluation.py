@@ -16,12 +16,6 @@ from isthmus.layers import BatchNorm
 from isthmus.memory import attempt, halved
 
 
-def spaced_indices(total: int, size: int) -> Tensor:
-    """`min(size, total)` indices evenly spaced over `range(total)`: the fixed subset for batch-norm statistics."""
-    size = min(size, total)
-    return torch.arange(size, dtype=torch.int64) * total // size
-
-
 @contextmanager
 def evaluation_mode(network: nn.Module, images: Tensor, parameters: dict[str, Tensor] | None = None) -> Iterator[None]:
     """Switch `network` to evaluation mode, batch-norm statistics computed over `images` in one pass, then back.

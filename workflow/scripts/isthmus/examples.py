@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus import data, seeds
+from isthmus import data, seeds, subsets
 from isthmus.augmentation import augment, draw
 from isthmus.data import Dataset
 from isthmus.devices import Settings
@@ -28,6 +29,22 @@ class Examples:
     test_images: Tensor
     test_labels: Tensor
     fill: Tensor
+
+    @cached_property
+    def order(self) -> Tensor:
+        """The order `[N]` that subsets of the training examples are taken from.
+
+        It follows from the clean labels, so networks that learned different labels are measured on the same examples.
+        """
+        return subsets.order(self.clean_labels[0])
+
+    def subset(self, size: int, after: int = 0) -> Tensor:
+        """Rising indices, on the device, of training examples: see `isthmus.subsets.subset`."""
+        return subsets.taken(self.order, size, after).to(self.images.device)
+
+    def test_subset(self, size: int) -> Tensor:
+        """Rising indices, on the device, of test examples: see `isthmus.subsets.subset`."""
+        return subsets.subset(self.test_labels[0], size).to(self.images.device)
 
 
 def training_labels(recipe: DataRecipe, dataset: Dataset, network_seeds: tuple[int, ...]) -> tuple[np.ndarray, Tensor]:

@@ -13,12 +13,11 @@ from isthmus import costs
 from isthmus.curves import pair_labels
 from isthmus.data import Dataset
 from isthmus.devices import Settings
-from isthmus.evaluation import spaced_indices
 from isthmus.examples import Examples, place_examples
 from isthmus.networks import build
 from isthmus.pairs import Pair
 from isthmus.recipe import Recipe
-from isthmus.sharpness import Setup, subset
+from isthmus.sharpness import Setup
 from isthmus.tensor_files import Tensors, checksum
 
 
@@ -40,9 +39,9 @@ class Ground:
     """What the networks of a cell are measured on: data on the device, a place for them, and the options.
 
     options: those of the analysis. seeds: the networks whose labels `examples` holds. network: a stack for many points
-    at once; single: a stack of one. evaluated: examples, evenly spaced, of training and of test data that losses are
-    measured on; differentiated: training examples, drawn with a fixed seed, that Hessians are. What belongs to one
-    network is measured once and kept in `known`.
+    at once; single: a stack of one. evaluated: number of training examples, and of test examples, that losses are
+    measured on; differentiated: number of training examples that Hessians are. Which ones they are says
+    `isthmus.subsets`. What belongs to one network is measured once and kept in `known`.
     """
 
     recipe: Recipe
@@ -80,15 +79,12 @@ class Ground:
         return cls(*given, most, differentiated)
 
     def __post_init__(self) -> None:
-        count, test_count = len(self.examples.images), len(self.examples.test_images)
-        device = self.settings.device
-        self.train_indices = spaced_indices(count, self.evaluated).to(device)
-        self.test_indices = spaced_indices(test_count, self.evaluated).to(device)
-        spaced = spaced_indices(count, self.recipe.training.statistics_size).to(device)
-        self.statistics_images = self.examples.images[spaced][None]
-        self.train_images = self.examples.images[self.train_indices]
-        self.test_images = self.examples.test_images[self.test_indices]
-        self.hessian_indices = subset(count, self.differentiated).to(device)
+        examples = self.examples
+        self.train_indices, self.test_indices = examples.subset(self.evaluated), examples.test_subset(self.evaluated)
+        self.train_images = examples.images[self.train_indices]
+        self.test_images = examples.test_images[self.test_indices]
+        self.statistics_images = examples.images[examples.subset(self.recipe.training.statistics_size)][None]
+        self.hessian_indices = examples.subset(self.differentiated)
 
     def placed(self, weights: Tensors) -> Tensors:
         """The weights of one network, by name `[...]`, on the device as a stack of one, `[1, ...]`."""

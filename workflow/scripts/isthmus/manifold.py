@@ -147,6 +147,7 @@ def walk_rows(problem: Problem, walk: Walk, goal: Tensor | None, detours: int = 
                 "worst_loss": point.worst_loss,
                 "function_change": _rms(problem.network.function(point.weights, problem.off_inputs) - before),
                 "function_rms": _rms(before),
+                "off_data_points": len(before),
             }
         )
     return rows

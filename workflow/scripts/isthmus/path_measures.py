@@ -67,7 +67,7 @@ def measure_path(
     rows = [
         {"t": float(point), "arc_length": float(arc), "speed": float(speed), "curvature": float(curvature)}
         | {key: finite(values[place]) for key, values in _columns(scores).items()}
-        | sharpness_columns(found.get(place))
+        | sharpness_columns(found.get(place), len(ground.hessian_indices))
         for place, (point, arc, speed, curvature) in enumerate(
             zip(t, shape.arc_length(t)[0], shape.speed(t)[0], shape.curvature(t)[0], strict=True)
         )
@@ -147,8 +147,8 @@ def end_sharpness(ground: Ground, setup: Setup, seed: int, ends: Ends) -> Sharpn
     return found
 
 
-def sharpness_columns(found: Sharpness | None) -> Row:
-    """The columns of `paths` for the sharpness at a point, None where it was not measured."""
+def sharpness_columns(found: Sharpness | None, examples: int) -> Row:
+    """The columns of `paths` for the sharpness at a point on a number of examples, None where it was not measured."""
     return {
         "top_eigenvalue": found and found.top_eigenvalue,
         "top_eigenvalue_residual": found and found.residual,
@@ -156,6 +156,7 @@ def sharpness_columns(found: Sharpness | None) -> Row:
         "trace": found and found.trace,
         "trace_error": found and found.trace_error,
         "sharpness_loss": found and found.loss,
+        "hessian_examples": found and examples,
     }
 
 
@@ -172,6 +173,7 @@ def path_sharpness(rows: list[Row]) -> Row:
         "sharpness_ends": float(np.mean(ends)) if len(ends) == 2 else None,
         "sharpness_over_loss_mean": finite(np.mean(ratios)) if ratios else None,
         "trace_mean": float(np.mean(traces)) if traces else None,
+        "hessian_examples": measured[0]["hessian_examples"] if measured else None,
     }
 
 

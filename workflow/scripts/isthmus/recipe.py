@@ -97,6 +97,10 @@ class Recipe:
         }
         return cls(DataRecipe(**sections["data"]), NetworkRecipe(**sections["network"]), TrainingRecipe(**training))
 
+    def statistics_examples(self, examples: int) -> int:
+        """Of so many training examples, those that batch-norm statistics are computed over; 0 where there are none."""
+        return min(self.training.statistics_size, examples) if self.network.normalization == "batch" else 0
+
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """The same as nested dictionaries of plain values."""
         sections = asdict(self)

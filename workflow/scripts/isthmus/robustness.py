@@ -20,8 +20,9 @@ from torch import Tensor
 
 from isthmus.corruptions import IMAGES_AT_ONCE, SEVERITIES, corrupt
 from isthmus.data import Dataset, normalized
-from isthmus.evaluation import evaluate, evaluation_mode, spaced_indices
+from isthmus.evaluation import evaluate, evaluation_mode
 from isthmus.ground import Ground, finite
+from isthmus.subsets import subset
 from isthmus.tensor_files import Tensors
 
 CLEAN, SHIFTED = "none", "shifted"
@@ -101,11 +102,11 @@ def placed_pixels(ground: Ground, dataset: Dataset, pixels: Tensor) -> Tensor:
 def shifted_examples(ground: Ground, dataset: Dataset, other: Dataset) -> tuple[Tensor, Tensor]:
     """Test images of another data set `[N, C, H, W]`, normalized as those of `dataset`, and labels `[1, N]`.
 
-    There are at most as many as the option `test_size` says, evenly spaced. ValueError where images or classes differ.
+    There are at most as many as the option `test_size` says. ValueError where images or classes differ.
     """
     if dataset.train_images.shape[1:] != other.train_images.shape[1:] or dataset.classes != other.classes:
         raise ValueError(f"the data sets {dataset.name} and {other.name} differ in the shape of images or in classes")
-    chosen = spaced_indices(len(other.test_labels), ground.options["test_size"] or len(other.test_labels))
+    chosen = subset(other.test_labels, ground.options["test_size"] or len(other.test_labels))
     pixels = other.test_images[chosen] / white(other.train_images)
     return placed_pixels(ground, dataset, pixels), other.test_labels[chosen][None].to(ground.settings.device)
 

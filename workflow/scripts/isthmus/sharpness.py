@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isthmus import seeds
 from isthmus.evaluation import evaluation_mode
 from isthmus.lanczos import eigenvalues, trace
 from isthmus.operators import CurvatureOperator
@@ -50,12 +49,6 @@ class Setup:
     precision: float | None
     maximum_products: int
     keep: bool
-
-
-def subset(total: int, size: int) -> Tensor:
-    """The fixed indices of `min(size, total)` examples for Hessians, rising: the same for every network of a study."""
-    drawn = seeds.generator(0, seeds.Stream.CURVATURE).permutation(total)[:size]
-    return torch.from_numpy(np.sort(drawn))
 
 
 def put(network: nn.Module, weights: Tensors) -> None:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from isthmus.data import Dataset, normalized, select
-from isthmus.evaluation import spaced_indices
 from isthmus.seeds import Stream, generator
 from isthmus.study import combinations
+from isthmus.subsets import subset
 from isthmus.theory import Problem, TheoryNetwork
 
 AXES = ("data", "activation", "outputs", "depth", "width", "points")
@@ -90,9 +90,9 @@ def class_targets(labels: Tensor, classes: int, outputs: int) -> Tensor:
 
 
 def _images(spec: TheorySpec, seed: int, dataset: Dataset, off_points: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A balanced choice of training images, flattened and normalized; off the data, evenly spaced test images."""
+    """A balanced choice of training images, flattened and normalized; off the data, a subset of the test images."""
     chosen = torch.from_numpy(select(dataset.train_labels.numpy(), spec.points, "balanced", seed))
-    apart = spaced_indices(len(dataset.test_labels), off_points)
+    apart = subset(dataset.test_labels, off_points)
     parts: list[Tensor] = []
     for images, labels in (
         (dataset.train_images[chosen], dataset.train_labels[chosen]),

@@ -145,14 +145,15 @@ class Chain:
         return Level(tickets, layers, found)
 
     def _corrupted(self, outcomes: dict[str, Outcome]) -> dict[str, Row]:
-        """The column on corrupted images of networks by kind, of those that did not diverge."""
+        """The columns on corrupted images of networks by kind, of those that did not diverge."""
         if not self.plan.options["robustness"]["corruptions"]:
             return {}
         if self.test is None:
             self.test = CorruptedTest.of(self.ground, self.dataset, self.plan.options["robustness"])
         good = {kind: outcome.weights for kind, outcome in outcomes.items() if not outcome.result["diverged"]}
         found = corrupted_accuracy(self.ground, self.test, list(good.values())).tolist() if good else []
-        return {kind: {"corrupted_accuracy": value} for kind, value in zip(good, found, strict=True)}
+        examples = {"corrupted_examples": len(self.test.pixels)}
+        return {kind: {"corrupted_accuracy": value} | examples for kind, value in zip(good, found, strict=True)}
 
     def _columns(self, level: int, entry: Entry, outcome: Outcome, twin: Outcome | None) -> tuple[Row, list[Row]]:
         """The measured columns of a trained network, and those of its layers."""

@@ -43,17 +43,17 @@ def stability(ground: Ground, seed: int, weights: Tensors, twin: Tensors) -> Row
     weights, twin: by name `[...]`. Losses and errors on training and on test data (Frankle et al. 2020).
     """
     t = np.linspace(0, 1, ground.options["line_points"])
-    path = line(ground.placed(weights), ground.placed(twin))
+    path, sets = line(ground.placed(weights), ground.placed(twin)), ground.sets(ground.own_labels(seed)[None])
     scores = evaluate_path(
         ground.network,
         path,
         t,
-        ground.sets(ground.own_labels(seed)[None]),
+        sets,
         ground.recipe.training.loss,
         ground.statistics_images,
         ground.settings.evaluation_batch_size,
     )
-    found: Row = {}
+    found: Row = {f"stability_{name}_examples": len(images) for name, (images, _) in sets.items()}
     for name, (loss, accuracy) in scores.items():
         found[f"stability_{name}_loss"] = finite(barrier(loss.numpy(), t))
         found[f"stability_{name}_error"] = finite(barrier(1 - accuracy.numpy(), t))

@@ -21,7 +21,7 @@ from isthmus import averaging, optimizers, seeds
 from isthmus.ascent import ascended
 from isthmus.data import Dataset
 from isthmus.devices import Settings
-from isthmus.evaluation import evaluate, evaluation_mode, losses, spaced_indices
+from isthmus.evaluation import evaluate, evaluation_mode, losses
 from isthmus.examples import place_examples, stacked_images
 from isthmus.loop import run_to_end
 from isthmus.networks import build, initialize
@@ -105,8 +105,7 @@ class TrainingRun:
         self.labels = self.examples.labels
         count = len(self.examples.images)
         self.steps_per_epoch, self.total_steps = run_length(self.training, count)
-        spaced = spaced_indices(count, self.training.statistics_size).to(settings.device)
-        self.statistics_images = self.examples.images[spaced][None]
+        self.statistics_images = self.examples.images[self.examples.subset(self.training.statistics_size)][None]
         self.order_epoch = -1
         self.clock = time.monotonic()
         self._assemble(state.weights, state.optimizer)

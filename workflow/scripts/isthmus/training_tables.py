@@ -23,6 +23,12 @@ def keys(study: str, cell: str, recipe: Recipe, seed: int) -> dict[str, Any]:
     }
 
 
+def statistics_column(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
+    """The column that says how many training examples batch-norm statistics are computed over."""
+    examples = recipe.data.train_size or len(dataset.train_labels)
+    return {"statistics_examples": recipe.statistics_examples(examples)}
+
+
 def network_row(recipe: Recipe, dataset: Dataset, result: dict[str, Any]) -> dict[str, Any]:
     """The columns of `networks` beyond the keys, from the result that training left in `State.results`."""
     row = {
@@ -42,6 +48,7 @@ def network_row(recipe: Recipe, dataset: Dataset, result: dict[str, Any]) -> dic
         "classes": dataset.classes,
         "train_examples": recipe.data.train_size or len(dataset.train_labels),
         "test_examples": len(dataset.test_labels),
+        **statistics_column(recipe, dataset),
         "parameters": count_parameters(recipe.network, dataset.shape, dataset.classes),
     }
     measured = {key: value for key, value in result.items() if key != "weight_norm"}
@@ -68,5 +75,5 @@ def rows(
     for seed in seeds:
         first = keys(study, cell, recipe, seed)
         networks.append(first | network_row(recipe, dataset, by_seed[seed].results[seed]))
-        history += [first | row for row in by_seed[seed].history[seed]]
+        history += [first | statistics_column(recipe, dataset) | row for row in by_seed[seed].history[seed]]
     return networks, history

@@ -72,8 +72,8 @@ def _evaluations(examples: float, forward: int, networks: int, batch_size: int) 
 def _sizes(recipe: Recipe, known: Facts) -> tuple[int, int, int]:
     """Training examples, those that batch-norm statistics take, and multiplications of a forward pass on one."""
     examples = recipe.data.train_size or known.train_size
-    statistics = recipe.training.statistics_size if recipe.network.normalization == "batch" else 0
-    return examples, min(statistics, examples), costs.multiplications(recipe.network, known.shape, known.classes)
+    forward = costs.multiplications(recipe.network, known.shape, known.classes)
+    return examples, recipe.statistics_examples(examples), forward
 
 
 def _on_points(recipe: Recipe, known: Facts, options: Mapping[str, Any]) -> float:
