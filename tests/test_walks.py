@@ -22,7 +22,7 @@ class Space(TheoryNetwork):
         return weights[None]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Equations(Problem):
     """A problem whose residuals are given functions of three weights, so that its zero set is a surface in space."""
 
@@ -38,7 +38,9 @@ class Equations(Problem):
 
 def equations(given: Function, slope: Function) -> Equations:
     none = torch.zeros(1, 1, dtype=torch.float64)
-    return Equations(Space(1, 1, 1, 1, "tanh"), none, none, none, given=given, slope=slope)
+    return Equations(
+        network=Space(1, 1, 1, 1, "tanh"), inputs=none, targets=none, off_inputs=none, given=given, slope=slope
+    )
 
 
 def vector(*values: float) -> Tensor:
