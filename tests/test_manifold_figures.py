@@ -144,8 +144,7 @@ def test_counts_and_gaps_are_those_of_the_table(tables: dict[str, pd.DataFrame],
     text = note(figures["counts"])
     assert (
         "n = 30 theory networks within the assumptions. A zero of the loss was found in 18 of 18 (81.5 to 100 %) where "
-        "one is expected"
-        in text
+        "one is expected" in text
     )
     assert "in 0 of 12 (0 to 26.5 %) with n < q" in text
     assert "as many as predicted at 18 of 18 (81.5 to 100 %) zeros" in text

@@ -143,7 +143,7 @@ def test_a_zero_set_that_is_a_point_leaves_a_walk_no_direction() -> None:
 
 
 def test_a_walk_that_cannot_take_its_first_step_is_lost_at_once() -> None:
-    """Off the point, the residual is 1 whatever is corrected: the zero set is not the surface that its slope promises."""
+    """Off the point the residual is 1 whatever is corrected: the zero set is no surface, though its slope says so."""
     start = vector(1, 0, 0)
     island = equations(lambda w: (w != start).any().double(), lambda w: vector(0, 0, 1))
     assert ends(island, start) == [("lost", 0, True)] * 2
@@ -151,12 +151,9 @@ def test_a_walk_that_cannot_take_its_first_step_is_lost_at_once() -> None:
 
 def test_a_walk_that_comes_to_an_edge_is_lost_there() -> None:
     """The plane z = 0 ends at a distance of 0.25 from the axis: no direction leads on."""
-    disc = equations(
-        lambda w: w[2] if w[:2].norm() < 0.25 else vector(torch.nan), lambda w: vector(0, 0, 1)
-    )
+    disc = equations(lambda w: w[2] if w[:2].norm() < 0.25 else vector(torch.nan), lambda w: vector(0, 0, 1))
     walk = walk_ahead(disc, vector(0, 0, 0), EAST, 1.0, 0.1, 1e-24)
     assert walk.outcome == "lost"
     assert walk.points[-1].arc_length == pytest.approx(0.25, abs=1e-4)
     (last,) = (row for row in walk_rows(disc, walk, None) if row["final"])
     assert (last["outcome"], last["step"]) == ("lost", len(walk.points) - 1)
-

@@ -15,7 +15,6 @@ is c^4 / 32, and at the distance x along a tangent, without corrections, it is x
 """
 
 import math
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
