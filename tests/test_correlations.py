@@ -132,3 +132,23 @@ def test_what_cannot_be_ranked_is_refused() -> None:
         correlate(np.array([1.0, np.nan]), np.ones(2), np.zeros(2), "spearman", "all")
     with pytest.raises(ValueError, match="two values and a cell"):
         correlate(np.ones(2), np.ones(3), np.zeros(2), "spearman", "all")
+
+
+def test_cells_with_equally_many_errors_are_tied_however_these_are_spread_over_their_networks() -> None:
+    """The mean of shares differs in its last bit between cells of 100 errors each; `between` takes them for equal."""
+    spreads = [(0, 2, 98), (0, 17, 83), (5, 6, 7), (40, 1, 2), (9, 80, 90)]
+    shares = np.array([[1 - (1 - wrong / 360) for wrong in errors] for errors in spreads])
+    assert shares[0].mean() != shares[1].mean()
+    cell, order = np.repeat(np.arange(5), 3), np.repeat(np.arange(5.0), 3)
+    expected = kendalltau([sum(errors) for errors in spreads], range(5)).statistic
+    assert correlate(shares.ravel(), order, cell, "kendall", "between").coefficient == pytest.approx(
+        expected, abs=1e-12
+    )
+
+
+def test_means_that_cancel_are_tied_at_zero() -> None:
+    values = np.array([0.1, 0.2, -0.3, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0, -1.0, -1.0, -2.0, 4.0, 4.0, 4.0])
+    assert values[:3].mean() != 0
+    cell, order = np.repeat(np.arange(5), 3), np.repeat(np.arange(5.0), 3)
+    expected = kendalltau([0, 0, 2, -4 / 3, 4], range(5)).statistic
+    assert correlate(values, order, cell, "kendall", "between").coefficient == pytest.approx(expected, abs=1e-12)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from isthmus.errors import DataError
 from isthmus.figures import manifold
+from isthmus.figures.manifold_counts import share_of
 from isthmus.figures.manifold_outliers import counted_above, counted_from_density
 from isthmus.stages import table
 
@@ -70,7 +71,8 @@ def walk_of(row: dict[str, Any], kind: str, outcome: str, detours: int = 0) -> R
             | {"kind": kind, "walk": 0, "step": 10 * step, "final": step == 3, "outcome": outcome, "detours": detours}
             | {"arc_length": 2.0 * step / 3, "distance": step / 2, "start_norm": 2.0, "worst_loss": 10.0 ** (step - 28)}
             | {"distance_left": 4 - lost * step / 3 if kind == "towards" else None}
-            | {"function_change": 0.1 * step, "function_rms": 1.0},
+            | {"function_change": 0.1 * step, "function_rms": 1.0, "between_order": 4.0 + 0.1 * row["seed"]}
+            | {"worst_between": 10.0 ** (step - 10) if step else 1e-28, "straight_loss": 10.0 ** (step - 3)},
         )
         for step in range(4)
     ]
@@ -141,18 +143,18 @@ def test_counts_and_gaps_are_those_of_the_table(tables: dict[str, pd.DataFrame],
     assert points(right) == set(zip(rows["parameters"] / rows["constraints"], rows["gap"], strict=True))
     text = note(figures["counts"])
     assert (
-        "n = 30 theory networks within the assumptions. A zero of the loss was found in 18 of 18 where one is expected"
-        in text
+        "n = 30 theory networks within the assumptions. A zero of the loss was found in 18 of 18 (81.5 to 100 %) where "
+        "one is expected" in text
     )
-    assert "in 0 of 12 with n < q" in text
-    assert "as many as predicted in 18" in text
+    assert "in 0 of 12 (0 to 26.5 %) with n < q" in text
+    assert "as many as predicted at 18 of 18 (81.5 to 100 %) zeros" in text
     assert "written down for 6 networks wider than d have losses of at most 3e-29" in text
 
 
 def test_relu_networks_are_counted_apart() -> None:
     text = note(manifold.draw_manifold_counts("s", frames(("tanh", "relu"))))
     assert "n = 15 theory networks within the assumptions" in text
-    assert "Beside them 15 ReLU networks, which are not smooth: 9 of 9" in text
+    assert "Beside them 15 ReLU networks, which are not smooth: 9 of 9 (66.4 to 100 %)" in text
     walks = note(manifold.draw_manifold_walks("s", frames(("tanh", "relu"))))
     assert "Not drawn: 18 walks of ReLU networks" in walks
 
@@ -192,14 +194,35 @@ def test_a_sweep_that_crosses_nothing_says_so() -> None:
 
 def test_walks_are_counted_by_how_they_end(figures: dict[str, Figure]) -> None:
     text = note(figures["walks"])
-    assert "n = 18 walks straight on, 18 in full, and 18 towards another minimum, 16 arrived" in text
-    assert "Greatest loss of any point of any walk: 1.0e-25" in text
+    assert "18 of 18 (81.5 to 100 %) walks straight on went their whole length" in text
+    assert "16 of 18 (65.3 to 98.6 %) walks towards another minimum arrived" in text
+    assert "Greatest loss of any point of any walk: 1.0e-25; of any segment between two: 1.0e-07" in text
+    assert "2 to the power 4.10 (median of 36, from 4.00 to 4.20; 4 on a smooth zero set)" in text
     nearest = figures["walks"].axes[3]
     legend = nearest.get_legend()
     assert legend is not None
     labels = [text.get_text() for text in legend.get_texts()]
     assert labels == ["arrived (10)", "with detours (6)", "stuck (2)"]
     assert {y for _, y in points(nearest)} == {0.0, 0.75}
+
+
+def test_losses_are_drawn_at_the_points_between_them_and_on_a_straight_line(figures: dict[str, Figure]) -> None:
+    losses = figures["walks"].axes[0]
+    ends = [float(np.asarray(line.get_ydata())[-1]) for line in losses.lines if len(np.asarray(line.get_xdata())) > 2]
+    assert sorted(set(ends)) == [1e-25, 1e-7, 1.0]
+    assert len(ends) == 3 * 36
+    low, high = losses.get_ylim()
+    assert low < 1e-28
+    assert high >= 1
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "limits"),
+    [(0, 8, "0 to 36.9"), (0, 72, "0 to 4.99"), (8, 8, "63.1 to 100"), (1, 1, "2.5 to 100"), (4, 10, "12.2 to 73.8")],
+)
+def test_a_proportion_has_exact_limits_of_some_width(count: int, total: int, limits: str) -> None:
+    """Those of Clopper and Pearson: of none of n, 1 - 0.025^(1/n); 4 of 10 from their tables."""
+    assert share_of(count, total) == f"{count} of {total} ({limits} %)"
 
 
 def test_no_walks_and_no_zeros_say_so(tables: dict[str, pd.DataFrame]) -> None:

@@ -34,6 +34,12 @@ def test_sweeps_stand_in_the_place_of_cells_and_have_seeds_of_their_own() -> Non
     assert study.blocks_of(stage, {"seeds": 2, "pairs": 3}, "a") == {0: (0, 1)}
 
 
+def test_a_sweep_of_many_small_networks_keeps_them_together_in_fewer_jobs() -> None:
+    sweeps = {"many": {"width": [1], "points": [4], "seeds": 7, "together": 6}}
+    study, stage = loaded(sweeps).studies["small"], stages()["manifold"]
+    assert study.blocks_of(stage, {"seeds": 2, "pairs": 3}, "many") == {0: (0, 1, 2, 3, 4, 5), 1: (6,)}
+
+
 def test_nothing_need_be_given() -> None:
     options = loaded().studies["small"].analyses["manifold"]
     assert options["sweeps"]["width"]["activation"] == ["tanh"]

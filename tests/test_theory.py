@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isthmus.data import Dataset
-from isthmus.levenberg_marquardt import damped_step, levenberg_marquardt, solve
+from isthmus.levenberg_marquardt import STALLED, damped_step, levenberg_marquardt, solve
 from isthmus.theory import ACTIVATIONS, SMOOTH, Problem, TheoryNetwork, solution_expected
 from isthmus.theory_problems import TheorySpec, class_targets, problem_of, specs_of
 
@@ -116,6 +116,38 @@ def test_with_fewer_weights_than_data_points_there_is_no_zero() -> None:
     found = solve(problem.residuals, problem.jacobian, [start_of(problem, seed) for seed in range(5)], 1e-20, 200)
     assert not found.solved
     assert found.loss > 0.1
+
+
+def test_a_search_ends_where_the_loss_levels_off_above_zero() -> None:
+    """r = (w, 1 - 0.45 w^2): the least loss is 1/2, at w = 0, and a step near it shortens w by a tenth only."""
+
+    def residuals(w: Tensor) -> Tensor:
+        return torch.cat([w, 1 - 0.45 * w**2])
+
+    def jacobian(w: Tensor) -> Tensor:
+        return torch.stack([torch.ones_like(w), -0.9 * w])
+
+    found = levenberg_marquardt(residuals, jacobian, torch.ones(1, dtype=torch.float64), 1e-20, 10_000)
+    assert not found.solved
+    assert found.steps < 10_000
+    excess = found.loss - 0.5
+    last_fall = (1 / 0.9**2 - 1) * excess
+    assert 0.01 * STALLED < last_fall < STALLED * found.loss  # less a few powers of 0.9 for its patience
+    assert found.gradient == pytest.approx(0.1 * math.sqrt(excess / 0.05), rel=0.01)
+
+
+def test_a_slow_search_that_still_falls_goes_on_to_its_zero() -> None:
+    """Rosenbrock's valley with walls so steep that many steps follow its floor before the zero at (1, 1)."""
+
+    def residuals(w: Tensor) -> Tensor:
+        return torch.stack([1000 * (w[1] - w[0] ** 2), 1 - w[0]])
+
+    def jacobian(w: Tensor) -> Tensor:
+        return torch.stack([torch.stack([-2000 * w[0], 0 * w[0] + 1000]), torch.stack([0 * w[0] - 1, 0 * w[0]])])
+
+    found = levenberg_marquardt(residuals, jacobian, torch.tensor([-1.2, 1.0]).double(), 1e-20, 10_000)
+    assert found.solved
+    assert found.steps > 50
 
 
 def test_a_search_without_a_start_is_refused() -> None:

@@ -89,9 +89,9 @@ def sweep_of(analysis):
 
 
 def sweep_axes_of(analysis):
-    """A function for what its networks are, less the number of seeds: new seeds run no block again that lacks none."""
+    """A function for what its networks are, less the numbers of seeds: new seeds run no block again that lacks none."""
     sweep = sweep_of(analysis)
-    return lambda wildcards: {key: value for key, value in sweep(wildcards).items() if key != "seeds"}
+    return lambda wildcards: {key: value for key, value in sweep(wildcards).items() if key not in ("seeds", "together")}
 
 
 def sweep_seeds_of(analysis):

@@ -22,7 +22,7 @@ from isthmus.memorization import can_be_written_down, construct, worst_memorized
 from isthmus.seeds import Stream, generator
 from isthmus.theory import SMOOTH, Problem, solution_expected
 from isthmus.theory_problems import FEATURES, GOAL, START, TheorySpec
-from isthmus.walks import Walk, Waypoint, walk_ahead, walk_around
+from isthmus.walks import Walk, Waypoint, between_order, walk_ahead, walk_around
 
 Row = dict[str, Any]
 
@@ -126,14 +126,21 @@ def memorization_row(problem: Problem, seed: int, labels: int) -> Row:
     return row
 
 
-def walk_rows(problem: Problem, walk: Walk, goal: Tensor | None, detours: int = 0) -> list[Row]:
-    """The measured columns of `walks`: some forty points, evenly spaced in number, first and last among them."""
+def walk_rows(
+    problem: Problem, walk: Walk, goal: Tensor | None, order: float | None = None, detours: int = 0
+) -> list[Row]:
+    """The measured columns of `walks`: some forty points, evenly spaced in number, first and last among them.
+
+    A walk that made no step has one row, its first and last. order: `walks.between_order` at the start.
+    """
     start = walk.points[0].weights
     before = problem.network.function(start, problem.off_inputs)
     last = len(walk.points) - 1
     rows = []
     for index in np.unique(np.linspace(0, last, min(WAYPOINTS, last) + 1).round().astype(int)):
         point = walk.points[index]
+        distance = float((point.weights - start).norm())
+        straight = start if walk.heading is None else start + distance * walk.heading
         rows.append(
             {
                 "step": int(index),
@@ -141,10 +148,14 @@ def walk_rows(problem: Problem, walk: Walk, goal: Tensor | None, detours: int = 
                 "outcome": walk.outcome,
                 "detours": detours,
                 "arc_length": point.arc_length,
-                "distance": float((point.weights - start).norm()),
+                "distance": distance,
                 "distance_left": None if goal is None else float((point.weights - goal).norm()),
                 "start_norm": float(start.norm()),
                 "worst_loss": point.worst_loss,
+                "worst_between": point.worst_between,
+                "between_order": order,
+                "longest_step": point.longest_step,
+                "straight_loss": problem.loss(straight),
                 "function_change": _rms(problem.network.function(point.weights, problem.off_inputs) - before),
                 "function_rms": _rms(before),
                 "off_data_points": len(before),
@@ -161,24 +172,28 @@ def direction_of(seed: int, weights: Tensor, *counters: int) -> Tensor:
 def take_walks(problem: Problem, weights: Tensor, seed: int, options: Mapping[str, Any]) -> list[Row]:
     """All walks that start at the zero `weights` `[n]`: in random tangent directions, and towards other minima.
 
-    Those minima are found from starts of their own. Where a search finds none, the walk has the outcome `no goal` and
-    one row.
+    Every walk that is begun has rows, however it ends, the last of them with `final`. The other minima are found from
+    starts of their own. Where a search finds none, the walk has the outcome `no goal` and one row.
     """
     wanted, tolerance, rows = options["walks"], options["tolerance"], []
     norm = float(weights.norm())
     step = wanted["step"] * norm
+
+    def order_of(walk: Walk) -> float | None:
+        return None if walk.heading is None else between_order(problem, weights, walk.heading, step, tolerance)
+
     for number in range(wanted["ahead"]):
         direction = direction_of(seed, weights, number)
         walk = walk_ahead(problem, weights, direction, wanted["length"] * norm, step, tolerance)
-        rows += [{"kind": AHEAD, "walk": number} | row for row in walk_rows(problem, walk, None)]
+        rows += [{"kind": AHEAD, "walk": number} | row for row in walk_rows(problem, walk, None, order_of(walk))]
     for number in range(wanted["towards"]):
         goal = search(problem, seed, (GOAL, number), options)
         if goal.solved:
             aside = (direction_of(seed, weights, number, detour) for detour in range(wanted["detours"]))
             walk, tried = walk_around(problem, weights, goal.weights, step, tolerance, wanted["longest"], aside)
-            found = walk_rows(problem, walk, goal.weights, tried)
+            found = walk_rows(problem, walk, goal.weights, order_of(walk), tried)
         else:
-            found = walk_rows(problem, Walk((Waypoint(weights, 0.0, problem.loss(weights)),), "no goal"), None)
+            found = walk_rows(problem, Walk((Waypoint.first(weights, problem.loss(weights)),), "no goal"), None)
         rows += [{"kind": TOWARDS, "walk": number} | row for row in found]
     return rows
 

@@ -6,8 +6,15 @@ part of all statistics by a line here. What a study did not measure it does with
 
 Quantities of the group `outcome` say how well a network generalizes; the others are geometric, and are compared with
 them. This module does not import torch.
+
+Shares of examples are made of whole numbers. Accuracies of 0.9 and 0.7 and those of 0.8 and 0.8 have the same mean,
+yet in floating point two means may differ in their last bit, which is enough to break a tie in a rank correlation. So
+the mean of shares is their count of examples, summed as integers and divided once: equal counts give equal numbers,
+bit for bit.
 """
 
+import ast
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,6 +26,10 @@ from isthmus.errors import DataError
 from isthmus.pair_statistics import network_values
 
 OUTCOME = "outcome"
+# The grid on which means of shares are put where their table does not say of how many examples. Two different shares
+# of at most 2^15 examples each lie at least 2^-30 apart, so that no two of them meet, and rounding errors, some 2^-52,
+# are far below it.
+SHARE_GRID = 2.0**30
 NETWORK = ["cell", "seed"]  # what names a network within a study
 PAIR = ["seed_a", "seed_b"]
 AXES = list(cell_names.AXES)
@@ -32,7 +43,8 @@ class Quantity:
     label: in figures. value: expression in the columns of `table`. rows: condition on its rows, all where empty; of
     several rows per network the mean is taken, and of rows of pairs that over the pairs which the network is in. at: a
     column of whose values in the study the smallest is taken, such as the size of the noise. log: whether it is
-    positive and spreads over factors, so that its logarithm is modelled.
+    positive and spreads over factors, so that its logarithm is modelled. share: for a share of examples, an expression
+    for the number of which the value times it is whole, such as the number of examples.
     """
 
     name: str
@@ -43,6 +55,7 @@ class Quantity:
     rows: str = ""
     at: str = ""
     log: bool = True
+    share: str = ""
 
     @property
     def of_pairs(self) -> bool:
@@ -55,18 +68,36 @@ def _disturbed(name: str, label: str, kind: str) -> Quantity:
     return Quantity(name, label, "noise", "perturbations", "rise", f"kind == '{kind}'", at="size")
 
 
-def _path(name: str, label: str, value: str, kind: str, log: bool = True) -> Quantity:
+def _path(name: str, label: str, value: str, kind: str, log: bool = True, share: str = "") -> Quantity:
     """A number of the paths of one kind."""
-    return Quantity(name, label, "paths", "connections", value, f"kind == '{kind}'", log=log)
+    return Quantity(name, label, "paths", "connections", value, f"kind == '{kind}'", log=log, share=share)
+
+
+def _share(name: str, label: str, table: str, value: str, share: str, rows: str = "", at: str = "") -> Quantity:
+    """An outcome that is a share of examples."""
+    return Quantity(name, label, OUTCOME, table, value, rows, at, share=share)
+
+
+EXAMPLES = "test_examples"
+GAP_GRID = "train_examples * test_examples"  # both shares of the gap are whole multiples of one part of this
+ERROR_BARRIER_GRID = "test_examples * (points - 1)"  # the straight line between the ends is cut at points of the path
 
 
 QUANTITIES = (
-    Quantity("test_error", "test error", OUTCOME, "networks", "1 - test_accuracy"),
+    _share("test_error", "test error", "networks", "1 - test_accuracy", EXAMPLES),
     Quantity("test_loss", "test loss", OUTCOME, "networks", "test_loss"),
-    Quantity("generalization_gap", "generalization gap", OUTCOME, "networks", "generalization_gap", log=False),
+    Quantity(
+        *("generalization_gap", "generalization gap", OUTCOME, "networks", "generalization_gap"),
+        log=False,
+        share=GAP_GRID,
+    ),
     Quantity("generalization_gap_loss", "gap of the loss", OUTCOME, "networks", "generalization_gap_loss", log=False),
-    Quantity("corruption_error", "corruption error", OUTCOME, "robustness", "1 - accuracy", "severity > 0"),
-    Quantity("ticket_error", "error of the ticket", OUTCOME, "tickets", "1 - test_accuracy", TICKET, "kept_fraction"),
+    _share("corruption_error", "corruption error", "robustness", "1 - accuracy", "images", "severity > 0"),
+    _share(
+        *("ticket_error", "error of the ticket", "tickets", "1 - test_accuracy", EXAMPLES),
+        rows=TICKET,
+        at="kept_fraction",
+    ),
     Quantity("train_loss", "training loss", "training", "networks", "train_loss"),
     Quantity("weight_norm", "norm of the weights", "training", "networks", "weight_norm_final"),
     Quantity("movement", "movement", "movement", "networks", "movement"),
@@ -81,7 +112,11 @@ QUANTITIES = (
     _disturbed("worst_rise", "loss rise, worst in ball", "worst"),
     _disturbed("adaptive_worst_rise", "loss rise, adaptive worst", "adaptive_worst"),
     _path("linear_barrier", "barrier, linear", "barrier_train_loss", "linear", log=False),
-    _path("linear_error_barrier", "test-error barrier, linear", "barrier_test_error", "linear", log=False),
+    _path(
+        *("linear_error_barrier", "test-error barrier, linear", "barrier_test_error", "linear"),
+        log=False,
+        share=ERROR_BARRIER_GRID,
+    ),
     _path("aligned_barrier", "barrier, aligned", "barrier_train_loss", "linear-aligned", log=False),
     _path("bezier_barrier", "barrier, Bézier", "barrier_train_loss", "bezier", log=False),
     _path("chain_barrier", "barrier, chain", "barrier_train_loss", "polychain", log=False),
@@ -90,7 +125,7 @@ QUANTITIES = (
     _path("bezier_detour", "detour − 1, Bézier", "detour - 1", "bezier"),
     _path("bezier_turning", "turning, Bézier", "turning", "bezier"),
     _path("bezier_sharpness", "sharpness, Bézier", "sharpness_mean", "bezier"),
-    _path("disagreement", "disagreement", "disagreement", "linear"),
+    _path("disagreement", "disagreement", "disagreement", "linear", share=EXAMPLES),
 )
 
 LABELS = {quantity.name: quantity.label for quantity in QUANTITIES}
@@ -168,7 +203,11 @@ def _rows(quantity: Quantity, rows: pd.DataFrame, networks: pd.Index) -> tuple[p
         size = float(rows[quantity.at].min())
         rows = rows[rows[quantity.at] == size]
     value = rows.eval(quantity.value).astype(float).replace([np.inf, -np.inf], np.nan)
-    return rows[["cell", *(PAIR if quantity.of_pairs else ["seed"])]].assign(value=value), size
+    members = rows[["cell", *(PAIR if quantity.of_pairs else ["seed"])]].assign(value=value)
+    if quantity.share:
+        known = _names_in(quantity.share) <= set(rows.columns)
+        members["examples"] = rows.eval(quantity.share).astype(float) if known else np.nan
+    return members, size
 
 
 def _by_network(rows: pd.DataFrame, networks: pd.Index, of_pairs: bool) -> pd.Series:
@@ -177,7 +216,28 @@ def _by_network(rows: pd.DataFrame, networks: pd.Index, of_pairs: bool) -> pd.Se
         rows = pd.concat([rows.assign(seed=rows[end]) for end in PAIR], ignore_index=True)
     # Sorted, as sums round by order; and a mean over some of the values only would be of something else.
     grouped = rows.sort_values([*NETWORK, "value"]).groupby(NETWORK)["value"]
-    return grouped.mean().where(grouped.count() == grouped.size()).reindex(networks)
+    mean = _mean_of_shares(rows) if "examples" in rows else grouped.mean()
+    return mean.where(grouped.count() == grouped.size()).reindex(networks)
+
+
+def _mean_of_shares(rows: pd.DataFrame) -> pd.Series:
+    """The mean per network of `value`, shares of so many `examples`, equal for equal counts of examples."""
+    by = [rows[name] for name in NETWORK]
+    if rows["examples"].isna().any():
+        return np.round(rows["value"].groupby(by).mean() * SHARE_GRID) / SHARE_GRID
+    whole = rows["examples"].groupby(by).transform(_common_multiple)
+    # Whole numbers well below 2^53: the sum is exact in any order, and the division rounds once.
+    counts = np.round(rows["value"] * rows["examples"]) * (whole / rows["examples"])
+    return counts.groupby(by).sum() / whole.groupby(by).sum()
+
+
+def _common_multiple(parts: pd.Series) -> int:
+    return math.lcm(*(int(part) for part in parts.unique()))
+
+
+def _names_in(expression: str) -> set[str]:
+    """The columns that an expression speaks of."""
+    return {node.id for node in ast.walk(ast.parse(expression)) if isinstance(node, ast.Name)}
 
 
 def modelled(gathered: Gathered, quantity: Quantity) -> tuple[pd.Series, str]:

@@ -72,7 +72,10 @@ class Study:
     def blocks_of(self, stage: Stage, jobs: dict[str, Any], cell: str = "") -> dict[int, tuple[Any, ...]]:
         """The members of a stage by the index of the block, that is of the job, that handles them together."""
         members = self.members_of(stage, cell)
-        return pair_blocks(members, jobs["pairs"]) if stage.unit == "pair" else blocks(members, jobs["seeds"])
+        if stage.unit == "pair":
+            return pair_blocks(members, jobs["pairs"])
+        together = self.analyses[stage.name]["sweeps"][cell]["together"] if stage.unit == "sweep" else None
+        return blocks(members, together or jobs["seeds"])
 
 
 def combinations(grid: dict[str, Iterable[Any]]) -> list[dict[str, Any]]:

@@ -4,10 +4,17 @@ Where the Jacobian J of the residuals has full rank, the zero set is a manifold 
 (the implicit function theorem; Cooper 2018). A step goes along a tangent and then straight back: corrections of
 Newton's method within the normal space of the point that was left, the row space of its J, until the loss is at
 rounding level. A direction is kept by projecting it onto the next tangent space, which follows a geodesic as steps
-become small. Points of a walk are zeros of the loss; the straight piece between two of them leaves the zero set by
-the square of its length, and so a walk stands for the curve of the points that every smaller step would find.
+become small.
+
+The points of a walk are zeros of the loss because they were corrected until they were. What lies between them was
+not, and shows whether the walk follows a curve in the zero set or jumps between pieces of it: the straight segment
+between two points of a smooth curve leaves it by the square of the segment's length h, so that the loss there, a
+square, falls like h^4 as steps become small. Both are measured: the greatest loss on the segments (`worst_between`)
+and its power of h (`between_order`). On the unit sphere, r(w) = |w|^2 - 1, the loss halfway along a chord of length c
+is c^4 / 32, and at the distance x along a tangent, without corrections, it is x^4 / 2.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -22,6 +29,7 @@ SHORTEST_STEP = 1e-4  # of the wanted one, where a walk ends
 ARRIVED = 1e-6  # of the first distance from the goal
 LEAST_HEADING = 1e-6  # of a direction that the tangent space keeps; the zero set has no dimension left below
 DETOUR = 0.3  # of the first distance from the goal: how far a walk goes aside where it is stuck
+BETWEEN = (0.25, 0.5, 0.75)  # of a segment: where the loss between two points is measured
 LEAST_TANGENT = 0.01  # of the direction to the goal that the tangent space keeps; below, the walk is stuck
 
 Tangent = Callable[["Foot"], Tensor | None]
@@ -77,13 +85,56 @@ def step_along(problem: Problem, here: Foot, step: Tensor, tolerance: float) -> 
     return (weights, loss) if loss < tolerance else None
 
 
+def loss_between(problem: Problem, first: Tensor, second: Tensor) -> float:
+    """The greatest loss at the interior fractions `BETWEEN` of the straight segment from `first` to `second` `[n]`."""
+    return max(problem.loss(torch.lerp(first, second, fraction)) for fraction in BETWEEN)
+
+
+def between_order(problem: Problem, start: Tensor, heading: Tensor, step: float, tolerance: float) -> float | None:
+    """The power of the step with which the loss between two points of a walk falls, at the zero `start` `[n]`.
+
+    heading: tangent `[n]` of length one. A full step and half of it are taken from `start`, and the losses halfway
+    along their segments compared: 4 where the zero set is smooth and the step small. None where a step cannot be
+    corrected, or the loss is zero to rounding, as along a straight line in the zero set.
+    """
+    here, losses = foot(problem, start), []
+    for size in (step, step / 2):
+        found = step_along(problem, here, size * heading, tolerance)
+        if found is None:
+            return None
+        losses.append(problem.loss((start + found[0]) / 2))
+    return math.log2(losses[0] / losses[1]) if min(losses) > tolerance else None
+
+
 @dataclass(frozen=True, eq=False)
 class Waypoint:
-    """A point of a walk: weights `[n]`, arc length so far, and the greatest loss of any point so far."""
+    """A point of a walk: weights `[n]`, arc length so far, and the greatest of three things so far.
+
+    worst_loss: of any point. worst_between: on the straight segments between successive points, where nothing is
+    corrected. longest_step: length of a segment.
+    """
 
     weights: Tensor
     arc_length: float
     worst_loss: float
+    worst_between: float
+    longest_step: float
+
+    @classmethod
+    def first(cls, weights: Tensor, loss: float) -> "Waypoint":
+        """The start of a walk."""
+        return cls(weights, 0.0, loss, loss, 0.0)
+
+    def next(self, problem: Problem, weights: Tensor, loss: float) -> "Waypoint":
+        """The point after this one: `weights` `[n]` with their loss."""
+        length = float((weights - self.weights).norm())
+        return Waypoint(
+            weights,
+            self.arc_length + length,
+            max(self.worst_loss, loss),
+            max(self.worst_between, loss_between(problem, self.weights, weights)),
+            max(self.longest_step, length),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +142,13 @@ class Walk:
     """The points of a walk, the first among them, and how it ended: `length`, `arrived`, `stuck` or `lost`.
 
     `length`: the arc length asked for was walked. `arrived`: at the goal. `stuck`: no tangent leads nearer to it.
-    `lost`: no step, however short, could be corrected.
+    `lost`: no step, however short, could be corrected. heading: the tangent `[n]`, of length one, in which the first
+    step went or was tried; None where there was no direction to go.
     """
 
     points: tuple[Waypoint, ...]
     outcome: str
+    heading: Tensor | None = None
 
     @property
     def end(self) -> Tensor:
@@ -104,9 +157,18 @@ class Walk:
 
     def then(self, other: "Walk") -> "Walk":
         """This walk and then another that starts where it ends."""
-        arc, worst = self.points[-1].arc_length, self.points[-1].worst_loss
-        onward = (Waypoint(p.weights, arc + p.arc_length, max(worst, p.worst_loss)) for p in other.points[1:])
-        return Walk((*self.points, *onward), other.outcome)
+        last = self.points[-1]
+        onward = (
+            Waypoint(
+                point.weights,
+                last.arc_length + point.arc_length,
+                max(last.worst_loss, point.worst_loss),
+                max(last.worst_between, point.worst_between),
+                max(last.longest_step, point.longest_step),
+            )
+            for point in other.points[1:]
+        )
+        return Walk((*self.points, *onward), other.outcome, other.heading if self.heading is None else self.heading)
 
 
 def _walk(
@@ -119,24 +181,24 @@ def _walk(
     loss = problem.loss(start)
     if not loss < tolerance:
         raise ValueError(f"a walk starts at a zero of the loss, and the loss is {loss:.1e} there")
-    points, share, here = [Waypoint(start, 0.0, loss)], 1.0, foot(problem, start)
+    points, share, here = [Waypoint.first(start, loss)], 1.0, foot(problem, start)
+    heading: Tensor | None = None
     while points[-1].arc_length < length * (1 - 1e-9):
         direction = tangent(here)
         if direction is None:
-            return Walk(tuple(points), "stuck")
+            return Walk(tuple(points), "stuck", heading)
         whole = float(direction.norm())
+        heading = direction / whole if heading is None else heading
         size = min(share * step, length - points[-1].arc_length, whole)
         found = step_along(problem, here, direction * (size / whole), tolerance)
         if found is None or not wanted(here.weights, found[0]):
             share /= 2
             if share < SHORTEST_STEP:
-                return Walk(tuple(points), "lost" if found is None else "stuck")
+                return Walk(tuple(points), "lost" if found is None else "stuck", heading)
             continue
-        weights, loss = found
-        walked = points[-1].arc_length + float((weights - here.weights).norm())
-        points.append(Waypoint(weights, walked, max(points[-1].worst_loss, loss)))
-        share, here = min(1.0, 1.5 * share), foot(problem, weights)
-    return Walk(tuple(points), "length")
+        points.append(points[-1].next(problem, *found))
+        share, here = min(1.0, 1.5 * share), foot(problem, found[0])
+    return Walk(tuple(points), "length", heading)
 
 
 def walk_ahead(
@@ -188,11 +250,9 @@ def walk_towards(problem: Problem, start: Tensor, goal: Tensor, step: float, tol
         lambda before, after: distance(after) < distance(before),
     )
     last = walk.points[-1]
-    rest = distance(last.weights)
-    if rest > ARRIVED * first:
+    if distance(last.weights) > ARRIVED * first:
         return walk
-    end = Waypoint(goal, last.arc_length + rest, max(last.worst_loss, problem.loss(goal)))
-    return Walk((*walk.points, end), "arrived")
+    return Walk((*walk.points, last.next(problem, goal, problem.loss(goal))), "arrived", walk.heading)
 
 
 def walk_around(

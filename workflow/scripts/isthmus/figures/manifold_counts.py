@@ -42,10 +42,21 @@ def _sum(condition: pd.Series) -> int:
     return int(condition.astype(bool).sum())
 
 
+def share_of(count: int, total: int) -> str:
+    """A proportion with its exact 95 % limits (Clopper & Pearson 1934), such as `0 of 8 (0 to 37 %)`."""
+    if not total:
+        return "0 of 0"
+    from scipy.stats import binomtest
+
+    limits = binomtest(count, total).proportion_ci(confidence_level=0.95, method="exact")
+    low, high = (f"{100 * limit:.3g}" for limit in (limits.low, limits.high))
+    return f"{count} of {total} ({low} to {high} %)"
+
+
 def _found(rows: pd.DataFrame) -> str:
     """Where a zero was found, of the networks that one is expected for."""
     expected = rows["solution_expected"].astype(bool)
-    return f"{_sum(rows['solved'].astype(bool) & expected)} of {_sum(expected)}"
+    return share_of(_sum(rows["solved"].astype(bool) & expected), _sum(expected))
 
 
 def _counts_note(rows: pd.DataFrame) -> str:
@@ -60,10 +71,10 @@ def _counts_note(rows: pd.DataFrame) -> str:
     below = smooth[smooth["parameters"] < smooth["constraints"]]
     parts = [
         f"n = {len(smooth)} theory networks within the assumptions. A zero of the loss was found in {_found(smooth)} "
-        f"where one is expected, and in {_sum(below['solved'])} of {len(below)} with n < q",
-        f"At the {len(zeros)} zeros the positive eigenvalues are as many as predicted in {_sum(right)}, and the "
-        f"Jacobian has the predicted rank in {ranked}; {_sum(zeros['negative'] > 0)} have a negative eigenvalue above "
-        "the gap",
+        f"where one is expected, and in {share_of(_sum(below['solved']), len(below))} with n < q",
+        f"The positive eigenvalues are as many as predicted at {share_of(_sum(right), len(zeros))} zeros, and the "
+        f"Jacobian has the predicted rank at {ranked}; {share_of(_sum(zeros['negative'] > 0), len(zeros))} have a "
+        "negative eigenvalue above the gap",
     ]
     if _sum(~whole):
         parts.append(f"{_sum(~whole)} of the zeros, too large for the Hessian, are counted from the Jacobian")
@@ -77,11 +88,11 @@ def _counts_note(rows: pd.DataFrame) -> str:
         found = related[related["solved"].astype(bool)]
         parts.append(
             f"Beside them {len(related)} networks on one-hot targets, which are not generic: {_found(related)}, and "
-            f"{_sum(found['positive'] == found['predicted_rank'])} of {len(found)} zeros with the predicted count"
+            f"{share_of(_sum(found['positive'] == found['predicted_rank']), len(found))} zeros with the predicted count"
         )
     if len(kinked):
         parts.append(f"Beside them {len(kinked)} ReLU networks, which are not smooth: {_found(kinked)}")
-    return ". ".join(parts) + "."
+    return ". ".join(parts) + ". In parentheses: exact 95 % limits, which take networks for independent."
 
 
 def draw_manifold_counts(study: str, tables: dict[str, pd.DataFrame]) -> Figure:

@@ -1,6 +1,7 @@
 """The figure of walks along the zero set of the loss."""
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -8,6 +9,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from isthmus.figures.manifold_counts import share_of
 from isthmus.figures.panels import nothing, rows_of, say
 from isthmus.figures.style import (
     DOUBLE_COLUMN,
@@ -24,6 +26,12 @@ from isthmus.figures.style import (
 
 WALK = ["sweep", "seed", "data", "activation", "outputs", "depth", "width", "points", "kind", "walk"]
 ZERO = 1e-20
+LEAST_LOSS = 1e-300  # for a place on a log axis where the loss is zero
+LOSSES = {
+    "worst_loss": "at the\npoints",
+    "worst_between": "between\nthem",
+    "straight_loss": "straight\nline",
+}
 COLOURS = "viridis"
 NO_WALKS = "No walk was taken: no zero of the loss was found, or `walks` asks for none."
 OUTCOMES = {
@@ -57,10 +65,17 @@ def _lines(axes: Axes, walks: pd.DataFrame, x: str, y: str, colours: ScalarMappa
 
 def _draw_losses(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> None:
     walks = walks.assign(arc=walks["arc_length"] / walks["start_norm"])
-    _lines(axes, walks, "arc", "worst_loss", colours)
+    moved = walks[walks["step"] > 0]  # nothing lies between the points before the first step
+    for column, words in LOSSES.items():
+        own = walks if column == "worst_loss" else moved
+        _lines(axes, own, "arc", column, colours)
+        if not own.empty:
+            height = float(np.exp(np.log(own[column].clip(lower=LEAST_LOSS)).median()))
+            axes.annotate(words, (1.02, height), xycoords=("axes fraction", "data"), fontsize=6, va="center")
     axes.axhline(ZERO, color=GREY, linestyle="--", linewidth=0.8)
-    decade_axis(axes.yaxis, [*walks["worst_loss"], ZERO * 3])
-    axes.set(xlabel="arc length / norm of the weights", ylabel="greatest loss so far")
+    drawn = pd.concat([walks["worst_loss"], *(moved[column] for column in LOSSES)])
+    decade_axis(axes.yaxis, [*drawn[drawn > 0], ZERO * 3])
+    axes.set(xlabel="arc length / norm of the weights", ylabel="loss", xlim=(0, None))
 
 
 def _draw_changes(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> None:
@@ -122,16 +137,22 @@ def _note(walks: pd.DataFrame, kinked: pd.DataFrame) -> str:
     whole = ends[(ends["kind"] == "ahead") & (ends["outcome"] == "length")]
     arrived = ends[(ends["kind"] == "towards") & (ends["outcome"] == "arrived")]
     without = int((ends["outcome"] == "no goal").sum())
-    worst = walks["worst_loss"].max()
+    worst, between = walks["worst_loss"].max(), walks["worst_between"].max()
     parts = [
-        f"n = {ahead['number'].nunique()} walks straight on, {len(whole)} in full, and "
-        f"{towards['number'].nunique() - without} towards another minimum, {len(arrived)} arrived"
+        f"{share_of(len(whole), ahead['number'].nunique())} walks straight on went their whole length, and "
+        f"{share_of(len(arrived), towards['number'].nunique() - without)} walks towards another minimum arrived (in "
+        "parentheses: exact 95 % limits, which take walks for independent)"
     ]
     if without:
         parts.append(f"For {without} no other minimum was found")
-    parts.append(
-        f"Greatest loss of any point of any walk: {worst:.1e}. Dashed: the bound, 1e-20. Dotted: a straight line"
-    )
+    parts.append(f"Greatest loss of any point of any walk: {worst:.1e}; of any segment between two: {between:.1e}")
+    orders = ends["between_order"].dropna().astype(float)
+    if len(orders):
+        parts.append(
+            f"Halving the step divides the loss between points by 2 to the power {orders.median():.2f} (median of "
+            f"{len(orders)}, from {orders.min():.2f} to {orders.max():.2f}; 4 on a smooth zero set)"
+        )
+    parts.append("Dashed: the bound, 1e-20. Dotted: a straight line")
     if len(kinked):
         ends = kinked[kinked["final"].astype(bool)]
         full = ends["outcome"].isin(["length", "arrived"]).sum()
@@ -144,8 +165,9 @@ def _note(walks: pd.DataFrame, kinked: pd.DataFrame) -> str:
 def draw_manifold_walks(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Walks at zero loss: loss, change of the function, distance from another minimum, all against arc length.
 
-    `tables` holds `walks`. A thin line per walk of a smooth network, coloured by n / q. Says so where no walk was
-    taken.
+    `tables` holds `walks`. A thin line per walk of a smooth network, coloured by n / q. The losses are the greatest so
+    far at the points and on the segments between them, and that of the straight line in which the walk set out. Says
+    so where no walk was taken.
     """
     with paper():
         if not (tables["walks"]["study"] == study).any():
