@@ -38,10 +38,10 @@ class SymmetricOperator(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class KrylovSpace:
-    """A subspace on which the matrix H is known: `basis` Q, orthonormal rows `[m, P]`, and `projected` `[m, m]`, float64.
+    """A subspace on which the matrix H is known.
 
-    H Q = Q T + a remainder orthogonal to Q, T being `projected` and `leaving` the Frobenius norm of the remainder; both
-    to rounding.
+    basis: orthonormal rows `[m, P]`, the transpose of Q; projected: T `[m, m]`, float64. To rounding, H Q = Q T + R
+    with a remainder R orthogonal to Q; leaving: its Frobenius norm.
     """
 
     basis: Tensor

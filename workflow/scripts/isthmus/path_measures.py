@@ -153,7 +153,7 @@ def sharpness_columns(found: Sharpness | None) -> Row:
         "top_eigenvalue": found and found.top_eigenvalue,
         "top_eigenvalue_residual": found and found.residual,
         "top_eigenvalue_converged": found and found.converged,
-        **trace_columns(found and found.traces),
+        **trace_columns(found.traces if found else None),
         "sharpness_loss": found and found.loss,
     }
 

@@ -1,27 +1,30 @@
 """Trace and squared Frobenius norm of a symmetric matrix that is known by its products, with intervals that hold.
 
-The search for the top eigenvalues (`isthmus.lanczos.eigenvalues`) leaves behind an orthonormal basis Q of a Krylov space
-and T = Q^T H Q, which hold the eigenvalues that stand out. Their part of both sums is exact and costs no product; what
-is estimated is the rest, A = P H P with P = I - Q Q^T (deflation as in Hutch++, Meyer et al. 2021, with the better
-subspace of Lanczos' method):
+The search for the top eigenvalues (`isthmus.lanczos.eigenvalues`) leaves behind an orthonormal basis Q of a Krylov
+space and T = Q^T H Q, which hold the eigenvalues that stand out. Their part of both sums is exact and costs no further
+product. What is estimated is the rest, A = P H P with P = I - Q Q^T. This is the deflation of Hutch++ (Meyer et al.
+2021) with Lanczos' subspace, which is the better one for as many products:
 
     tr H = tr T + tr A,        |H|^2 = |T|^2 + 2 |P H Q|^2 + |A|^2.
 
-Each probe z is uniform on the sphere of radius sqrt(d) in the complement, d its dimension (as in XTrace, Epperly et al.
-2024), so that the distribution of everything below depends on eigenvalues alone and a simulation over spectra speaks for
-all matrices. With x = z^T A z and r = A z - (x / d) z, and B any fixed symmetric matrix on the complement,
+Each probe z is uniform on the sphere of radius sqrt(d) in the complement of Q, d being its dimension (as in XTrace,
+Epperly et al. 2024). The distribution of everything below then depends on the eigenvalues of H alone, so a simulation
+over spectra speaks for all matrices. With x = z^T A z and r = A z - (x / d) z,
 
-    E x = tr A,   E |A z|^2 = |A|^2,   Var x = 2 E |r|^2,   E (z^T B z')^2 = |B|^2 for independent z and z'.
+    E x = tr A,   E |A z|^2 = |A|^2,   Var x = 2 E |r|^2,   E (z^T B z')^2 = |B|^2
 
-The variance of the trace is thus estimated from squared norms, which fluctuate less than the square of the scatter of a few
-x. Both mean |r|^2 and mean |A z|^2 are sums of weighted chi-squares, and Satterthwaite (1946) gives their degrees of freedom:
-probes * (sum of eigenvalues)^2 / (sum of their squares), the latter from products of pairs of images. A pair of a probe with
-itself is counted as well, which is on the safe side when there are few probes. The interval of the trace is Student's with
-these degrees of freedom; the interval of |A|^2 is that of a chi-square, never below zero.
+for independent z and z' and any fixed symmetric B on the complement. The variance of x is thus estimated from squared
+norms, and not from the scatter of a few x. The variance of |A z|^2 = z^T A^2 z is about 2 |A^2|^2, which squared inner
+products of the images of two probes estimate.
 
-**When to stop.** Stopping as soon as an estimated error is small selects the probes that underestimated it. Here
-the error counts at the upper end of its own one-sided 95 % confidence interval, and is looked at only a few times:
-after 10 probes, then after as many as it asks for, at most twice as many as before. Coverage of nominal 95 % intervals:
+Both mean |r|^2 and mean |A z|^2 are close to sums of weighted chi-squares, and Satterthwaite (1946) gives their degrees
+of freedom: probes times (sum of the weights)^2 / (sum of their squares), never fewer than there are probes. Here the
+pair of an image with itself counts too, which gives fewer degrees of freedom while there are few probes. The interval
+of the trace is Student's with these degrees of freedom, and that of |A|^2 is a chi-square's, never below zero.
+
+**When to stop.** Stopping as soon as an estimated error is small selects the probes that underestimated it. Here the
+error counts at the upper end of its own one-sided 95 % interval, and is looked at only a few times: after 10 probes,
+then after as many as it asks for, at most twice as many as before.
 
 COVERAGE
 """
@@ -36,15 +39,15 @@ from isthmus.lanczos import KrylovSpace, SymmetricOperator, check_finite, orthog
 
 LEVEL = 0.95
 TOGETHER = 10
-"""Probes in one call of the operator; only pairs within a call enter the degrees of freedom, which bounds the memory."""
+"""Probes in one call of the operator. Only pairs within a call are used: this bounds the memory."""
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A number with its standard error and the ends of its 95 % interval.
 
-    `converged`: whether the error, at the upper end of its own one-sided 95 % interval, is within the precision that was
-    asked for. The interval holds in either case.
+    `converged`: whether the error, at the upper end of its own one-sided 95 % interval, is within the precision that
+    was asked for. The interval holds in either case, rounding of the products aside.
     """
 
     value: float
@@ -133,7 +136,7 @@ def _trace(sums: np.ndarray, exact: float, precision: float) -> tuple[Estimate, 
     error = float(np.sqrt(2 * squares / probes / probes))
     freedom = _degrees_of_freedom(squares / probes, fourths / probes, paired / pairs, probes)
     value, half = exact + quotients / probes, float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
-    return _judged(value, error, value - half, value + half, freedom, precision, probes)
+    return _judged(Estimate(value, error, value - half, value + half, False), error, freedom, precision, probes)
 
 
 def _square(sums: np.ndarray, exact: float, precision: float) -> tuple[Estimate, float]:
@@ -142,7 +145,8 @@ def _square(sums: np.ndarray, exact: float, precision: float) -> tuple[Estimate,
     rest = norms / probes
     freedom = _degrees_of_freedom(rest, fourths / probes, paired / pairs, probes)
     low, high = (exact + rest * freedom / float(chdtri(freedom, tail)) for tail in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return _judged(exact + rest, rest * (2 / freedom) ** 0.5, low, high, freedom, precision, probes)
+    error, cautious = float(np.sqrt(2 * paired / pairs / probes)), rest * (2 / freedom) ** 0.5
+    return _judged(Estimate(exact + rest, error, low, high, False), max(error, cautious), freedom, precision, probes)
 
 
 def _degrees_of_freedom(mean: float, square: float, paired: float, probes: float) -> float:
@@ -154,15 +158,14 @@ def _degrees_of_freedom(mean: float, square: float, paired: float, probes: float
     return float(probes * max(1.0, mean**2 / fourth)) if fourth > 0 else float(probes)
 
 
-def _judged(
-    value: float, error: float, low: float, high: float, freedom: float, precision: float, probes: float
-) -> tuple[Estimate, float]:
-    """An estimate, and how many probes would make its error, at its upper end, as small as `precision` says."""
+def _judged(found: Estimate, error: float, freedom: float, precision: float, probes: float) -> tuple[Estimate, float]:
+    """The estimate with the verdict, and how many probes would bring the upper end of `error` within the precision."""
     upper = error * float(np.sqrt(freedom / chdtri(freedom, LEVEL)))
-    target = precision * abs(value) if np.isfinite(precision) else np.inf
+    target = precision * abs(found.value) if np.isfinite(precision) else np.inf
     converged = upper <= target
     needed = probes if converged else (np.ceil((upper / target) ** 2 * probes) if target > 0 else np.inf)
-    return Estimate(float(value), float(error), float(low), float(high), bool(converged)), float(needed)
+    judged = Estimate(float(found.value), float(found.error), float(found.low), float(found.high), bool(converged))
+    return judged, float(needed)
 
 
 def _exact(value: float) -> Estimate:
