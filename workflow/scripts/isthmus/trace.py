@@ -26,7 +26,31 @@ of the trace is Student's with these degrees of freedom, and that of |A|^2 is a 
 error counts at the upper end of its own one-sided 95 % interval, and is looked at only a few times: after 10 probes,
 then after as many as it asks for, at most twice as many as before.
 
-COVERAGE
+Nominal 95 % intervals covered the truth as follows, at a precision of 5 % and 150 products at most, over 20 spectra of
+each kind (`tests/spectra.py`). Before: Hutch++ with a sketch of eight vectors, which stopped on the scatter of its
+probes (20 runs per spectrum, random eigenvectors). Now: this module after a search for one eigenvalue (50 runs per
+spectrum). Widths are means, those of the trace relative to the sum of |eigenvalues|, those of the squared norm to
+itself. Products before include the sketch; now they are the probes, since the search has another purpose anyway.
+
+                     coverage, trace     width    coverage, norm     width      products
+                       before    now  before now    before   now  before now  before  now
+    spiked               91.8   94.8    .08  .07      92.0  97.9    .08  .07      59   54
+    degenerate           93.2   95.3    .06  .12      88.5  95.8    .04  .19      26  137
+    spikes at two ends   95.2   93.3    .03  .02      94.8  96.6    .03  .01     143  141
+    power law            95.0   95.5    .06  .10      93.8  95.7    .05  .05      26   12
+    geometric            92.5   96.0    .09  .13      91.0  96.1    .07  .07      27   16
+    low rank             94.8   95.2    .12  .15      93.5  95.7    .09  .13      30   58
+    flat                 94.8   95.2    .04  .02      95.2   100    .07  .14      26   34
+    indefinite           93.5   94.9    .05  .04      93.8  99.8    .05  .07     111  100
+    cancelling           94.0   95.2    .03  .03      94.8  96.3    .04  .02     150  150
+    like a Hessian       94.5   94.7    .10  .10      90.0  95.9    .09  .08      40   45
+    all                  93.9   95.0    .07  .08      92.7  97.0    .06  .08      64   75
+
+Before, only the trace had a precision; now the norm has one as well. Copies of a large eigenvalue cost more, since one
+Krylov space holds but one of them. On 24 Hessians of trained multilayer perceptrons on the digits (460 to 980 weights,
+ten runs each), intervals covered the trace in 95.4 % of cases before and in 95.8 % now, and the squared norm in 91.7
+and 97.9 %, with 37 products before, and 29 or 18 now, after a search for one eigenvalue (for the trace alone) or three
+(for both). At initialization the trace is small beside the norm, and both methods take some 150 to 230 products.
 """
 
 from dataclasses import dataclass
