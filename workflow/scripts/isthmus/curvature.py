@@ -17,11 +17,12 @@ from torch import Tensor
 from isthmus import seeds
 from isthmus.evaluation import evaluation_mode
 from isthmus.ground import Ground
-from isthmus.lanczos import Eigenpairs, density, eigenvalues, trace
+from isthmus.lanczos import Eigenpairs, density, eigenvalues
 from isthmus.operators import CurvatureOperator, dense
 from isthmus.schedules import learning_rate, peak_rate, run_length
-from isthmus.sharpness import Setup, put
+from isthmus.sharpness import Setup, put, trace_columns
 from isthmus.tensor_files import Tensors
+from isthmus.trace import traces
 
 Row = dict[str, Any]
 PURPOSES = ("largest", "smallest", "gauss_newton", "trace", "spectrum")
@@ -129,13 +130,14 @@ def _hessian(setup: Setup, labels: Tensor, options: Row, seed: int, moment: Mome
         found += _eigenvalue_rows(low, "hessian", "smallest")
     if moment.final and setup.precision is not None:
         generator = _generator(seed, moment, "trace")
-        traced = trace(operator, generator, setup.precision, maximum_products=most)
-        row |= {
-            "trace": traced.value,
-            "trace_error": traced.standard_error,
-            "trace_converged": traced.converged,
-            "squared_frobenius": traced.squared_frobenius,
-            "squared_frobenius_error": traced.squared_frobenius_error,
+        of_square = options["squared_frobenius_precision"]
+        both = traces(operator, top.space, generator, setup.precision, of_square, maximum_products=most)
+        row |= trace_columns(both) | {
+            "squared_frobenius": both.squared_frobenius.value,
+            "squared_frobenius_error": both.squared_frobenius.error,
+            "squared_frobenius_low": both.squared_frobenius.low,
+            "squared_frobenius_high": both.squared_frobenius.high,
+            "squared_frobenius_converged": both.squared_frobenius.converged,
         }
     row["products"] = operator.products
     if moment.final and options["spectrum"]["probes"]:

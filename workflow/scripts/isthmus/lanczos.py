@@ -1,12 +1,12 @@
-"""Eigenvalues, trace and spectral density of a symmetric matrix that is known by its products with vectors alone.
+"""Eigenvalues and spectral density of a symmetric matrix that is known by its products with vectors alone.
 
 * `eigenvalues`: the algebraically largest or smallest, by Lanczos' method with full re-orthogonalization and thick
   restarts (Wu & Simon 2000), which is what ARPACK's implicit restarts amount to for symmetric matrices. It stops at
   the very product that reaches the tolerance, where `scipy.sparse.linalg.eigsh` looks only once per restart, and it
   looks for copies of degenerate eigenvalues, which one Krylov space cannot hold.
-* `trace`: Hutch++ (Meyer et al. 2021). The trace within a subspace is exact, and that of the remainder is estimated
-  by random signs (Hutchinson 1990) until its standard error is small enough; the squared Frobenius norm comes along.
 * `density`: stochastic Lanczos quadrature (Ubaru et al. 2017, Ghorbani et al. 2019).
+
+Trace and squared Frobenius norm are in `isthmus.trace`, which starts from the space that a search leaves behind.
 
 An operator maps vectors `[K, P]` to their products `[K, P]` and has a `size` P, a `dtype` and a `device`
 (`isthmus.operators.CurvatureOperator`). Vectors are drawn with NumPy on the CPU, the same for every device.
@@ -37,11 +37,39 @@ class SymmetricOperator(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class KrylovSpace:
+    """A subspace on which the matrix H is known.
+
+    basis: orthonormal rows `[m, P]`, the transpose of Q; projected: T `[m, m]`, float64. To rounding, H Q = Q T + R
+    with a remainder R orthogonal to Q; leaving: its Frobenius norm.
+    """
+
+    basis: Tensor
+    projected: np.ndarray
+    leaving: float
+
+    @classmethod
+    def empty(cls, operator: SymmetricOperator) -> "KrylovSpace":
+        """The space of no dimension."""
+        return cls(torch.empty(0, operator.size, dtype=operator.dtype, device=operator.device), np.empty((0, 0)), 0.0)
+
+    @property
+    def trace(self) -> float:
+        """The trace of H within the space."""
+        return float(np.trace(self.projected))
+
+    @property
+    def squared_frobenius(self) -> float:
+        """The squared Frobenius norm of H without its block on the complement."""
+        return float(np.square(self.projected).sum() + 2 * self.leaving**2)
+
+
+@dataclass(frozen=True, eq=False)
 class Eigenpairs:
     """Eigenvalues from the end of the spectrum inwards: arrays `[k]`, float64, and unit vectors `[k, P]`.
 
     `residuals`: |Hv - lambda v|, known to rounding from the last product; `converged`: whether within the tolerance.
-    `products` were taken in all.
+    `products` were taken in all; `space` is that of the first search, in which the outermost eigenvalues lie.
     """
 
     values: np.ndarray
@@ -49,6 +77,7 @@ class Eigenpairs:
     converged: np.ndarray
     vectors: Tensor
     products: int
+    space: KrylovSpace
 
 
 def eigenvalues(
@@ -80,6 +109,7 @@ def eigenvalues(
     search = _Search(operator, 1.0 if which == "largest" else -1.0, generator, tolerance, maximum_products)
     nothing = torch.empty(0, operator.size, dtype=operator.dtype, device=operator.device)
     (found, residuals, vectors), copies = search.run(count, basis_size, nothing), False
+    space = search.space
     while look_for_copies and count > 1 and len(vectors) < operator.size and search.products < maximum_products:
         # What is left over is of interest only above the last eigenvalue kept.
         floor = (least := np.sort(found)[-count]) + search.accuracy(least)
@@ -92,7 +122,7 @@ def eigenvalues(
     # Several searches know nothing of the couplings between what they found: only products tell the residuals then.
     values, residuals = search.measured(vectors) if copies else (search.sign * found[order], residuals)
     converged = residuals <= [search.accuracy(value) for value in values]
-    return Eigenpairs(values, residuals, converged, vectors, search.products)
+    return Eigenpairs(values, residuals, converged, vectors, search.products, space)
 
 
 class _Search:
@@ -104,6 +134,7 @@ class _Search:
         self.operator, self.sign, self.generator = operator, sign, generator
         self.tolerance, self.limit = tolerance, limit
         self.products, self.norm, self.epsilon = 0, 0.0, torch.finfo(operator.dtype).eps
+        self.space = KrylovSpace.empty(operator)
 
     def accuracy(self, value: float) -> float:
         """The residual at which an eigenvalue has converged."""
@@ -122,7 +153,7 @@ class _Search:
             column, remainder = _orthogonalize(image, basis[: held + 1])
             remainder = _orthogonalize(remainder, locked)[1]
             beta = float(remainder.norm())
-            _check_finite(beta)
+            check_finite(beta)
             projected[held, : held + 1] = projected[: held + 1, held] = column
             held += 1
             values, rotations = np.linalg.eigh(projected[:held, :held])
@@ -133,6 +164,7 @@ class _Search:
             settled = held >= count and all(residuals[top] <= [0.9 * self.accuracy(value) for value in values[top]])
             hopeless = held >= min(PATIENCE, size) and values[-1] + residuals[-1] < floor
             if settled or hopeless or self.products >= self.limit:
+                self.space = KrylovSpace(basis[:held], self.sign * projected[:held, :held], beta)
                 remaining = np.maximum(residuals, self.epsilon * self.norm)[top][::-1]
                 return values[top][::-1].copy(), remaining, _rotate(basis[:held], rotations[:, top][:, ::-1])
             if held == size:
@@ -167,74 +199,20 @@ def _orthogonalize(vector: Tensor, basis: Tensor) -> tuple[np.ndarray, Tensor]:
     return (first.double() + second.double()).cpu().numpy(), vector - basis.mT @ second
 
 
+def orthogonal(vectors: Tensor, basis: Tensor) -> Tensor:
+    """Vectors `[K, P]` without their parts along the orthonormal rows of `basis` `[m, P]`."""
+    for _ in range(2):
+        vectors = vectors - (vectors @ basis.mT) @ basis
+    return vectors
+
+
 def _rotate(basis: Tensor, rotation: np.ndarray) -> Tensor:
     """The combinations of the rows of `basis` `[m, P]` given by the columns of `rotation` `[m, k]`."""
     return torch.from_numpy(rotation.T.copy()).to(basis.device, basis.dtype) @ basis
 
 
-@dataclass(frozen=True)
-class Trace:
-    """Trace and squared Frobenius norm, each with its standard error over `probes` random vectors.
-
-    `converged`: whether that of the trace is within the precision. `products` were taken in all.
-    """
-
-    value: float
-    standard_error: float
-    squared_frobenius: float
-    squared_frobenius_error: float
-    probes: int
-    products: int
-    converged: bool
-
-
-def trace(
-    operator: SymmetricOperator,
-    generator: np.random.Generator,
-    precision: float = 0.05,
-    sketch: int = 8,
-    basis: Tensor | None = None,
-    least_probes: int = 10,
-    maximum_products: int = 1000,
-) -> Trace:
-    """The trace until its standard error is at most `precision` * |trace|, by Hutch++.
-
-    The exact part is that within the span of `basis` `[k, P]`, linearly independent rows such as known eigenvectors,
-    or by default of the images of `sketch` random vectors. `least_probes` random vectors are used, then five more at
-    a time. value +- t standard_error is an interval, t being Student's with `probes` - 1 degrees of freedom.
-
-    Raises ValueError for fewer than two probes, and UserError where a product is not finite.
-    """
-    if least_probes < 2:
-        raise ValueError(f"least_probes is {least_probes}; it must be at least 2")
-    products = 0
-    if basis is None:
-        products = min(sketch, operator.size)
-        basis = operator(_signs(products, operator, generator))
-    basis = torch.linalg.qr(basis.mT).Q.mT.contiguous()  # orthonormal even where the rank is low
-    images, products = operator(basis), products + len(basis)
-    exact, exact_square = float((basis * images).sum(dtype=torch.float64)), float(images.double().square().sum())
-    traces, squares, wanted = np.empty(0), np.empty(0), least_probes
-    while True:
-        probes = _signs(wanted, operator, generator)
-        probes = probes - (probes @ basis.mT) @ basis
-        images, products = operator(probes), products + wanted
-        traces = np.append(traces, (probes * images).sum(1, dtype=torch.float64).cpu().numpy())
-        squares = np.append(squares, images.double().square().sum(1).cpu().numpy())
-        value, error = exact + float(traces.mean()), _standard_error(traces)
-        _check_finite(value)
-        converged = bool(error <= precision * abs(value))
-        wanted = min(5, maximum_products - products)
-        if converged or wanted <= 0:
-            square, square_error = exact_square + float(squares.mean()), _standard_error(squares)
-            return Trace(value, error, square, square_error, len(traces), products, converged)
-
-
-def _standard_error(samples: np.ndarray) -> float:
-    return float(samples.std(ddof=1) / np.sqrt(len(samples)))
-
-
-def _check_finite(numbers: float | np.ndarray) -> None:
+def check_finite(numbers: float | np.ndarray) -> None:
+    """Raises UserError where a number that products gave is not finite."""
     if not np.isfinite(numbers).all():
         raise UserError("a product with the matrix is not finite; leave out networks that diverged")
 
@@ -281,7 +259,7 @@ def density(operator: SymmetricOperator, generator: np.random.Generator, probes:
         basis[:, step] = vectors
         images = operator(vectors)
         alphas = (vectors * images).sum(1, dtype=torch.float64).cpu().numpy()
-        _check_finite(alphas)
+        check_finite(alphas)
         matrices[:, step, step] = alphas
         for _ in range(2):
             known = basis[:, : step + 1]

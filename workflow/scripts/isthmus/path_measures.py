@@ -19,7 +19,7 @@ from isthmus.pairs import Pair
 from isthmus.paths import Geometry, Path, geometry
 from isthmus.planes import Plane, grid_around, random_plane, square_grid, through
 from isthmus.points import Scores, evaluate_path, evaluate_points
-from isthmus.sharpness import Setup, Sharpness, sharpness
+from isthmus.sharpness import Setup, Sharpness, sharpness, trace_columns
 from isthmus.tensor_files import Tensors
 
 Row = dict[str, Any]
@@ -153,8 +153,7 @@ def sharpness_columns(found: Sharpness | None, examples: int) -> Row:
         "top_eigenvalue": found and found.top_eigenvalue,
         "top_eigenvalue_residual": found and found.residual,
         "top_eigenvalue_converged": found and found.converged,
-        "trace": found and found.trace,
-        "trace_error": found and found.trace_error,
+        **trace_columns(found.traces if found else None),
         "sharpness_loss": found and found.loss,
         "hessian_examples": found and examples,
     }

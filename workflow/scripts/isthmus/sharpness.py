@@ -7,27 +7,28 @@ result, since the Hessian of cross-entropy vanishes with the loss.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from isthmus.evaluation import evaluation_mode
-from isthmus.lanczos import eigenvalues, trace
+from isthmus.lanczos import eigenvalues
 from isthmus.operators import CurvatureOperator
 from isthmus.tensor_files import Tensors
+from isthmus.trace import Traces, traces
 
 
 @dataclass(frozen=True)
 class Sharpness:
-    """top_eigenvalue: the algebraically largest; residual |Hv - lambda v|; trace and its standard error, None where
-    it was not asked for; loss: mean over the examples of the Hessian."""
+    """top_eigenvalue: the algebraically largest; residual |Hv - lambda v|; traces: None where they were not asked for;
+    loss: mean over the examples of the Hessian."""
 
     top_eigenvalue: float
     residual: float
     converged: bool
-    trace: float | None
-    trace_error: float | None
+    traces: Traces | None
     loss: float
 
 
@@ -37,7 +38,7 @@ class Setup:
 
     network: a stack of one on the device, whose weights are overwritten; images `[N, C, H, W]`: those of the Hessian;
     statistics_images `[1, B, C, H, W]`: those of batch normalization; tolerance: of the eigenvalue, relative;
-    precision: standard error / trace, None for no trace; maximum_products: of either estimate; keep: as for
+    precision: standard error / |trace|, None for no trace; maximum_products: of either estimate; keep: as for
     `isthmus.operators.CurvatureOperator`.
     """
 
@@ -115,14 +116,25 @@ def sharpness(
         top = eigenvalues(
             operator, 1, generator, "largest", setup.tolerance, setup.maximum_products, look_for_copies=False
         )
-        traced = None
+        found = None
         if setup.precision is not None:
-            traced = trace(operator, generator, setup.precision, maximum_products=setup.maximum_products)
+            found = traces(operator, top.space, generator, setup.precision, maximum_products=setup.maximum_products)
     return Sharpness(
         float(top.values[0]),
         float(top.residuals[0]),
         bool(top.converged[0]),
-        None if traced is None else traced.value,
-        None if traced is None else traced.standard_error,
+        found,
         float(operator.loss),
     )
+
+
+def trace_columns(found: Traces | None) -> dict[str, Any]:
+    """The columns of a table for the trace of the Hessian, None where it was not asked for."""
+    return {
+        "trace": found and found.trace.value,
+        "trace_error": found and found.trace.error,
+        "trace_low": found and found.trace.low,
+        "trace_high": found and found.trace.high,
+        "trace_probes": found and found.probes,
+        "trace_converged": found and found.trace.converged,
+    }

@@ -11,7 +11,7 @@ from isthmus.ground import Ground, finite
 from isthmus.masks import free
 from isthmus.paths import line
 from isthmus.points import evaluate_path
-from isthmus.sharpness import sharpness
+from isthmus.sharpness import sharpness, trace_columns
 from isthmus.tensor_files import Tensors
 
 Row = dict[str, Any]
@@ -79,8 +79,7 @@ def curvature(ground: Ground, seed: int, counters: tuple[int, ...], weights: Ten
         "top_eigenvalue": found.top_eigenvalue,
         "top_eigenvalue_residual": found.residual,
         "top_eigenvalue_converged": found.converged,
-        "trace": found.trace,
-        "trace_error": found.trace_error,
+        **trace_columns(found.traces),
         "curvature_loss": found.loss,
         "curvature_images": len(ground.hessian_indices),
     }
