@@ -68,7 +68,12 @@ class Alignment:
 
 
 def match_weights(
-    reference: Weights, weights: Weights, groups: Groups, generator: np.random.Generator, restarts: int = 8
+    reference: Weights,
+    weights: Weights,
+    groups: Groups,
+    generator: np.random.Generator,
+    restarts: int = 8,
+    start: Permutations | None = None,
 ) -> Alignment:
     """Permute the hidden units of `weights` so that the weights come close to `reference`.
 
@@ -76,6 +81,7 @@ def match_weights(
     4, ... start from the identity, so the result is never worse than leaving everything in place; restarts 1, 3, 5, ...
     start from random permutations, which end as high on average and are more diverse (of 21 pairs of small networks
     trained on the digits, the best of 8 + 8 restarts came from one of them for 12, from the identity for 7).
+    With `start`, permutations of all groups, every restart begins there and only the orders of the groups differ.
     `generator` must be fresh: restart r depends on its seed and on r alone, so more restarts never do worse.
     Computes in float64 on the CPU.
 
@@ -87,8 +93,8 @@ def match_weights(
     problem = _Problem.of(reference, weights, groups)
     runs = []
     for restart, own in enumerate(generator.spawn(restarts)):
-        start = random_permutations(groups, own) if restart % 2 else identity(groups)
-        runs.append(_descend(problem, start, own))
+        begin = start or (random_permutations(groups, own) if restart % 2 else identity(groups))
+        runs.append(_descend(problem, begin, own))
     permutations, course = max(runs, key=lambda run: run[1][-1])
     objectives = tuple(ended[-1] for _, ended in runs)
     return Alignment(permutations, apply(permutations, weights, groups), course[-1], objectives, course)
