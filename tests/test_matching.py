@@ -70,9 +70,8 @@ def loss_halfway(
 
 def same(one: Match, other: Match) -> bool:
     permutations = one.alignment.permutations
-    return (
-        (one.method, one.midpoint_losses) == (other.method, other.midpoint_losses)
-        and all(torch.equal(permutations[name], value) for name, value in other.alignment.permutations.items())
+    return (one.method, one.midpoint_losses) == (other.method, other.midpoint_losses) and all(
+        torch.equal(permutations[name], value) for name, value in other.alignment.permutations.items()
     )
 
 

@@ -6,7 +6,8 @@ mixes units that have nothing to do with each other. After alignment the barrier
 
 * *weight matching* (Ainsworth et al. 2023, algorithm 1) needs no data: the permutation pi that brings the weights
   pi(w_B) closest to w_A. With all groups but one held fixed that is a linear assignment, solved exactly, so the
-  distance falls group after group. The joint problem is NP-hard; restarts find better of its many local optima.
+  distance falls group after group. The joint problem is NP-hard, and where the descent starts decides which of its many
+  local optima it finds (`isthmus.matching` says how much depends on that).
 * *activation matching* (Li et al. 2015; Ainsworth et al. 2023, section 3.1) pairs units that are active on the same
   images, each group for itself.
 

@@ -308,7 +308,7 @@ def _selection_errors(
         if chosen and examples < fewest and any(kind.endswith("-aligned") for kind in options["kinds"]):
             yield (
                 f"{where}.analyses.{analysis}.alignment.method: auto matches and selects on separate training examples "
-                f"and takes at least {fewest}, two for each class; there are {examples}: add some, or set another method"
+                f"and takes at least {fewest}, two for each class; there are {examples}: add some or set another method"
             )
 
 

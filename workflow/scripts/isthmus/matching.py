@@ -6,10 +6,30 @@ Three methods (`isthmus.alignment`):
 * `activations`: activation matching on training images;
 * `combined`: weight matching that starts from the permutations that activation matching found.
 
-None of them wins everywhere, so `auto` tries all three and keeps the one with the lowest loss halfway along the straight
-line, on training examples that no activations were matched on.
+None of them wins everywhere, so `auto` tries all three and keeps the one with the lowest loss halfway along the
+straight line, on training examples that no activations were matched on.
 
-TO BE MEASURED
+Test accuracy in percent at that midpoint, batch norm, width 128, means of three pairs trained on 15,000 images of MNIST
+for 8 epochs, 8 restarts:
+
+    hidden layers   weights   activations   combined   auto
+    2               96.7      96.7          96.6       96.6
+    5               95.7      95.9          96.3       96.3
+    11              86.2      94.9          95.2       95.2
+
+Weight matching on its own stops in poor local optima in deep networks. Of 32 restarts at 11 layers the objectives of a
+pair differ by less than 0.5 percent, while the accuracies run from 69 to 91 percent. More restarts are no remedy: the best objective of 1, 8
+and 32 gives 83, 85 and 86 percent, and selecting restarts by the loss at the midpoint 83, 89 and 90. Every
+search that starts from the matched activations ends with a higher objective than all of those and with 94 to 96
+percent, in whatever order it visits the layers, so the number of restarts matters only to `weights`; 8 is the default
+since at 2 and 5 layers nothing is gained beyond. Networks trained for longer at four times the rate vary even more: 34
+to 95 percent over 16 restarts of `weights`, 95 to 96 for `combined`.
+
+In narrow networks (width 32, the digits, 11 layers) activations win over `combined` for most pairs.
+
+Matching the effective weights instead, batch norm folded into the layer before, makes it worse at every depth (94, 86
+and 63 percent in place of `weights`); scaling inputs by the root mean square of what they carry does not help either
+(97, 96 and 83). Batch norm's own weights and biases are among what is matched.
 """
 
 from collections.abc import Mapping
