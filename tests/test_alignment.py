@@ -157,6 +157,21 @@ def test_the_objective_is_the_inner_product_and_never_falls(chosen: NetworkRecip
     assert norms - 2 * single.course[0] == pytest.approx(squared_distance(first, second), rel=1e-10)
 
 
+def test_all_restarts_begin_at_the_start_that_was_given_and_end_no_lower() -> None:
+    chosen = network_recipe("cnn", 4, 2, "batch", blocks=1, hidden_units=4)
+    found = groups(chosen, SHAPE, CLASSES)
+    first, second = random_weights(chosen, 0), random_weights(chosen, 1)
+    start = random_permutations(found, np.random.default_rng(8))
+    begun = apply(start, second, found)
+    objective = sum((first[name] * begun[name]).sum().item() for name in first)
+    for restarts in (1, 4):
+        alignment = match_weights(first, second, found, fresh(), restarts, start)
+        assert alignment.course[0] == pytest.approx(objective, rel=1e-12)
+        assert min(alignment.restarts) >= alignment.course[0]
+    ended = match_weights(first, second, found, fresh(), 1, alignment.permutations)
+    assert all(torch.equal(ended.permutations[name], order) for name, order in alignment.permutations.items())
+
+
 def test_a_network_is_aligned_with_itself() -> None:
     chosen = network_recipe("resnet", 4, 8, "batch")
     found = groups(chosen, SHAPE, CLASSES)

@@ -471,6 +471,16 @@ def test_no_batch_larger_than_the_training_set(data: dict[str, Any], examples: i
     assert f"{examples} training examples" in line
 
 
+def test_aligning_automatically_takes_two_training_examples_for_each_class() -> None:
+    grid, connect = {"batch_size": [10]}, {"kinds": ["linear", "linear-aligned"]}
+    assert study_of(grid, data={"train_size": 20}, analyses={"connect": connect})
+    line = mistake(grid, data={"train_size": 19}, analyses={"connect": connect})
+    assert line.startswith("studies.s.analyses.connect.alignment.method: auto matches and selects on separate")
+    assert "at least 20, two for each class; there are 19: " in line
+    for other in ({"kinds": ["linear"]}, connect | {"alignment": {"method": "weights"}}):
+        assert study_of(grid, data={"train_size": 19}, analyses={"connect": other})
+
+
 def test_every_batch_size_has_a_learning_rate() -> None:
     line = mistake({"batch_size": [32, 64]}, training={"learning_rate": {"32": 0.1}})
     assert line == "studies.s.training.learning_rate: no rate is given for batch size 64"

@@ -17,6 +17,7 @@ from running import configuration, planned, run, small_study, succeed
 from isthmus.barriers import barrier
 from isthmus.data import load_dataset, normalized
 from isthmus.evaluation import evaluation_mode
+from isthmus.matching import METHODS
 from isthmus.operators import CurvatureOperator, dense
 from isthmus.subsets import subset
 from isthmus.weights import load_network
@@ -111,6 +112,16 @@ def test_alignment_shortens_the_chord_and_changes_no_network(finished: Path) -> 
     assert (connections["barrier_train_loss"]["bezier"] < connections["barrier_train_loss"]["linear"]).mean() > 0.8
 
 
+def test_the_table_says_which_method_of_alignment_was_kept(finished: Path) -> None:
+    connections = read(finished, "connections")
+    aligned = connections["kind"].str.endswith("-aligned")
+    losses = connections.loc[aligned, [f"midpoint_loss_{method}" for method in METHODS]]
+    kept = losses.idxmin(axis=1).str.removeprefix("midpoint_loss_")
+    assert kept.equals(connections.loc[aligned, "alignment_method"])
+    assert connections.loc[~aligned, ["alignment_objective", *losses.columns]].isna().all(axis=None)
+    assert not connections.loc[~aligned, "alignment_method"].isin(METHODS).any()
+
+
 def test_sharpness_at_an_end_is_that_of_the_whole_hessian(finished: Path) -> None:
     dataset = load_dataset(finished / "results/data/digits.safetensors")
     images = normalized(dataset.train_images, dataset.mean, dataset.std)
@@ -193,6 +204,11 @@ def test_diverged_networks_have_rows_that_say_so(tmp_path: Path) -> None:
         ({"pairs": 4}, 3, "studies.small.analyses.connect.pairs: 4 was given; 3 seeds make 3 pairs"),
         ({"kinds": ["cubic"]}, 2, "studies.small.analyses.connect.kinds[0]"),
         ({"curve": {"epoch": 3}}, 2, "studies.small.analyses.connect.curve.epoch: unknown key"),
+        (
+            {"alignment": {"method": "mean"}},
+            2,
+            "studies.small.analyses.connect.alignment.method",
+        ),
         ({"planes": {"points": 1}}, 2, "studies.small.analyses.connect.planes.points"),
     ],
 )

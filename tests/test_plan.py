@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,20 @@ def test_a_stage_costs_more_where_networks_are_larger_or_train_longer(analysis: 
     assert seconds(8, 2) < seconds(64, 2) < seconds(512, 2)
     if analysis in (None, "tickets"):
         assert seconds(8, 2) < seconds(8, 20) < seconds(8, 200)
+
+
+def test_matching_hidden_units_counts_by_its_method() -> None:
+    def multiplications(kind: str, **alignment: Any) -> float:
+        study = small_study(depth=[3]) | {"analyses": {"connect": {"kinds": [kind], "alignment": alignment}}}
+        return sum(call.count * call.size * call.networks for call in demands(study)[-1].work.calls)
+
+    aligned = partial(multiplications, "linear-aligned")
+    unaligned = multiplications("linear")
+    activations, weights = aligned(method="activations"), aligned(method="weights")
+    assert aligned(method="combined") - unaligned == pytest.approx(activations - unaligned + weights - unaligned)
+    assert min(activations, weights) > unaligned
+    assert aligned(method="auto", selection_images=1) > aligned(method="combined") + weights - unaligned
+    assert aligned(method="weights", restarts=4) - unaligned == pytest.approx((weights - unaligned) / 2)
 
 
 def test_networks_in_a_stack_share_calls() -> None:

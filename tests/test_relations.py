@@ -59,7 +59,7 @@ def test_every_quantity_is_made_of_columns_that_there_are() -> None:
 
 @pytest.mark.parametrize("counted", [True, False], ids=["with the number of images", "without"])
 def test_networks_with_equally_many_errors_in_all_are_tied_however_these_are_spread(counted: bool) -> None:
-    """The errors of seven networks over 3 corruptions of 360 images: the first two have 100 each, parted by rounding."""
+    """Errors of seven networks over 3 corruptions of 360 images: the first two have 100 each, parted by rounding."""
     spreads = [(0, 2, 98), (0, 17, 83), (1, 60, 60), (90, 20, 15), (3, 2, 1), (200, 100, 31), (7, 70, 70)]
     tables = invented_tables(widths=(8,), depths=(1,), seeds=len(spreads))
     first = tables["networks"].loc[0, ["study", "cell", "diverged"]].to_dict()

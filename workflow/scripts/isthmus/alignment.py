@@ -6,7 +6,8 @@ mixes units that have nothing to do with each other. After alignment the barrier
 
 * *weight matching* (Ainsworth et al. 2023, algorithm 1) needs no data: the permutation pi that brings the weights
   pi(w_B) closest to w_A. With all groups but one held fixed that is a linear assignment, solved exactly, so the
-  distance falls group after group. The joint problem is NP-hard; restarts find better of its many local optima.
+  distance falls group after group. The joint problem is NP-hard, and where the descent starts decides which of its many
+  local optima it finds (`isthmus.matching` says how much depends on that).
 * *activation matching* (Li et al. 2015; Ainsworth et al. 2023, section 3.1) pairs units that are active on the same
   images, each group for itself.
 
@@ -68,7 +69,12 @@ class Alignment:
 
 
 def match_weights(
-    reference: Weights, weights: Weights, groups: Groups, generator: np.random.Generator, restarts: int = 8
+    reference: Weights,
+    weights: Weights,
+    groups: Groups,
+    generator: np.random.Generator,
+    restarts: int = 8,
+    start: Permutations | None = None,
 ) -> Alignment:
     """Permute the hidden units of `weights` so that the weights come close to `reference`.
 
@@ -76,6 +82,7 @@ def match_weights(
     4, ... start from the identity, so the result is never worse than leaving everything in place; restarts 1, 3, 5, ...
     start from random permutations, which end as high on average and are more diverse (of 21 pairs of small networks
     trained on the digits, the best of 8 + 8 restarts came from one of them for 12, from the identity for 7).
+    With `start`, permutations of all groups, every restart begins there and only the orders of the groups differ.
     `generator` must be fresh: restart r depends on its seed and on r alone, so more restarts never do worse.
     Computes in float64 on the CPU.
 
@@ -87,8 +94,8 @@ def match_weights(
     problem = _Problem.of(reference, weights, groups)
     runs = []
     for restart, own in enumerate(generator.spawn(restarts)):
-        start = random_permutations(groups, own) if restart % 2 else identity(groups)
-        runs.append(_descend(problem, start, own))
+        begin = start or (random_permutations(groups, own) if restart % 2 else identity(groups))
+        runs.append(_descend(problem, begin, own))
     permutations, course = max(runs, key=lambda run: run[1][-1])
     objectives = tuple(ended[-1] for _, ended in runs)
     return Alignment(permutations, apply(permutations, weights, groups), course[-1], objectives, course)

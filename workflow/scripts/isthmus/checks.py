@@ -77,6 +77,7 @@ def study_errors(
         if name in known:
             found_in_cells |= dict.fromkeys(_cell_errors(where, sections, known[name]))
             found_in_cells |= dict.fromkeys(_rewind_errors(where, study["analyses"], sections, known[name]))
+            found_in_cells |= dict.fromkeys(_selection_errors(where, study["analyses"], sections, known[name]))
     yield from found_in_cells
     yield from _shifted_errors(where, study, datasets, look_up, known)
     yield from _sweep_errors(where, study, known)
@@ -295,6 +296,20 @@ def _rewind_errors(
         if options.get("rewind_step", 0) >= steps:
             given = f"{options['rewind_step']} was given; at batch size {training['batch_size']}"
             yield f"{where}.analyses.{analysis}.rewind_step: {given} the run has {steps} steps"
+
+
+def _selection_errors(
+    where: str, analyses: dict[str, Any], sections: dict[str, dict[str, Any]], known: Facts
+) -> Iterator[str]:
+    """What is wrong with choosing a method of alignment on training examples that it was not matched on."""
+    examples, fewest = sections["data"]["train_size"] or known.train_size, 2 * known.classes
+    for analysis, options in analyses.items():
+        chosen = options.get("alignment", {}).get("method") == "auto"
+        if chosen and examples < fewest and any(kind.endswith("-aligned") for kind in options["kinds"]):
+            yield (
+                f"{where}.analyses.{analysis}.alignment.method: auto matches and selects on separate training examples "
+                f"and takes at least {fewest}, two for each class; there are {examples}: add some or set another method"
+            )
 
 
 def _lonely_batch(where: str, training: dict[str, Any], examples: int) -> Iterator[str]:

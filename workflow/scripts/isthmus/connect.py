@@ -1,7 +1,7 @@
 """Paths between trained networks, from their weights to the rows of `connections`, `paths` and `planes`.
 
-The pieces have modules of their own: alignment, paths and their geometry, fitted curves, barriers, sharpness, planes.
-Here they are put together. Files are the business of `workflow/scripts/connect.py`.
+The pieces have modules of their own: matching of hidden units, paths and their geometry, fitted curves, barriers,
+sharpness, planes. Here they are put together. Files are the business of `workflow/scripts/connect.py`.
 """
 
 import logging
@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from isthmus import seeds
-from isthmus.alignment import check_same_function, match_activations, match_weights
+from isthmus.alignment import check_same_function
 from isthmus.curves import fit, fitted, new_curves, pair_labels
-from isthmus.ground import Ends, Ground
+from isthmus.ground import Ends, Ground, finite
+from isthmus.matching import METHODS, match
 from isthmus.networks import build
 from isthmus.pairs import Pair, pair_of
 from isthmus.path_measures import KINDS, Row, distances, measure_path, measure_planes
@@ -59,27 +59,24 @@ def align(ground: Ground, pair: Pair, first: Ends, second: Ends) -> Matched:
 
     Raises AlignmentError where the permuted network does not compute the same function.
     """
-    started, options = time.monotonic(), ground.options["alignment"]
-    found = groups(ground.recipe.network, ground.shape, ground.classes)
-    images = ground.examples.images[ground.examples.subset(options["images"])]
-    if options["method"] == "weights":
-        generator = seeds.generator(pair[0], seeds.Stream.ALIGNMENT, pair[1])
-        alignment = match_weights(first.final, second.final, found, generator, options["restarts"])
-    else:
-        alignment = match_activations(
-            ground.single, first.final, second.final, found, images, ground.settings.evaluation_batch_size
-        )
+    started = time.monotonic()
+    found = match(ground, pair, first, second)
+    alignment, losses = found.alignment, found.midpoint_losses
     check = ground.examples.images[ground.examples.subset(CHECK_IMAGES)]
     check_same_function(ground.single, second.final, alignment.weights, check)
     moved = sum(int((p != torch.arange(len(p))).sum()) for p in alignment.permutations.values())
     units = sum(len(p) for p in alignment.permutations.values())
-    report = {
+    report: Row = {
+        "alignment_method": found.method,
         "alignment_objective": alignment.objective,
         "alignment_worst_restart": min(alignment.restarts),
         "permuted_fraction": moved / units if units else 0.0,
-        "alignment_examples": len(images) if options["method"] == "activations" else 0,
+        "alignment_examples": found.matched_examples,
+        "selection_examples": found.selected_examples,
     }
-    ends = Ends(apply(alignment.permutations, second.initial, found), alignment.weights)
+    report |= {f"midpoint_loss_{method}": finite(losses.get(method)) for method in METHODS}
+    permutable = groups(ground.recipe.network, ground.shape, ground.classes)
+    ends = Ends(apply(alignment.permutations, second.initial, permutable), alignment.weights)
     return Matched(ends, report, time.monotonic() - started)
 
 

@@ -27,6 +27,7 @@ LIKELY_PRODUCTS = 0.4
 LIKELY_STEPS = 0.3
 # Measured seconds to corrupt a value; the others take some 10 ns, JPEG 200 microseconds an image.
 CORRUPTING = {"shot_noise": 6e-8, "gaussian_blur": 8e-8}
+SWEEPS_A_SEARCH = 20  # of weight matching: 5 to 30 were measured on fully connected networks
 EVALUATED_TOGETHER = 256  # examples in an evaluation call, the default of jobs.evaluation_batch_size
 
 
@@ -113,8 +114,27 @@ def connecting(recipe: Recipe, known: Facts, options: Mapping[str, Any], pairs: 
             _evaluations(pairs * curves * point, forward, on_curve, EVALUATED_TOGETHER),
             _evaluations(point, forward, on_plane, EVALUATED_TOGETHER),
             Calls("product", products, min(sharpness["images"], examples) * forward, likely=LIKELY_PRODUCTS),
+            *_aligning(recipe, known, options, pairs),
         )
     )
+
+
+def _aligning(recipe: Recipe, known: Facts, options: Mapping[str, Any], pairs: int) -> list[Calls]:
+    """Matching the hidden units of `pairs` pairs, where a kind of path asks for it."""
+    if not any(kind.endswith("-aligned") for kind in options["kinds"]):
+        return []
+    (examples, statistics, forward), given = _sizes(recipe, known), options["alignment"]
+    searches = given["restarts"] * {"auto": 2, "weights": 1, "activations": 0, "combined": 1}[given["method"]]
+    images = 0 if given["method"] == "weights" else 2 * (min(given["images"], examples) + statistics)
+    images += 3 * (min(given["selection_images"], examples) + statistics) if given["method"] == "auto" else 0
+    layers = costs.layer_sizes(recipe.network, known.shape, known.classes)
+    # Inner products of all pairs of units, along both axes of a weight; the assignments take about as long. What the
+    # first layer contributes never changes and is computed once.
+    sweep = 4 * sum(fan_in * units**2 for fan_in, units, _, _ in layers[1:])
+    return [
+        Calls("algebra", pairs * searches * SWEEPS_A_SEARCH, sweep),
+        _evaluations(pairs * images, forward, 1, EVALUATED_TOGETHER),
+    ]
 
 
 def curvature(recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int) -> Work:
