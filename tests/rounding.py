@@ -93,6 +93,8 @@ class Disturbed(TorchDispatchMode):
 
 def _magnitudes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor] | None:
     """For sums, what their roundings are relative to, before the operation happens; None for all others."""
+    if func.overloadpacket is _ATEN.native_layer_norm:
+        return _layer_norm(*args)
     if func.overloadpacket is _ATEN.native_layer_norm_backward:
         return _layer_norm_backward(*args)
     terms = _TERMS.get(func.overloadpacket)
@@ -102,6 +104,18 @@ def _magnitudes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> lis
     sums = func(*absolute, **kwargs)
     parts = sums if isinstance(sums, tuple) else (sums,)
     return [each if each is None else each * terms(*args, **kwargs) ** 0.5 for each in parts]
+
+
+def _layer_norm(x: Tensor, shape: Any, weight: Tensor | None, bias: Tensor | None, epsilon: float) -> list[Tensor]:
+    """Of the outputs, the mean and the inverse standard deviation: what is subtracted may exceed what is left."""
+    axes = tuple(range(-len(shape), 0))
+    variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+    scale, size = (variance + epsilon).rsqrt(), x.abs().mean(axes, keepdim=True)
+    apart = x.abs() + size
+    of_scale = scale + ((x - mean).abs() * apart).mean(axes, keepdim=True) * scale**3
+    normalized = apart * scale + (x - mean).abs() * of_scale
+    outputs = normalized * (1 if weight is None else weight.abs()) + (0 if bias is None else bias.abs())
+    return [outputs, size, of_scale]
 
 
 def _layer_norm_backward(
