@@ -84,8 +84,8 @@ def test_intervals_are_not_wider_than_the_precision_asks_for(simulation: pd.Data
 
 def hessians(digits: Dataset) -> Iterator[np.ndarray]:
     """Dense float64 Hessians of 24 small networks on the digits: three shapes, before, early and late in training."""
-    images = normalized(digits.train_images, digits.mean, digits.std).double()[:200]
-    labels = digits.train_labels[:200]
+    images = normalized(digits.train_images, digits.mean, digits.std).double()[:100]
+    labels = digits.train_labels[:100]
     for seed, (width, depth) in enumerate([(3, 1), (4, 2), (3, 3)] * 2):
         network = build(recipe(width, depth).network, (1, 8, 8), 10)
         initialize(network, (seed,))
