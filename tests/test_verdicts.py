@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from invented_claims import claim, frame, networks
+from invented_claims import claim, connections, frame, networks
 from scipy.stats import binomtest
 
 from isthmus.claims import Claim, parse_claims
@@ -90,6 +90,17 @@ def test_a_peak_is_looked_for_only_where_a_grid_can_show_it() -> None:
     table.loc[(table["depth"] == 4) & (table["width"] == 32), "train_accuracy"] = 0.9
     (row,) = judge([claim(**given, spans=spans)], {"networks": table})
     assert (row["direction"], row["settings"]) == ("reproduced", 1)
+
+
+def test_a_setup_is_that_of_training_and_not_of_what_was_measured_on() -> None:
+    """A path evaluated on 1,000 examples is one of networks trained on 5,000."""
+    of = networks("mnist", "MNIST").assign(train_examples=5000)
+    paths = connections(of, kinds=("linear",)).assign(train_examples=1000)
+    given = {"table": "connections", "quantity": "barrier_test_error", "measure": {"kind": "mean"}, "baseline": 0}
+    (row,) = judge([claim(**given, setup={"train_examples": 5000})], {"networks": of, "connections": paths})
+    assert row["as_published"]
+    (row,) = judge([claim(**given, setup={"train_examples": 1000})], {"networks": of, "connections": paths})
+    assert not row["as_published"]
 
 
 # Counts

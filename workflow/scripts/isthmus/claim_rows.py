@@ -15,6 +15,7 @@ from isthmus.claims import ENDS, Claim, literal, operands
 COMPARISONS = {"above": np.greater, "at_least": np.greater_equal, "below": np.less, "at_most": np.less_equal}
 CELL = ["study", "cell"]
 PAIR = ["seed_a", "seed_b"]
+TRAINED = "networks."
 NEEDED = {
     *CELL,
     "seed",
@@ -37,6 +38,7 @@ class NotMeasured(Exception):
 def rows_of_study(name: str, tables: Mapping[str, pd.DataFrame], study: str) -> pd.DataFrame:
     """The rows of `study` in the table `name`, with the columns of `networks` and the axes in the names of the cells.
 
+    Columns that both tables have are the table's own; those of `networks` bear `TRAINED` before their names.
     Rows of pairs get what the first network of the cell that did not diverge has, so that only what a whole cell has in
     common means anything there. All rows get what the networks of their cell reached in training (`_reached`).
     Raises NotMeasured where there are no rows.
@@ -52,7 +54,9 @@ def rows_of_study(name: str, tables: Mapping[str, pd.DataFrame], study: str) -> 
     networks = tables["networks"][tables["networks"]["study"] == study].sort_values(["diverged", *CELL, "seed"])
     keys = [*CELL, "seed"] if "seed" in rows else CELL
     known = networks.drop_duplicates(keys)
-    known = known[[*keys, *(column for column in known if column not in (*rows, *keys, "seed"))]]
+    # Some columns, such as `train_examples`, mean how many were measured on here, and how many were trained on there.
+    known = known.rename(columns={name: TRAINED + name for name in known if name in rows and name not in keys})
+    known = known[[name for name in known if name in keys or name not in (*CELL, "seed")]]
     rows = rows.merge(known, on=keys, how="left").merge(_reached(networks), on=CELL, how="left")
     axes = pd.DataFrame({cell: numbers_of(cell) for cell in rows["cell"].unique()}).T.infer_objects()
     return rows.join(axes[[axis for axis in axes if axis not in rows]], on="cell")
@@ -143,9 +147,10 @@ def published_rows(claim: Claim, rows: pd.DataFrame) -> pd.DataFrame:
     """
     for name, condition in claim.setup.items():
         unfinished = diverged(rows) & (name == "epochs")  # a diverged network is one of them, and is counted
-        found = rows[holds(evaluate(rows, name), condition) | unfinished]
+        column = TRAINED + name if TRAINED + name in rows else name
+        found = rows[holds(evaluate(rows, column), condition) | unfinished]
         wanted = condition if isinstance(condition, list) else [condition]
-        missing = [each for each in wanted if not holds(found[name], each).any()] if name == claim.by else []
+        missing = [each for each in wanted if not holds(found[column], each).any()] if name == claim.by else []
         if found.empty or missing:
             raise NotMeasured(f"the published setup has {name} {spelled(missing or condition)}")
         rows = found

@@ -17,7 +17,7 @@ import pandas as pd
 
 from isthmus.claim_estimates import Measured, Ratio, blurred, direction
 from isthmus.claim_measures import Found, measure
-from isthmus.claim_rows import NEEDED, NotMeasured, published_rows, rows_of_study
+from isthmus.claim_rows import NEEDED, TRAINED, NotMeasured, published_rows, rows_of_study
 from isthmus.claims import Claim
 from isthmus.contrasts import Estimate
 from isthmus.multiplicity import adjusted
@@ -147,7 +147,7 @@ def _tests(claim: Claim, tables: Mapping[str, pd.DataFrame], known: Known) -> tu
 
 def _test(claim: Claim, rows: pd.DataFrame) -> tuple[Found, bool]:
     """What a study says of a claim, and whether its networks have the published setup. Raises NotMeasured."""
-    rows = rows[[column for column in rows if column in claim.columns() | NEEDED]]
+    rows = rows[[column for column in rows if column.removeprefix(TRAINED) in claim.columns() | NEEDED]]
     if claim.setup:
         try:
             return measure(claim, published_rows(claim, rows)), True
