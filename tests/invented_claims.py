@@ -1,6 +1,6 @@
 """Invented tables, and claims on them, for the tests of claims and of their figure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations, product
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 from isthmus.claims import Claim, parse_claims
 from isthmus.stages import table
 
+FALLS = {"measure": {"kind": "slope", "by": "width"}, "expect": {"below": 0}}
 SETUP = {"dataset": "MNIST", "depth": 1, "width": [32, 512]}
 
 
@@ -64,3 +65,23 @@ def claim(**given: Any) -> Claim:
     usual |= {"table": "networks", "quantity": "relative_movement", "measure": ratio, "expect": {"above": 1}}
     (made,) = parse_claims({"sources": {"somebody": "Somebody 2020"}, "claims": [usual | given]})
     return made
+
+
+def with_twins(**given: Any) -> tuple[Claim, ...]:
+    """A claim on the top eigenvalue, that it falls with width, and its twins."""
+    usual = {"id": "B4c", "statement": "the top eigenvalue falls", "source": "somebody", "reference": -0.5}
+    usual |= {"table": "curvature", "quantity": "top_eigenvalue", "where": {"final": True}} | FALLS
+    usual["twins"] = {"over_loss": {"quantity": "top_eigenvalue_over_loss"}, "equal_loss": {}}
+    return parse_claims({"sources": {"somebody": "Somebody 2020"}, "claims": [usual | given]})
+
+
+def curvature(of: pd.DataFrame, power: Callable[[float], float], moments: int = 6) -> pd.DataFrame:
+    """The table `curvature` of these networks: losses fall to 1 / width, eigenvalues are `power(loss)` at any width."""
+    random, rows = np.random.default_rng(2), []
+    for network in of.itertuples():
+        known = {key: getattr(network, key) for key in ("study", "cell", "width", "depth", "batch_size", "seed")}
+        for loss, epoch in zip(np.geomspace(2.0, 1.0 / network.width, moments), range(moments), strict=True):
+            top = power(loss) * np.exp(random.normal(0, 0.02))
+            row = {"final": epoch == moments - 1, "epoch": float(epoch), "diverged": False, "loss": loss}
+            rows.append(known | row | {"top_eigenvalue": top, "top_eigenvalue_over_loss": top / loss})
+    return frame("curvature", rows)

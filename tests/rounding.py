@@ -39,9 +39,8 @@ _TERMS: dict[Any, Callable[..., int]] = {
     _ATEN.dot: lambda a, b: len(a),
     _ATEN.convolution: lambda x, weight, *_: weight[0].numel() + 1,
     _ATEN.convolution_backward: lambda out, x, weight, *_: max(out.numel() // weight.shape[0], weight[:, 0].numel()),
-    _ATEN.sum: lambda x, *_, **__: x.numel(),
-    _ATEN.mean: lambda x, *_, **__: x.numel(),
 }
+_SUMS = (_ATEN.sum, _ATEN.mean)
 _ROUNDED = {
     *("add", "sub", "rsub", "mul", "div", "pow", "square", "sqrt", "rsqrt", "addcmul", "addcdiv", "lerp", "cumsum"),
     *("add_", "sub_", "mul_", "div_", "square_", "sqrt_", "addcmul_", "addcdiv_", "lerp_"),
@@ -98,12 +97,13 @@ def _magnitudes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> lis
     if func.overloadpacket is _ATEN.native_layer_norm_backward:
         return _layer_norm_backward(*args)
     terms = _TERMS.get(func.overloadpacket)
-    if terms is None or not any(isinstance(each, Tensor) and each.is_floating_point() for each in args):
+    if (terms is None and func.overloadpacket not in _SUMS) or not args[0].is_floating_point():
         return None
     absolute = [each.abs() if isinstance(each, Tensor) else each for each in args]
     sums = func(*absolute, **kwargs)
     parts = sums if isinstance(sums, tuple) else (sums,)
-    return [each if each is None else each * terms(*args, **kwargs) ** 0.5 for each in parts]
+    count = args[0].numel() / max(sums.numel(), 1) if terms is None else terms(*args, **kwargs)
+    return [each if each is None else each * count**0.5 for each in parts]
 
 
 def _layer_norm(x: Tensor, shape: Any, weight: Tensor | None, bias: Tensor | None, epsilon: float) -> list[Tensor]:
@@ -132,6 +132,12 @@ def _layer_norm_backward(
         by_weight,
         gradient.abs().flatten(0, -len(shape) - 1).sum(0),
     ]
+
+
+def summation_error(terms: int, dtype: torch.dtype = torch.float32) -> float:
+    """k u / (1 - k u): the error of a sum of k terms in any order, over that of absolute values (Higham 2002, 3.1)."""
+    share = terms * torch.finfo(dtype).eps / 2
+    return share / (1 - share)
 
 
 def rounding_error(compute: Callable[[], Tensor], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:

@@ -1,18 +1,16 @@
 """Verdicts over settings, with the loss taken into account, and over all claims together."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from invented_claims import claim, connections, frame, networks
+from invented_claims import FALLS, claim, connections, curvature, frame, networks, with_twins
 from scipy.stats import binomtest
 
 from isthmus.claims import Claim, parse_claims
 from isthmus.verdicts import judge
 
-SLOPE = {"measure": {"kind": "slope", "by": "width"}, "expect": {"below": 0}}
 TABLES = dict[str, pd.DataFrame]
 
 
@@ -20,30 +18,10 @@ def rows_of(tables: TABLES, *claims: Claim) -> dict[tuple[str, str | None], dict
     return {(row["claim"], row["twin"]): row for row in judge(claims, tables)}
 
 
-def with_twins(**given: Any) -> tuple[Claim, ...]:
-    """A claim on the top eigenvalue, that it falls with width, and its twins."""
-    usual = {"id": "B4c", "statement": "the top eigenvalue falls", "source": "somebody", "reference": -0.5}
-    usual |= {"table": "curvature", "quantity": "top_eigenvalue", "where": {"final": True}} | SLOPE
-    usual["twins"] = {"over_loss": {"quantity": "top_eigenvalue_over_loss"}, "equal_loss": {}}
-    return parse_claims({"sources": {"somebody": "Somebody 2020"}, "claims": [usual | given]})
-
-
-def curvature(of: pd.DataFrame, power: Callable[[float], float], moments: int = 6) -> pd.DataFrame:
-    """The table `curvature` of these networks: losses fall to 1 / width, eigenvalues are `power(loss)` at any width."""
-    random, rows = np.random.default_rng(2), []
-    for network in of.itertuples():
-        known = {key: getattr(network, key) for key in ("study", "cell", "width", "depth", "batch_size", "seed")}
-        for loss, epoch in zip(np.geomspace(2.0, 1.0 / network.width, moments), range(moments), strict=True):
-            top = power(loss) * np.exp(random.normal(0, 0.02))
-            row = {"final": epoch == moments - 1, "epoch": float(epoch), "diverged": False, "loss": loss}
-            rows.append(known | row | {"top_eigenvalue": top, "top_eigenvalue_over_loss": top / loss})
-    return frame("curvature", rows)
-
-
 def test_settings_that_contradict_each_other_are_mixed() -> None:
     falls, rises = networks(depths=(1,)), networks(depths=(4,), power=0.5)
     together = pd.concat([falls, rises], ignore_index=True)
-    (row,) = judge([claim(**SLOPE)], {"networks": together})
+    (row,) = judge([claim(**FALLS)], {"networks": together})
     assert (row["direction"], row["settings"]) == ("mixed", 2)
     assert (row["settings_for"], row["settings_against"]) == (1, 1)
 
@@ -52,7 +30,7 @@ def test_differences_between_settings_do_not_widen_the_interval() -> None:
     alike = networks(depths=(1, 2, 4))
     apart = alike.assign(relative_movement=alike["relative_movement"] * 10.0 ** alike["depth"].astype(float))
     steeper = apart.assign(relative_movement=apart["relative_movement"] * apart["width"] ** (-0.1 * apart["depth"]))
-    found = [judge([claim(**SLOPE)], {"networks": each})[0] for each in (alike, apart, steeper)]
+    found = [judge([claim(**FALLS)], {"networks": each})[0] for each in (alike, apart, steeper)]
     widths = [row["high"] - row["low"] for row in found]
     assert widths[1:] == pytest.approx([widths[0]] * 2)
     assert found[1]["value"] == pytest.approx(found[0]["value"])
@@ -60,7 +38,7 @@ def test_differences_between_settings_do_not_widen_the_interval() -> None:
 
 
 def test_more_settings_make_a_smaller_error_and_not_a_wider_interval() -> None:
-    few, many = (judge([claim(**SLOPE)], {"networks": networks(depths=d)})[0] for d in ((1,), (1, 2, 4, 8)))
+    few, many = (judge([claim(**FALLS)], {"networks": networks(depths=d)})[0] for d in ((1,), (1, 2, 4, 8)))
     assert many["high"] - many["low"] < 0.7 * (few["high"] - few["low"])
 
 

@@ -24,8 +24,11 @@ LIMITS = (-1.6, 4.0)  # of the common axis: 0 is no effect, 1 the published valu
 LOOKS = {
     "reproduced": (OKABE_ITO[2], "o", OKABE_ITO[2]),
     "contradicted": (OKABE_ITO[1], "X", OKABE_ITO[1]),
+    "mixed": (OKABE_ITO[4], "D", "white"),
+    "depends on the loss": (OKABE_ITO[4], "s", "white"),
     "inconclusive": (GREY, "o", "white"),
 }
+TWINS = {"over_loss": "with the loss divided out", "equal_loss": "at equal training loss"}
 GROUPS = {
     "A": "A  Implicit regularization and generalization",
     "B": "B  Paths between minima",
@@ -40,9 +43,10 @@ def shown(claims: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
     Studies of the published setup come first.
     """
-    measured = claims[claims["verdict"] != "not measured"].reset_index(drop=True)
-    known = {claim: number for number, claim in enumerate(measured["claim"].unique())}
-    order = measured.assign(claim_order=measured["claim"].map(known), own=~measured["as_published"])
+    measured = claims[claims["direction"] != "not measured"].reset_index(drop=True)
+    asked = measured["claim"].astype(str) + " " + measured["twin"].astype(object).fillna("")
+    known = {each: number for number, each in enumerate(asked.unique())}
+    order = measured.assign(claim_order=asked.map(known), own=~measured["as_published"])
     order = order.sort_values(["claim_order", "own", "study"], kind="stable")
     rank = order.groupby("claim_order").cumcount()
     studies = int(rank.max()) + 1 if len(rank) else 0
@@ -92,6 +96,18 @@ def measured_text(row: Any) -> str:
     return f"{times}{value} [{low}, {high}]"
 
 
+def verdict_text(row: Any) -> str:
+    """The verdict on the direction, and that on the size, or what an inconclusive claim would read by itself."""
+    if row.alone:
+        return f"{row.direction} ({row.alone} alone)"
+    return f"{row.direction}, {row.size}" if row.size and row.direction != "inconclusive" else str(row.direction)
+
+
+def _name(row: Any) -> str:
+    """What tells the rows of a figure apart, less the study."""
+    return f"{row.claim} {row.twin}" if row.twin else str(row.claim)
+
+
 def _shortened(text: str, inches: float) -> str:
     """A text that fits so many inches in small letters, cut at a word."""
     return textwrap.shorten(text, max(int(inches * 72 / (SMALL * LETTER)), 12), placeholder=" …")
@@ -117,7 +133,7 @@ def _band(axes: Axes, row: Any, y: float) -> None:
 
 def _point(axes: Axes, row: Any, y: float) -> None:
     """The measured value with its interval, and the published value."""
-    colour, marker, face = LOOKS[row.verdict]
+    colour, marker, face = LOOKS[row.direction]
     for end in (place(row, row.low), place(row, row.high)):
         if math.isnan(end):
             continue
@@ -128,11 +144,11 @@ def _point(axes: Axes, row: Any, y: float) -> None:
             axes.plot(at, y, arrow, color=colour, markersize=2.8, clip_on=False, zorder=3)
     at = np.clip(place(row, row.value), LIMITS[0] + 0.15, LIMITS[1] - 0.15)  # at the arrow where it is beyond the axis
     (point,) = axes.plot(at, y, marker, color=colour, markerfacecolor=face, markersize=4.4, zorder=4)
-    point.set_gid(f"measured {row.claim} {row.study}")
+    point.set_gid(f"measured {_name(row)} {row.study}")
     if not math.isnan(_null(row.published)):
         face = "black" if row.as_published else "white"
         (mark,) = axes.plot(place(row, row.published), y, "D", color="black", markerfacecolor=face, markersize=2.7)
-        mark.set(markeredgewidth=0.6, zorder=5, gid=f"published {row.claim} {row.study}")
+        mark.set(markeredgewidth=0.6, zorder=5, gid=f"published {_name(row)} {row.study}")
 
 
 def _widest(figure: Figure, texts: Sequence[Text]) -> float:
@@ -173,17 +189,18 @@ def _heights(
 
 
 def _note(claims: pd.DataFrame, rows: pd.DataFrame, left_out: int) -> str:
-    verdicts = claims.loc[claims["verdict"] != "not measured", "verdict"].value_counts()
+    verdicts = claims.loc[(claims["direction"] != "not measured") & claims["twin"].isna(), "direction"].value_counts()
     tally = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()) or "nothing was measured"
     studies = sorted(rows["study"].unique())
-    note = f"Verdicts: {tally}. "
+    note = f"Verdicts: {tally}; each corrected for their number, so that 5 % of such figures hold a false one. "
     if len(studies) == 1:
         note += f"All of the study {studies[0]}. "
     if len(rows):
         low, high = int(rows["networks"].min()), int(rows["networks"].max())
         note += f"n = {low} to {high} networks per row; rows of tables left out, diverged or null: "
         note += f"{int(rows['excluded'].sum())}. "
-    note += "Axis: 0 is no effect, 1 the published value, or where there is none a change worth speaking of. "
+    note += "Settings: those in which the claim holds / in which the opposite does / all. Axis: 0 is no effect, 1 the "
+    note += "published value, or where there is none a change worth speaking of. "
     note += "Arrows: beyond the axis, points beyond it are at its end."
     return note + (f" Not drawn: {left_out} rows of further studies." if left_out else "")
 
@@ -196,9 +213,10 @@ def draw_claims(tables: dict[str, pd.DataFrame]) -> Figure:
     says that the interval lies. Claims that nothing was measured on are listed below, with the reason.
     """
     claims = tables["claims"]
-    claims = claims.astype(dict.fromkeys(claims.columns[claims.dtypes == "category"], object))
+    text = claims.columns[claims.dtypes == "category"]
+    claims = claims.assign(**{name: claims[name].astype(object).where(claims[name].notna(), None) for name in text})
     rows, left_out = shown(claims)
-    missing = claims[claims["verdict"] == "not measured"].reset_index(drop=True)
+    missing = claims[(claims["direction"] == "not measured") & claims["twin"].isna()].reset_index(drop=True)
     with paper():
         rows_at, headings, missing_at, end = _heights(rows, missing)
         total = (missing_at[-1] + NOTE_ROW / 2) if missing_at else end
@@ -220,24 +238,25 @@ def _draw_table(figure: Figure, height: float, rows: pd.DataFrame, missing: pd.D
         return figure.text(0, 1 - (HEAD + depth) / height, text, None, **look)
 
     several = rows["study"].nunique() > 1
-    names = ("id", "statement", *(["study"] if several else []), "measured", "published", "verdict")
+    names = ("id", "statement", *(["study"] if several else []), "measured", "published", "settings", "verdict")
     columns: dict[str, list[Text]] = {name: [] for name in names}
     for row, depth in zip(rows.itertuples(), rows_at, strict=True):
-        repeated = row.Index > 0 and rows["claim"][row.Index - 1] == row.claim
+        repeated = row.Index > 0 and _name(rows.loc[row.Index - 1]) == _name(row)
         published, times = _null(row.published), "×" if row.measure == "ratio" else ""
         words = {
-            "id": "" if repeated else row.claim,
-            "statement": "" if repeated else row.statement,
+            "id": "" if repeated or row.twin else row.claim,
+            "statement": "" if repeated else f"    {TWINS[row.twin]}" if row.twin else row.statement,
             "study": row.study,
             "measured": measured_text(row),
             "published": "" if math.isnan(published) else times + number(published, 3),
-            "verdict": row.verdict,
+            "settings": f"{row.settings_for}/{row.settings_against}/{row.settings}",
+            "verdict": verdict_text(row),
         }
         for name, texts in columns.items():
             texts.append(write(depth, words[name]))
         if not row.as_published:
             columns["published"][-1].set_color(GREY)
-        columns["verdict"][-1].set_color(LOOKS[row.verdict][0] if row.verdict != "inconclusive" else "0.25")
+        columns["verdict"][-1].set_color(LOOKS[row.direction][0] if row.direction != "inconclusive" else "0.25")
     for name in names[2:]:
         columns[name].append(write(-0.03, name, color="0.25", va="bottom", fontsize=SMALL))
     said = zip(missing_at, missing["statement"], strict=True)
@@ -250,11 +269,12 @@ def _draw_table(figure: Figure, height: float, rows: pd.DataFrame, missing: pd.D
         if name in columns:
             left[name] = x
             x += taken[name] + PADDING
-    start, right = x + 0.03, sum(taken[name] for name in ("measured", "published", "verdict")) + 4.2 * PADDING + MARGIN
+    start, right = x + 0.03, sum(taken[name] for name in names[-4:]) + 5.2 * PADDING + MARGIN
     width = max(DOUBLE_COLUMN, start + SMALLEST_AXIS + right)
     figure.set_figwidth(width)
     left["verdict"] = width - MARGIN - taken["verdict"]
-    left["published"] = left["verdict"] - 2.2 * PADDING - taken["published"]
+    left["settings"] = left["verdict"] - 2.2 * PADDING - taken["settings"]
+    left["published"] = left["settings"] - PADDING - taken["published"]
     left["measured"] = left["published"] - PADDING - taken["measured"]
     for name, texts in columns.items():
         for text in texts:
@@ -269,7 +289,7 @@ def _draw_table(figure: Figure, height: float, rows: pd.DataFrame, missing: pd.D
     if len(rows):
         _draw_axis(figure, (start, left["measured"] - PADDING), rows, rows_at, end)
         for row, depth in zip(rows.itertuples(), rows_at, strict=True):
-            colour, marker, face = LOOKS[row.verdict]
+            colour, marker, face = LOOKS[row.direction]
             place_ = ([(left["verdict"] - 0.09) / width], [1 - (HEAD + depth) / height])
             mark = Line2D(*place_, marker=marker, color=colour, markerfacecolor=face, markersize=4, linestyle="none")
             figure.add_artist(mark)
