@@ -45,7 +45,8 @@ def invented_tables(
             numbers |= {"generalization_gap_loss": loss - 0.01, "weight_norm_final": 2.0 * width**0.5}
             numbers |= {"movement": 3 * other, "relative_movement": (width / 8) ** -0.4 * other}
             first = axes | {"seed": seed, "diverged": lost}
-            rows["networks"].append(first | {name: None if lost else value for name, value in numbers.items()})
+            values = {name: None if lost else value for name, value in numbers.items()}
+            rows["networks"].append(first | {"loss": "cross_entropy"} | values)
             for final in (False, True):
                 values = {
                     "top_eigenvalue": top if final else 99.0,

@@ -16,6 +16,7 @@ from scipy.stats import kendalltau, spearmanr
 import isthmus.relations
 from isthmus.correlations import correlate
 from isthmus.errors import DataError
+from isthmus.pair_statistics import network_values
 from isthmus.quantities import OUTCOME, QUANTITIES, SHARE_GRID, gather, modelled
 from isthmus.relations import relate
 from isthmus.stages import stages, table
@@ -151,9 +152,21 @@ def test_a_study_without_an_analysis_does_without_its_quantities(tables: Tables)
 
 def test_what_is_not_positive_is_modelled_as_it_is() -> None:
     (trace,) = (quantity for quantity in QUANTITIES if quantity.name == "trace")
-    assert modelled(trace, pd.Series([2.0, 8.0]))[0].tolist() == [1, 3]
-    assert modelled(trace, pd.Series([2.0, 8.0]))[1] == "log"
-    assert modelled(trace, pd.Series([2.0, -1.0]))[1] == "linear"
+    tables = invented_tables(widths=(8,), depths=(1,), seeds=2)
+    for values, expected, scale in (((2.0, 8.0), [1, 3], "log"), ((2.0, -1.0), [2, -1], "linear")):
+        tables["curvature"].loc[tables["curvature"]["final"], "trace"] = values
+        found, told = modelled(gather("digits", tables), trace)
+        assert (found.tolist(), told) == (expected, scale)
+
+
+def test_pairs_are_modelled_by_the_values_of_their_networks(tables: Tables) -> None:
+    (barrier,) = (quantity for quantity in QUANTITIES if quantity.name == "linear_error_barrier")
+    found, scale = modelled(gather("digits", tables), barrier)
+    pairs = tables["connections"].query("kind == 'linear' and not diverged")
+    for cell, own in pairs.groupby("cell"):
+        values = network_values(own["barrier_test_error"].to_numpy(float), own[["seed_a", "seed_b"]].to_numpy())
+        assert found[cell].tolist() == pytest.approx(values.tolist())
+    assert scale == "linear"
 
 
 # Statistics

@@ -202,10 +202,12 @@ def _rows(quantity: Quantity, rows: pd.DataFrame, networks: pd.Index) -> tuple[p
     if quantity.at and len(rows):
         size = float(rows[quantity.at].min())
         rows = rows[rows[quantity.at] == size]
-    value = rows.eval(quantity.value).astype(float).replace([np.inf, -np.inf], np.nan)
+    value = pd.Series(dtype=float)  # of no rows nothing is computed: columns that are all null are no numbers
+    if len(rows):
+        value = rows.eval(quantity.value).astype(float).replace([np.inf, -np.inf], np.nan)
     members = rows[["cell", *(PAIR if quantity.of_pairs else ["seed"])]].assign(value=value)
     if quantity.share:
-        known = _names_in(quantity.share) <= set(rows.columns)
+        known = len(rows) > 0 and _names_in(quantity.share) <= set(rows.columns)
         members["examples"] = rows.eval(quantity.share).astype(float) if known else np.nan
     return members, size
 

@@ -46,11 +46,12 @@ def bootstrap_intervals(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bootstrap intervals of the means over the last axis, for many points at once.
 
-    `values`: [points, networks], any unit. `limits` are the least and the greatest possible value of the
-    quantity, such as (0, 1) for an accuracy: an interval does not go past them. The result depends on neither the
-    order of the networks nor the other points. Returns the lower and the upper ends, each [points] and in the unit
-    of `values`; both are NaN where there are fewer than two networks, and the value itself where all are equal.
-    Raises ValueError where a value is not finite or `level` lies outside (0, 1).
+    `values`: [points, networks], any unit. `limits` are the least and the greatest possible value of the quantity,
+    such as (0, 1) for an accuracy: an interval does not go past them. The result depends on neither the order of the
+    networks nor the other points. Returns the lower and the upper ends, each [points] and in the unit of `values`;
+    both are NaN where there are fewer than two networks, or where all have the same value: nothing then tells how far
+    the mean may be off, and an interval of no width would claim to know it exactly. Raises ValueError where a value is
+    not finite or `level` lies outside (0, 1).
     """
     from scipy.stats import bootstrap
 
@@ -62,8 +63,8 @@ def bootstrap_intervals(
     if networks < 2:
         return np.full(points, np.nan), np.full(points, np.nan)
     values = np.sort(values, axis=-1)
-    low, high = values[:, 0].copy(), values[:, -1].copy()
-    spread = np.flatnonzero(low < high)
+    low, high = np.full(points, np.nan), np.full(points, np.nan)
+    spread = np.flatnonzero(values[:, 0] < values[:, -1])
     mean = values.mean(axis=-1, keepdims=True)
     widened = mean + _widening(networks, level) * (values - mean)
     for start in range(0, len(spread), ROWS_AT_ONCE):
@@ -92,8 +93,8 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """The bootstrap interval of the mean of `values`: [networks], one value per network.
 
-    (NaN, NaN) for fewer than two networks; both ends are the value itself where all are equal. The rest, limits
-    and errors included, is as in `bootstrap_intervals`.
+    (NaN, NaN) for fewer than two networks, and where all are equal. The rest, limits and errors included, is as in
+    `bootstrap_intervals`.
     """
     row = np.asarray(values, dtype=float)[np.newaxis]
     low, high = bootstrap_intervals(row, level, limits=limits, seed=seed, resamples=resamples)
