@@ -21,6 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from isthmus.contrasts import SAME
 from isthmus.seeds import Stream, generator
 
 RESAMPLES = 1999
@@ -64,7 +65,7 @@ def bootstrap_intervals(
         return np.full(points, np.nan), np.full(points, np.nan)
     values = np.sort(values, axis=-1)
     low, high = np.full(points, np.nan), np.full(points, np.nan)
-    spread = np.flatnonzero(values[:, 0] < values[:, -1])
+    spread = np.flatnonzero(values[:, -1] - values[:, 0] > SAME * np.abs(values).max(axis=-1))
     mean = values.mean(axis=-1, keepdims=True)
     widened = mean + _widening(networks, level) * (values - mean)
     for start in range(0, len(spread), ROWS_AT_ONCE):
