@@ -19,7 +19,21 @@ Satterthwaite (1946), error^4 / sum_g (e_g^2 / (n_g - 1)), n_g being the least n
 give Welch's interval, two in one group the paired one. Three networks in each of ten cells give some ten degrees of
 freedom or more, and not two. For pairs of networks the values are those of `isthmus.pair_statistics`.
 
-{coverage}
+Measured coverage of nominal 95 % intervals and their mean width, 2000 draws each, on a grid of 5 widths x 2 depths x 2
+batch sizes whose settings differ in level and in slope; cells scatter unequally (standard deviations 0.13 to 0.45) and
+skewed, and networks of one seed share 20 % of the variance where they start alike and 10 % anywhere:
+
+    networks per cell                     2              3              5             10
+    largest less smallest width     97 %  1.75     96 %  0.75     96 %  0.48     96 %  0.31
+    slope over the widths           97 %  0.30     96 %  0.15     95 %  0.10     96 %  0.07
+    difference by batch size        98 %  0.46     96 %  0.27     95 %  0.19     95 %  0.13
+    mean over all cells             95 %  1.43     94 %  0.45     95 %  0.25     95 %  0.14
+    settings pooled as if drawn at random, a bootstrap over the networks' differences:
+    largest less smallest width    100 %  1.58    100 %  1.23    100 %  0.93    100 %  0.61
+    difference by batch size        99 %  0.41     99 %  0.32     99 %  0.24     99 %  0.18
+
+On accuracies, rounded to thousandths, with normal scatter, coverage is 94 to 98 %.
+
 This module does not import torch: figures and claims use it.
 """
 
