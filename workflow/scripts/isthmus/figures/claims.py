@@ -100,7 +100,9 @@ def verdict_text(row: Any) -> str:
     """The verdict on the direction, and that on the size, or what an inconclusive claim would read by itself."""
     if row.alone:
         return f"{row.direction} ({row.alone} alone)"
-    return f"{row.direction}, {row.size}" if row.size and row.direction != "inconclusive" else str(row.direction)
+    if not row.size or row.direction == "inconclusive":
+        return str(row.direction)
+    return f"{row.direction}, {'size undecided' if row.size == 'undecided' else row.size}"
 
 
 def _name(row: Any) -> str:
