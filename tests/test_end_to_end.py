@@ -130,7 +130,7 @@ def test_the_report_holds_every_figure_with_its_caption(finished: Path) -> None:
 def test_claims_are_tested_on_the_collected_tables(finished: Path) -> None:
     claims, networks = read(finished, "claims").set_index("claim"), read(finished, "networks")
     assert {path.name for path in (finished / "results/figures").glob("*.*")} == {"claims.pdf", "claims.png"}
-    assert claims.loc["A4a", ["verdict", "reason"]].tolist() == ["not measured", "no study makes the table `tickets`"]
+    assert claims.loc["A4a", ["direction", "reason"]].tolist() == ["not measured", "no study makes the table `tickets`"]
     row = claims.loc["A2a"]
     clean = networks[(networks["label_noise"] == 0) & ~networks["diverged"]]
     means = clean.groupby("batch_size")["test_accuracy"].mean()

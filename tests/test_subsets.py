@@ -14,7 +14,7 @@ from running import ROOT, configuration, succeed
 from scipy.stats import binom
 from torch import Tensor
 
-from isthmus import connect, displacement, disturbed
+from isthmus import connect, displacement, disturbed, matching
 from isthmus.data import Dataset
 from isthmus.datasets import prepare
 from isthmus.devices import Settings
@@ -159,7 +159,7 @@ def images_used(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[t
     yield "Hessian", 60, ground.sharpness_setup(0.1, None).images
     run = TrainingRun(ground.recipe, new_state(ground.recipe, dataset, (0,)), dataset, CPU, {0: Member(0, 0)})
     yield "statistics in training", 120, run.statistics_images[0]
-    aligned = given_to(monkeypatch, connect, "match_activations", 4, lambda: connect.align(ground, (0, 1), ends, ends))
+    aligned = given_to(monkeypatch, matching, "match_activations", 4, lambda: connect.align(ground, (0, 1), ends, ends))
     yield "alignment", 100, aligned
     noise = given_to(
         monkeypatch, disturbed, "noise_response", 2, lambda: disturbed.measure_disturbed(ground, 0, weights)
