@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from helpers import recipe
+from helpers import descend, recipe
 from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
@@ -60,12 +60,7 @@ def problem(request: pytest.FixtureRequest, digits: Dataset) -> Iterator[Problem
     network.double()
     images = normalized(digits.train_images[:200], digits.mean, digits.std).double()
     labels = digits.train_labels[:200]
-    for _ in range(60):
-        loss = torch.nn.functional.cross_entropy(network(images[None])[0], labels)
-        gradients = torch.autograd.grad(loss, list(network.parameters()))
-        with torch.no_grad():
-            for parameter, gradient in zip(network.parameters(), gradients, strict=True):
-                parameter -= 0.3 * gradient
+    descend(network, images, labels, 60)
     with evaluation_mode(network, images[None]):
         yield network, images, labels
 

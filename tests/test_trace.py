@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import recipe
+from helpers import descend, recipe
 from scipy.stats import beta, chi2
 from spectra import Diagonal, spectra
 from test_lanczos import Matrix, with_spectrum
@@ -91,12 +91,7 @@ def hessians(digits: Dataset) -> Iterator[np.ndarray]:
         initialize(network, (seed,))
         network.double()
         for steps in (0, 20, 60, 120):
-            for _ in range(steps):
-                loss = torch.nn.functional.cross_entropy(network(images[None])[0], labels)
-                gradients = torch.autograd.grad(loss, list(network.parameters()))
-                with torch.no_grad():
-                    for parameter, gradient in zip(network.parameters(), gradients, strict=True):
-                        parameter -= 0.3 * gradient
+            descend(network, images, labels, steps)
             with evaluation_mode(network, images[None]):
                 operator = CurvatureOperator(network, images, labels, "cross_entropy")
                 yield dense(operator).numpy()
