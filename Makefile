@@ -80,7 +80,7 @@ bench: $(READY) ## one script per statement about speed
 	for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 docs: $(READY) ## docs/configuration.md and docs/tables.md, from the schemas
-	$(BIN)/python -m isthmus.reference
+	$(BIN)/python -m isthmus.study.reference
 
 clean: ## remove results (the environment stays)
 	rm -rf results .snakemake

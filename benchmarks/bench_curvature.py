@@ -21,12 +21,12 @@ warnings.simplefilter("ignore")
 from curvlinops import HessianLinearOperator, hutchpp_trace  # noqa: E402
 from pyhessian import hessian  # noqa: E402
 
-from isthmus.config import load  # noqa: E402
-from isthmus.evaluation import evaluation_mode, losses  # noqa: E402
-from isthmus.lanczos import eigenvalues  # noqa: E402
-from isthmus.networks import build, initialize  # noqa: E402
-from isthmus.operators import CurvatureOperator  # noqa: E402
-from isthmus.trace import traces  # noqa: E402
+from isthmus.landscape.hessian import CurvatureOperator  # noqa: E402
+from isthmus.landscape.lanczos import eigenvalues  # noqa: E402
+from isthmus.landscape.trace import traces  # noqa: E402
+from isthmus.models.architectures import build, initialize  # noqa: E402
+from isthmus.models.evaluation import evaluation_mode, losses  # noqa: E402
+from isthmus.study.config import load  # noqa: E402
 
 ROUNDS, TOLERANCE, PRECISION = 2, 1e-3, 0.05
 NETWORKS = {

@@ -29,18 +29,18 @@ from bench_training import plain_network
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
-from isthmus import devices
-from isthmus.config import load
-from isthmus.curves import fit, fitted, new_curves, pair_labels
-from isthmus.data import Dataset
-from isthmus.devices import Settings
-from isthmus.evaluation import evaluate, evaluation_mode, losses
-from isthmus.examples import place_examples
-from isthmus.networks import build, count_parameters, initialize
-from isthmus.paths import Path, curve
-from isthmus.points import evaluate_path
-from isthmus.recipe import Recipe
-from isthmus.subsets import subset
+from isthmus.core import devices
+from isthmus.core.devices import Settings
+from isthmus.data.dataset import Dataset
+from isthmus.data.examples import pair_labels, place_examples
+from isthmus.data.subsets import subset
+from isthmus.landscape.at_points import evaluate_path
+from isthmus.landscape.curves import fit, fitted, new_curves
+from isthmus.landscape.paths import Path, curve
+from isthmus.models.architectures import build, count_parameters, initialize
+from isthmus.models.evaluation import evaluate, evaluation_mode, losses
+from isthmus.recipes.recipe import Recipe
+from isthmus.study.config import load
 
 SHAPE, CLASSES = (3, 32, 32), 10
 TRAINING, EVALUATED = 50_000, 10_000

@@ -25,7 +25,7 @@ SEEDS = 10
 COLLECT = """
 import sys
 from pathlib import Path
-from isthmus.tables import collect
+from isthmus.tables.parquet import collect
 folder, name = Path(sys.argv[1]), sys.argv[2]
 print(collect(sorted(folder.glob("*.parquet")), folder / "whole", name))
 """
@@ -127,8 +127,8 @@ def scheduling(sizes: list[int], options: list[str]) -> None:
 
 def write_part(path: Path, table: str, rows: int) -> None:
     """A valid part of a table, every column filled."""
-    from isthmus.stages import table as described
-    from isthmus.tables import write_table
+    from isthmus.tables.descriptions import table as described
+    from isthmus.tables.parquet import write_table
 
     values = {"string": "a value of some length", "int64": 7, "float64": 0.5, "bool": False}
     row = {column.name: values[column.type] for column in described(table).columns}

@@ -1,7 +1,7 @@
 """Five networks trained together or one after another: where is the break-even? And is vmap as fast?
 
 Milliseconds per step of five networks, one thread; `w*batch` is weights x examples of a step, by which
-`isthmus.devices.stack_size` decides.
+`isthmus.core.devices.stack_size` decides.
 """
 
 import torch
@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from timing import medians
 from torch import Tensor
 
-from isthmus import optimizers
-from isthmus.config import load
-from isthmus.evaluation import losses
-from isthmus.networks import build, count_parameters, initialize
-from isthmus.recipe import NetworkRecipe, TrainingRecipe
+from isthmus.models.architectures import build, count_parameters, initialize
+from isthmus.models.evaluation import losses
+from isthmus.recipes.recipe import NetworkRecipe, TrainingRecipe
+from isthmus.study.config import load
+from isthmus.training import optimizers
 
 NETWORKS = 5
 

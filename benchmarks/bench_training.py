@@ -15,11 +15,11 @@ from timing import medians
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from isthmus.config import load
-from isthmus.data import Dataset
-from isthmus.devices import Settings
-from isthmus.recipe import Recipe
-from isthmus.train import new_state, train
+from isthmus.core.devices import Settings
+from isthmus.data.dataset import Dataset
+from isthmus.recipes.recipe import Recipe
+from isthmus.study.config import load
+from isthmus.training.trainer import new_state, train
 
 SEEDS = (0, 1, 2, 3, 4)
 EPOCHS = 2
@@ -103,7 +103,7 @@ def plain_evaluation(network: nn.Module, *sets: TensorDataset) -> None:
 
 
 def ours(recipe: Recipe, dataset: Dataset, threads: int, stack: int) -> None:
-    """The five networks by `isthmus.train`, `stack` at a time."""
+    """The five networks by `isthmus.training.trainer`, `stack` at a time."""
     torch.set_num_threads(threads)
     settings = Settings(torch.device("cpu"))
     for start in range(0, len(SEEDS), stack):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from rounding import Disturbed
 
-from isthmus.data import Dataset, load_dataset
-from isthmus.datasets import prepare, write_prepared
+from isthmus.data.dataset import Dataset, load_dataset
+from isthmus.data.sources import prepare, write_prepared
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

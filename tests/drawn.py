@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from isthmus.figures import style
-from isthmus.stages import table
+from isthmus.tables.descriptions import table
 
 
 def filled(name: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from isthmus.config import load
-from isthmus.recipe import Recipe
+from isthmus.recipes.recipe import Recipe
+from isthmus.study.config import load
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 

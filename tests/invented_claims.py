@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isthmus.claims import Claim, parse_claims
-from isthmus.stages import table
+from isthmus.analyses.claims.statements import Claim, parse_claims
+from isthmus.tables.descriptions import table
 
 FALLS = {"measure": {"kind": "slope", "by": "width"}, "expect": {"below": 0}}
 SETUP = {"dataset": "MNIST", "depth": 1, "width": [32, 512]}

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from running import ROOT, configuration, run, small_study, succeed
 
-from isthmus.weights import load_weights
+from isthmus.training.weights import load_weights
 
 PAGE = (ROOT / "docs" / "adding-an-analysis.md").read_text()
 
@@ -26,12 +26,12 @@ SCRIPT = '''"""Measure the sparsity of the networks of a block."""
 
 from typing import Any
 
-from isthmus.logs import job_log
+from isthmus.core.logs import job_log
 from isthmus.sparsity import small_fraction
-from isthmus.tables import write_table
-from isthmus.training_tables import keys
-from isthmus.recipe import Recipe
-from isthmus.weights import load_weights
+from isthmus.tables.parquet import write_table
+from isthmus.training.rows import keys
+from isthmus.recipes.recipe import Recipe
+from isthmus.training.weights import load_weights
 
 
 def main(job: Any) -> None:

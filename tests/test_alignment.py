@@ -11,15 +11,15 @@ from helpers import recipe
 from test_permutations import CLASSES, SHAPE, logits, network_recipe, random_weights, recipe_name, recipes, some_images
 from torch import Tensor
 
-from isthmus import seeds
-from isthmus.alignment import Alignment, AlignmentError, check_same_function, match_activations, match_weights
-from isthmus.data import Dataset, normalized
-from isthmus.devices import Settings
-from isthmus.evaluation import evaluate, evaluation_mode
-from isthmus.networks import build
-from isthmus.permutations import Group, apply, groups, inverse, random_permutations
-from isthmus.recipe import NetworkRecipe
-from isthmus.train import new_state, train
+from isthmus.core import seeds
+from isthmus.core.devices import Settings
+from isthmus.data.dataset import Dataset, normalized
+from isthmus.landscape.alignment import Alignment, AlignmentError, check_same_function, match_activations, match_weights
+from isthmus.models.architectures import build
+from isthmus.models.evaluation import evaluate, evaluation_mode
+from isthmus.models.hidden_units import Group, apply, groups, inverse, random_permutations
+from isthmus.recipes.recipe import NetworkRecipe
+from isthmus.training.trainer import new_state, train
 
 every_recipe = pytest.mark.parametrize("chosen", recipes(8), ids=recipe_name)
 

@@ -13,16 +13,17 @@ from rounding import assert_within, rounding_error
 from torch import Tensor
 from torch.func import functional_call
 
-from isthmus import optimizers, seeds
-from isthmus.ascent import ascended
-from isthmus.data import Dataset, normalized
-from isthmus.devices import Settings
-from isthmus.evaluation import losses
-from isthmus.networks import build, initialize
-from isthmus.perturbations import worst_in_ball
-from isthmus.recipe import Recipe
-from isthmus.state import State
-from isthmus.train import Member, TrainingRun, new_state, train
+from isthmus.core import seeds
+from isthmus.core.devices import Settings
+from isthmus.data.dataset import Dataset, normalized
+from isthmus.landscape.perturbations import worst_in_ball
+from isthmus.models.architectures import build, initialize
+from isthmus.models.evaluation import losses
+from isthmus.recipes.recipe import Recipe
+from isthmus.training import optimizers
+from isthmus.training.checkpoint import State
+from isthmus.training.sam import ascended
+from isthmus.training.trainer import Member, TrainingRun, new_state, train
 
 CPU = Settings(torch.device("cpu"))
 SAM = {"sharpness_radius": 0.1}
@@ -96,7 +97,7 @@ def test_a_radius_of_zero_and_a_gradient_of_zero_move_nothing() -> None:
 
 @pytest.mark.parametrize("eta", [None, 0.05])
 def test_the_step_is_the_one_by_which_trained_networks_are_measured(digits: Dataset, eta: float | None) -> None:
-    """`isthmus.perturbations` ascends in float64 over batches: the same point, by code of its own."""
+    """`isthmus.landscape.perturbations` ascends in float64 over batches: the same point, by code of its own."""
     chosen = recipe(width=8, depth=1).network
     network = build(chosen, (1, 8, 8), 10).double()
     initialize(network, (0,))

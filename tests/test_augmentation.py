@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isthmus.augmentation import augment, draw
+from isthmus.data.augmentation import augment, draw
 
 COUNT, CHANNELS, HEIGHT, WIDTH = 40, 3, 7, 5
 FILL = torch.tensor([-1.0, 2.0, 5.0])

@@ -13,20 +13,21 @@ from rounding import summation_error
 from torch import Tensor
 from torch.optim.swa_utils import SWALR, AveragedModel, get_ema_multi_avg_fn
 
-from isthmus import averaging, seeds
-from isthmus.connect import curve_training
-from isthmus.curvature import moments
-from isthmus.data import Dataset, normalized
-from isthmus.devices import Settings
-from isthmus.errors import Interrupted
-from isthmus.evaluation import evaluate, evaluation_mode
-from isthmus.examples import training_labels
-from isthmus.networks import build
-from isthmus.recipe import Recipe
-from isthmus.schedules import learning_rate, run_length
-from isthmus.state import State, load_state, save_state
-from isthmus.train import Member, new_state, train
-from isthmus.training_tables import rows
+from isthmus.analyses.connect.session import curve_training
+from isthmus.core import seeds
+from isthmus.core.devices import Settings
+from isthmus.core.errors import Interrupted
+from isthmus.data.dataset import Dataset, normalized
+from isthmus.data.examples import training_labels
+from isthmus.landscape.moments import moments
+from isthmus.models.architectures import build
+from isthmus.models.evaluation import evaluate, evaluation_mode
+from isthmus.recipes.recipe import Recipe
+from isthmus.recipes.schedules import learning_rate, run_length
+from isthmus.training import averaging
+from isthmus.training.checkpoint import State, load_state, save_state
+from isthmus.training.rows import rows
+from isthmus.training.trainer import Member, new_state, train
 
 CPU = Settings(torch.device("cpu"))
 SWA = {"averaging": "swa", "averaging_start": 0.5, "averaging_rate": 0.03}

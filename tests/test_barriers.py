@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from isthmus.barriers import barrier, barrier_max, mode_connectivity
+from isthmus.landscape.barriers import barrier, barrier_max, mode_connectivity
 
 T = np.linspace(0, 1, 61)
 

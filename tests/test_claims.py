@@ -13,15 +13,15 @@ from invented_claims import SETUP, claim, connections, networks
 from running import ROOT
 from scipy.stats import ttest_1samp, ttest_ind
 
-from isthmus.claim_estimates import direction
-from isthmus.claims import literal, operands, parse_claims, read_claims
-from isthmus.contrasts import Estimate
-from isthmus.errors import ConfigurationError
-from isthmus.pair_statistics import network_values
-from isthmus.schema import study_schema
-from isthmus.stages import SCHEMAS, stages
-from isthmus.study import SECTIONS
-from isthmus.verdicts import judge
+from isthmus.analyses.claims.estimates import direction
+from isthmus.analyses.claims.statements import literal, operands, parse_claims, read_claims
+from isthmus.analyses.claims.verdicts import judge
+from isthmus.core.errors import ConfigurationError
+from isthmus.statistics.contrasts import Estimate
+from isthmus.statistics.pairs import network_values
+from isthmus.study.grid import SECTIONS
+from isthmus.study.schema import study_schema
+from isthmus.tables.descriptions import SCHEMAS, stages
 
 
 def judged(tables: dict[str, pd.DataFrame], **given: Any) -> dict[str, Any]:
@@ -266,7 +266,7 @@ def test_the_example_of_the_page_is_a_claim() -> None:
 
 
 def test_testing_claims_does_not_import_torch() -> None:
-    code = "import sys, isthmus.verdicts, isthmus.figures.claims; sys.exit('torch' in sys.modules)"
+    code = "import sys, isthmus.analyses.claims.verdicts, isthmus.figures.claims; sys.exit('torch' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(SCHEMAS.parent / "scripts")}).returncode
         == 0

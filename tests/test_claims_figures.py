@@ -9,10 +9,10 @@ import pytest
 from invented_claims import SETUP, claim, curvature, networks, with_twins
 from matplotlib.figure import Figure
 
+from isthmus.analyses.claims.verdicts import judge
 from isthmus.figures import style
 from isthmus.figures.claims import LIMITS, MOST_ROWS, draw_claims, measured_text, number, place, shown
-from isthmus.tables import read_table, write_table
-from isthmus.verdicts import judge
+from isthmus.tables.parquet import read_table, write_table
 
 
 @pytest.fixture(scope="module")

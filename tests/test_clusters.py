@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from running import ROOT, configuration, small_study, succeed
-
 from isthmus.costs import run_time
+from running import ROOT, configuration, small_study, succeed
 
 CELL = "width=4+depth=1+batch_size=128"
 RULES = "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 import yaml
-
-from isthmus.checks import study_errors
-from isthmus.config import Configuration, load
-from isthmus.corruptions import SEVERITIES
-from isthmus.datasets import BUILTIN, Facts, facts
-from isthmus.errors import ConfigurationError
-from isthmus.schema import schema, with_defaults
-from isthmus.stages import stages
-from isthmus.study import Study
 from isthmus.work import training
+
+from isthmus.core.defaults import with_defaults
+from isthmus.core.errors import ConfigurationError
+from isthmus.data.corruptions import SEVERITIES
+from isthmus.data.facts import BUILTIN, Facts, facts
+from isthmus.study.checks import study_errors
+from isthmus.study.config import Configuration, load
+from isthmus.study.grid import Study
+from isthmus.study.schema import schema
+from isthmus.tables.descriptions import stages
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = Facts(1_000, 100, (3, 32, 32), 10)

@@ -14,13 +14,13 @@ import torch
 from killing import Target, disturb
 from running import configuration, planned, run, small_study, succeed
 
-from isthmus.barriers import barrier
-from isthmus.data import load_dataset, normalized
-from isthmus.evaluation import evaluation_mode
-from isthmus.matching import METHODS
-from isthmus.operators import CurvatureOperator, dense
-from isthmus.subsets import subset
-from isthmus.weights import load_network
+from isthmus.data.dataset import load_dataset, normalized
+from isthmus.data.subsets import subset
+from isthmus.landscape.barriers import barrier
+from isthmus.landscape.hessian import CurvatureOperator, dense
+from isthmus.landscape.matching import METHODS
+from isthmus.models.evaluation import evaluation_mode
+from isthmus.training.weights import load_network
 
 KINDS = ["linear", "linear-aligned", "bezier", "polychain", "bezier-aligned"]
 OPTIONS: dict[str, Any] = {
@@ -246,7 +246,7 @@ def test_a_job_killed_while_it_fits_or_measures_ends_bit_for_bit_the_same(tmp_pa
 
 
 def test_a_damaged_record_is_measured_anew(tmp_path: Path) -> None:
-    from isthmus.records import Records
+    from isthmus.core.resume import Records
 
     records, calls = Records(tmp_path), []
 

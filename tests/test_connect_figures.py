@@ -17,13 +17,13 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from isthmus.errors import DataError
+from isthmus.core.errors import DataError
 from isthmus.figures import connect, style
 from isthmus.figures.pairs import KIND_LABELS, KINDS
 from isthmus.figures.planes import path_on_plane
-from isthmus.pair_statistics import summarize_pairs
-from isthmus.stages import table
-from isthmus.tables import read_table, write_table
+from isthmus.statistics.pairs import summarize_pairs
+from isthmus.tables.descriptions import table
+from isthmus.tables.parquet import read_table, write_table
 
 SCRIPTS = Path(connect.__file__).parents[2]
 DRAW = {
@@ -358,7 +358,7 @@ def test_path_and_bend_lie_where_the_table_says(tables: dict[str, pd.DataFrame],
 @pytest.mark.parametrize("kind", ["bezier", "polychain", "bezier-aligned"])
 def test_paths_on_planes_are_those_of_the_library(kind: str) -> None:
     torch = pytest.importorskip("torch")
-    from isthmus.paths import bump
+    from isthmus.landscape.paths import bump
 
     t = torch.linspace(0, 1, 101, dtype=torch.float64)
     share = bump("polychain" if kind == "polychain" else "bezier", t).numpy()
@@ -498,7 +498,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from isthmus.figures import connect, style
-from isthmus.tables import read_table
+from isthmus.tables.parquet import read_table
 folder, to = map(Path, sys.argv[1:])
 tables = {path.stem: read_table(path).to_pandas() for path in folder.glob("*.parquet")}
 for name in ("barriers", "loss_profiles", "path_geometry", "planes"):

@@ -9,11 +9,11 @@ import pytest
 from scipy.stats import binomtest, linregress, ttest_1samp, ttest_ind, ttest_rel
 from statsmodels.stats.multitest import multipletests
 
-from isthmus.claim_estimates import Largest, Plateau, Ratio, Smallest, blurred
-from isthmus.contrasts import Estimate, estimate, slope_weights
-from isthmus.multiplicity import adjusted
-from isthmus.pair_statistics import network_values
-from isthmus.proportions import Proportion
+from isthmus.analyses.claims.estimates import Largest, Plateau, Ratio, Smallest, blurred
+from isthmus.statistics.contrasts import Estimate, estimate, slope_weights
+from isthmus.statistics.multiplicity import adjusted
+from isthmus.statistics.pairs import network_values
+from isthmus.statistics.proportions import Proportion
 
 
 def cells(*sizes: int, seed: int = 0) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from isthmus.correlations import METHODS, SCOPES, coefficient, correlate, resampled
+from isthmus.analyses.relations.correlations import METHODS, SCOPES, coefficient, correlate, resampled
 
 SCIPY = {"spearman": spearmanr, "kendall": kendalltau}
 CELLS = np.repeat(np.arange(6), 5)

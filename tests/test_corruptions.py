@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from isthmus import corruptions
-from isthmus.corruptions import IMAGES_AT_ONCE, SEVERITIES, corrupt, strength
-from isthmus.data import Dataset
+from isthmus.data.corruptions import IMAGES_AT_ONCE, SEVERITIES, corrupt, strength
+from isthmus.data.dataset import Dataset, corruptions
 
 GREY = torch.full((40, 1, 28, 28), 0.5)
 

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from running import configuration, small_study, succeed
 
-from isthmus.data import load_dataset, normalized
-from isthmus.evaluation import evaluation_mode
-from isthmus.subsets import subset
-from isthmus.weights import load_network
+from isthmus.data.dataset import load_dataset, normalized
+from isthmus.data.subsets import subset
+from isthmus.models.evaluation import evaluation_mode
+from isthmus.training.weights import load_network
 
 CURVATURE: dict[str, Any] = {
     "images": 400,

@@ -15,12 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from isthmus.errors import DataError
+from isthmus.core.errors import DataError
 from isthmus.figures import curvature, style
 from isthmus.figures.spectra import mean_density
-from isthmus.stages import table
-from isthmus.statistics import bootstrap_interval
-from isthmus.tables import read_table, write_table
+from isthmus.statistics.bootstrap import bootstrap_interval
+from isthmus.tables.descriptions import table
+from isthmus.tables.parquet import read_table, write_table
 
 SCRIPTS = Path(curvature.__file__).parents[2]
 DRAW = {
@@ -376,7 +376,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from isthmus.figures import curvature, movement, style
-from isthmus.tables import read_table
+from isthmus.tables.parquet import read_table
 table, to = map(Path, sys.argv[1:])
 style.save(curvature.draw_curvature("digits", {"curvature": read_table(table).to_pandas()}), [to])
 assert not {"torch", "sklearn", "matplotlib.pyplot"} & set(sys.modules), "figures must not import these"

@@ -11,12 +11,12 @@ from helpers import descend, recipe
 from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
-from isthmus.data import Dataset, normalized
-from isthmus.evaluation import evaluation_mode
-from isthmus.lanczos import eigenvalues
-from isthmus.networks import build, initialize
-from isthmus.operators import CurvatureOperator, dense
-from isthmus.trace import traces
+from isthmus.data.dataset import Dataset, normalized
+from isthmus.landscape.hessian import CurvatureOperator, dense
+from isthmus.landscape.lanczos import eigenvalues
+from isthmus.landscape.trace import traces
+from isthmus.models.architectures import build, initialize
+from isthmus.models.evaluation import evaluation_mode
 
 # The peers trigger warnings of PyTorch about its own internals, which are no concern of these tests.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -14,19 +14,19 @@ from helpers import recipe
 from rounding import summation_error
 from torch import Tensor, nn
 
-from isthmus import seeds
-from isthmus.curves import fit, fitted, new_curves, pair_labels
-from isthmus.data import Dataset
-from isthmus.devices import Settings
-from isthmus.errors import Interrupted
-from isthmus.examples import Examples, place_examples
-from isthmus.networks import build
-from isthmus.pairs import pair_number, pair_of
-from isthmus.paths import Path, curve, line
-from isthmus.points import evaluate_path
-from isthmus.recipe import Recipe
-from isthmus.state import State, load_state, save_state
-from isthmus.train import new_state, train
+from isthmus.core import seeds
+from isthmus.core.devices import Settings
+from isthmus.core.errors import Interrupted
+from isthmus.data.dataset import Dataset
+from isthmus.data.examples import Examples, pair_labels, place_examples
+from isthmus.landscape.at_points import evaluate_path
+from isthmus.landscape.curves import fit, fitted, new_curves
+from isthmus.landscape.paths import Path, curve, line
+from isthmus.models.architectures import build
+from isthmus.recipes.pairs import pair_number, pair_of
+from isthmus.recipes.recipe import Recipe
+from isthmus.training.checkpoint import State, load_state, save_state
+from isthmus.training.trainer import new_state, train
 
 CPU = Settings(torch.device("cpu"))
 SEEDS = (0, 1, 2)

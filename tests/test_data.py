@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from isthmus.data import TENSORS, Dataset, load_dataset, noisy_labels, normalized, select
-from isthmus.datasets import PreparedDataset, channel_statistics, write_prepared
-from isthmus.errors import ConfigurationError, DataError
-from isthmus.seeds import Stream, generator
-from isthmus.tensor_files import checksum, load_tensors
+from isthmus.core.errors import ConfigurationError, DataError
+from isthmus.core.seeds import Stream, generator
+from isthmus.core.tensors import checksum, load_tensors
+from isthmus.data.dataset import TENSORS, Dataset, load_dataset, noisy_labels, normalized, select
+from isthmus.data.sources import PreparedDataset, channel_statistics, write_prepared
 
 
 @pytest.fixture

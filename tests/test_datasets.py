@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from helpers import described
 
-from isthmus import datasets
-from isthmus.data import load_dataset
-from isthmus.datasets import BUILTIN, Facts, channel_statistics, facts, prepare, write_prepared
-from isthmus.errors import ConfigurationError, DataError
+from isthmus.core.errors import ConfigurationError, DataError
+from isthmus.data import sources as datasets
+from isthmus.data.dataset import load_dataset
+from isthmus.data.facts import BUILTIN, Facts, facts
+from isthmus.data.sources import channel_statistics, prepare, write_prepared
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 MNIST = SHARED / "mnist"
@@ -30,7 +31,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_parsing_a_workflow_imports_nothing_slow() -> None:
     check = (
-        "import sys; from isthmus.datasets import facts; facts('MNIST', {'source': 'builtin'}); "
+        "import sys; from isthmus.data.sources import facts; facts('MNIST', {'source': 'builtin'}); "
         "print({'torch', 'torchvision', 'pyarrow', 'sklearn', 'PIL'} & sys.modules.keys())"
     )
     library = Path(datasets.__file__).parents[1]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus import digest
+from isthmus.core import digest
 
 SCRIPTS = Path(digest.__file__).resolve().parents[1]
 TRAINING, COLLECTING, DRAWING = "train.py", "collect_table.py", "isthmus/figures/train.py"
@@ -18,7 +18,7 @@ TRAINING, COLLECTING, DRAWING = "train.py", "collect_table.py", "isthmus/figures
 DIGESTS = """
 import json, sys
 from pathlib import Path
-from isthmus import digest
+from isthmus.core import digest
 root = Path(digest.__file__).parents[1]
 assert root == Path(sys.argv[1]), root
 print(json.dumps({name: digest.digest(root / name) for name in sys.argv[2:]}))
@@ -82,7 +82,12 @@ def test_digests_are_16_hexadecimal_digits_that_stay(copy: Copy) -> None:
 
 def test_comments_docstrings_and_layout_change_nothing(copy: Copy) -> None:
     before = copy.digests()
-    for name in ("isthmus/schedules.py", "isthmus/layers.py", "isthmus/statistics.py", "isthmus/study.py"):
+    for name in (
+        "isthmus/recipes/schedules.py",
+        "isthmus/models/stacked.py",
+        "isthmus/statistics/bootstrap.py",
+        "isthmus/study/grid.py",
+    ):
         text = copy.path(name).read_text(encoding="utf-8")
         other = reworded(text)
         assert "Another wording" in other
@@ -92,9 +97,9 @@ def test_comments_docstrings_and_layout_change_nothing(copy: Copy) -> None:
 
 
 def test_the_description_under_a_constant_is_a_docstring_too(copy: Copy) -> None:
-    copy.append("isthmus/schedules.py", '\nLIMIT = 1\n"""What it is."""\n')
+    copy.append("isthmus/recipes/schedules.py", '\nLIMIT = 1\n"""What it is."""\n')
     before = copy.digests([TRAINING])
-    copy.edit("isthmus/schedules.py", "What it is.", "What it really is.")
+    copy.edit("isthmus/recipes/schedules.py", "What it is.", "What it really is.")
     assert copy.digests([TRAINING]) == before
 
 
@@ -102,7 +107,9 @@ def test_changed_code_changes_the_digest_of_what_uses_it(copy: Copy) -> None:
     """The schedule is used in training, and by nothing that collects tables or draws figures."""
     before = copy.digests()
     copy.edit(
-        "isthmus/schedules.py", "(1 + math.cos(math.pi * progress)) / 2", "(1 + math.cos(math.pi * progress)) / 3"
+        "isthmus/recipes/schedules.py",
+        "(1 + math.cos(math.pi * progress)) / 2",
+        "(1 + math.cos(math.pi * progress)) / 3",
     )
     assert changed(before, copy.digests()) == {TRAINING}
 
@@ -116,13 +123,15 @@ def test_changed_code_of_a_figure_changes_its_own_digest_alone(copy: Copy) -> No
 def test_code_behind_several_imports_counts(copy: Copy) -> None:
     """Training reaches the seeds through the order of the data, the initialization and more."""
     before = copy.digests()
-    copy.edit("isthmus/seeds.py", "INITIALIZATION = 0", "INITIALIZATION = 100")
+    copy.edit("isthmus/core/seeds.py", "INITIALIZATION = 0", "INITIALIZATION = 100")
     assert TRAINING in changed(before, copy.digests())
 
 
 def test_an_import_inside_a_function_counts(copy: Copy) -> None:
     copy.path("isthmus/late.py").write_text("VALUE = 1\n", encoding="utf-8")
-    copy.append("isthmus/schedules.py", "\n\ndef _late():\n    from isthmus import late\n\n    return late.VALUE\n")
+    copy.append(
+        "isthmus/recipes/schedules.py", "\n\ndef _late():\n    from isthmus import late\n\n    return late.VALUE\n"
+    )
     before = copy.digests([TRAINING])
     copy.edit("isthmus/late.py", "1", "2")
     assert copy.digests([TRAINING]) != before
@@ -138,7 +147,7 @@ def test_plumbing_changes_nothing(copy: Copy) -> None:
 
 def test_modules_that_plumbing_imports_count(copy: Copy) -> None:
     copy.path("isthmus/below.py").write_text("VALUE = 1\n", encoding="utf-8")
-    copy.append("isthmus/tables.py", "\nfrom isthmus.below import VALUE\n")
+    copy.append("isthmus/tables/parquet.py", "\nfrom isthmus.below import VALUE\n")
     before = copy.digests([COLLECTING])
     copy.edit("isthmus/below.py", "1", "2")
     assert copy.digests([COLLECTING]) != before
@@ -146,7 +155,9 @@ def test_modules_that_plumbing_imports_count(copy: Copy) -> None:
 
 def test_a_module_that_nothing_imports_changes_nothing(copy: Copy) -> None:
     before = copy.digests()
-    copy.path("isthmus/another_analysis.py").write_text("from isthmus.train import train\n", encoding="utf-8")
+    copy.path("isthmus/another_analysis.py").write_text(
+        "from isthmus.training.trainer import train\n", encoding="utf-8"
+    )
     copy.path("another_analysis.py").write_text("import isthmus.another_analysis\n", encoding="utf-8")
     assert changed(before, copy.digests()) == set()
 

@@ -7,9 +7,9 @@ import torch
 from helpers import recipe
 from torch import Tensor, nn
 
-from isthmus.distances import disagreement, displacement_cosine, euclidean, features_and_outputs, linear_cka
-from isthmus.evaluation import evaluation_mode
-from isthmus.networks import build, initialize
+from isthmus.landscape.distances import disagreement, displacement_cosine, euclidean, features_and_outputs, linear_cka
+from isthmus.models.architectures import build, initialize
+from isthmus.models.evaluation import evaluation_mode
 
 
 @pytest.fixture(autouse=True)

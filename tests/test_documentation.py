@@ -4,8 +4,8 @@ import re
 
 from running import ROOT
 
-from isthmus.reference import configuration_page, tables_page
-from isthmus.stages import stages
+from isthmus.study.reference import configuration_page, tables_page
+from isthmus.tables.descriptions import stages
 
 
 def test_the_references_are_those_of_the_schemas() -> None:

@@ -10,10 +10,10 @@ from invented import invented_tables
 from invented_claims import claim
 from scipy.stats import ttest_ind
 
-from isthmus.effects import Effect, effect, opposite, saturation
-from isthmus.quantities import gather
-from isthmus.relations import effect_rows
-from isthmus.verdicts import judge
+from isthmus.analyses.claims.verdicts import judge
+from isthmus.analyses.relations.effects import Effect, effect, opposite, saturation
+from isthmus.analyses.relations.gather import gather
+from isthmus.analyses.relations.measure import effect_rows
 
 
 def grid(

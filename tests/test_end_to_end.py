@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from running import configuration, succeed
 
-from isthmus import seeds
-from isthmus.data import Dataset, normalized
-from isthmus.weights import load_network, load_weights
+from isthmus.core import seeds
+from isthmus.data.dataset import Dataset, normalized
+from isthmus.training.weights import load_network, load_weights
 
 STUDY = {
     "training": {"epochs": 5, "learning_rate": 0.05, "batch_scaling": "sqrt", "reference_batch_size": 32},

@@ -7,9 +7,9 @@ from helpers import recipe
 from rounding import summation_error
 from torch import Tensor, nn
 
-from isthmus.evaluation import evaluate, evaluation_mode, losses
-from isthmus.layers import BatchNorm
-from isthmus.networks import build, initialize
+from isthmus.models.architectures import build, initialize
+from isthmus.models.evaluation import evaluate, evaluation_mode, losses
+from isthmus.models.stacked import BatchNorm
 
 SHAPE, CLASSES, STACK = (1, 8, 8), 5, 3
 

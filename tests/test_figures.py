@@ -18,13 +18,13 @@ from drawn import assert_laid_out, line, note
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from isthmus.cell_names import axes_of
-from isthmus.errors import DataError
+from isthmus.core.errors import DataError
 from isthmus.figures import style, train
 from isthmus.figures.panels import panels_of, rows_of
 from isthmus.figures.style import decade_axis
-from isthmus.statistics import bootstrap_interval
-from isthmus.tables import read_table, write_table
+from isthmus.recipes.cells import axes_of
+from isthmus.statistics.bootstrap import bootstrap_interval
+from isthmus.tables.parquet import read_table, write_table
 
 SCRIPTS = Path(train.__file__).parents[2]
 DRAW = {
@@ -370,7 +370,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from isthmus.figures import train, style
-from isthmus.tables import read_table
+from isthmus.tables.parquet import read_table
 folder, to = map(Path, sys.argv[1:])
 tables = {name: read_table(folder / f"{name}.parquet").to_pandas() for name in ("networks", "history")}
 for name in ("test_accuracy", "learning_curves", "interpolation"):

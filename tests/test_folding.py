@@ -5,10 +5,10 @@ import torch
 from helpers import recipe
 from torch.func import functional_call
 
-from isthmus.evaluation import evaluation_mode
-from isthmus.folding import folded
-from isthmus.layers import BatchNorm
-from isthmus.networks import build, initialize
+from isthmus.models.architectures import build, initialize
+from isthmus.models.evaluation import evaluation_mode
+from isthmus.models.fold_batch_norm import folded
+from isthmus.models.stacked import BatchNorm
 
 
 @pytest.mark.parametrize(

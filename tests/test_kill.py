@@ -10,7 +10,7 @@ import pytest
 from killing import Target, disturb
 from running import configuration, succeed
 
-from isthmus.tensor_files import load_tensors
+from isthmus.core.tensors import load_tensors
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds the jobs to kill in /proc, on Linux")
 TRAINING = Target("results/logs/train/small/width=24+depth=2+batch_size=16/0.log", "parameters", "train.py")

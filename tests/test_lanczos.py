@@ -8,8 +8,8 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-from isthmus.errors import UserError
-from isthmus.lanczos import density, eigenvalues
+from isthmus.core.errors import UserError
+from isthmus.landscape.lanczos import density, eigenvalues
 
 
 @dataclass

@@ -8,8 +8,8 @@ import torch
 from helpers import recipe
 from torch import Tensor, nn
 
-from isthmus import layers
-from isthmus.networks import build, initialize
+from isthmus.models import stacked as layers
+from isthmus.models.architectures import build, initialize
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 BATCH, INPUTS, OUTPUTS, HEIGHT, WIDTH = 5, 4, 3, 7, 6

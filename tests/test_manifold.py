@@ -8,17 +8,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from isthmus.data import Dataset
-from isthmus.errors import DataError
-from isthmus.gaps import matrix_rank, split_at_gap
-from isthmus.manifold import measure_theory, search, singular_values, spectra_of
-from isthmus.memorization import can_be_written_down, construct, worst_memorized
-from isthmus.schema import schema, with_defaults
-from isthmus.stages import table
-from isthmus.tables import ACCEPTED
-from isthmus.theory import Problem
-from isthmus.theory_problems import TheorySpec, problem_of
-from isthmus.walks import foot, step_along, walk_ahead, walk_around, walk_towards
+from isthmus.analyses.manifold.measure import measure_theory, search, singular_values, spectra_of
+from isthmus.analyses.manifold.problems import TheorySpec, problem_of
+from isthmus.analyses.manifold.rank import matrix_rank, split_at_gap
+from isthmus.analyses.manifold.theory import Problem
+from isthmus.analyses.manifold.walks import foot, step_along, walk_ahead, walk_around, walk_towards
+from isthmus.analyses.manifold.written_down import can_be_written_down, construct, worst_memorized
+from isthmus.core.defaults import with_defaults
+from isthmus.core.errors import DataError
+from isthmus.data.dataset import Dataset
+from isthmus.study.schema import schema
+from isthmus.tables.descriptions import table
+from isthmus.tables.parquet import ACCEPTED
 
 ANALYSES = schema()["properties"]["studies"]["additionalProperties"]["properties"]["analyses"]["properties"]
 OPTIONS = with_defaults({}, ANALYSES["manifold"])

@@ -9,11 +9,11 @@ from drawn import note
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from isthmus.errors import DataError
+from isthmus.core.errors import DataError
 from isthmus.figures import manifold
 from isthmus.figures.manifold_counts import share_of
 from isthmus.figures.manifold_outliers import counted_above, counted_from_density
-from isthmus.stages import table
+from isthmus.tables.descriptions import table
 
 Rows = list[dict[str, Any]]
 NAMES = ("manifold", "manifold_eigenvalues", "walks", "curvature", "eigenvalues", "spectrum", "networks")

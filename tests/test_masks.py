@@ -9,8 +9,19 @@ from helpers import recipe
 from torch import nn
 from torch.nn.utils import prune
 
-from isthmus.masks import Kept, Pool, count_kept, free, magnitude_mask, masked, pools, prunable, random_mask, schedule
-from isthmus.networks import build, initialize
+from isthmus.models.architectures import build, initialize
+from isthmus.models.masks import (
+    Kept,
+    Pool,
+    count_kept,
+    free,
+    magnitude_mask,
+    masked,
+    pools,
+    prunable,
+    random_mask,
+    schedule,
+)
 
 
 def weights_of(

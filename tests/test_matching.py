@@ -10,19 +10,20 @@ import torch
 from helpers import recipe
 from torch import Tensor
 
-from isthmus.alignment import match_activations
-from isthmus.connect import align
-from isthmus.data import Dataset
-from isthmus.devices import Settings
-from isthmus.evaluation import evaluation_mode
-from isthmus.ground import Ends, Ground
-from isthmus.matching import METHODS, Match, match, match_and_select, midpoint_loss
-from isthmus.networks import build, initialize
-from isthmus.permutations import apply, groups, random_permutations
-from isthmus.recipe import Recipe
-from isthmus.schema import study_schema, with_defaults
-from isthmus.subsets import order
-from isthmus.train import new_state, train
+from isthmus.analyses.connect.session import align
+from isthmus.core.defaults import with_defaults
+from isthmus.core.devices import Settings
+from isthmus.data.dataset import Dataset
+from isthmus.data.subsets import order
+from isthmus.landscape.alignment import match_activations
+from isthmus.landscape.evaluator import Ends, Ground
+from isthmus.landscape.matching import METHODS, Match, match, match_and_select, midpoint_loss
+from isthmus.models.architectures import build, initialize
+from isthmus.models.evaluation import evaluation_mode
+from isthmus.models.hidden_units import apply, groups, random_permutations
+from isthmus.recipes.recipe import Recipe
+from isthmus.study.schema import study_schema
+from isthmus.training.trainer import new_state, train
 
 CPU = Settings(torch.device("cpu"))
 SEEDS = (0, 1, 2)
@@ -150,7 +151,7 @@ def test_a_method_whose_midpoint_is_no_number_is_not_kept(
     digits: Dataset, deep: dict[int, Ends], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = iter([float("nan"), 2.0, float("inf")])
-    monkeypatch.setattr("isthmus.matching.midpoint_loss", lambda *given: next(losses))
+    monkeypatch.setattr("isthmus.landscape.matching.midpoint_loss", lambda *given: next(losses))
     aligned = align(ground_of(DEEP, digits, restarts=1), (0, 1), deep[0], deep[1])
     kept = [aligned.report[f"midpoint_loss_{each}"] for each in METHODS]
     assert (aligned.report["alignment_method"], kept) == ("activations", [None, 2.0, None])
@@ -205,7 +206,7 @@ def test_activations_are_matched_on_the_first_part_alone(
         seen.append(given[4])
         return match_activations(*given)
 
-    monkeypatch.setattr("isthmus.matching.match_activations", watched)
+    monkeypatch.setattr("isthmus.landscape.matching.match_activations", watched)
     ground = ground_of(DEEP, digits, restarts=1, images=200, selection_images=50)
     match(ground, (0, 1), deep[0], deep[1])
     matched_on, _ = match_and_select(ground.examples.clean_labels[0], 200, 50)

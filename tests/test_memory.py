@@ -11,12 +11,12 @@ import pytest
 import torch
 from helpers import recipe
 
-from isthmus import groups
-from isthmus.data import Dataset
-from isthmus.devices import Settings
-from isthmus.evaluation import evaluate
-from isthmus.state import State
-from isthmus.train import new_state, train
+from isthmus.core.devices import Settings
+from isthmus.data.dataset import Dataset
+from isthmus.models.evaluation import evaluate
+from isthmus.training import stacks as groups
+from isthmus.training.checkpoint import State
+from isthmus.training.trainer import new_state, train
 
 CPU = Settings(torch.device("cpu"))
 

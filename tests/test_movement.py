@@ -8,10 +8,10 @@ import torch
 from helpers import recipe
 from torch import Tensor, nn
 
-from isthmus.distances import euclidean
-from isthmus.movement import ALL, ROOT, movement
-from isthmus.networks import build, initialize
-from isthmus.tensor_files import load_tensors, save_tensors
+from isthmus.analyses.movement.norms import ALL, ROOT, movement
+from isthmus.core.tensors import load_tensors, save_tensors
+from isthmus.landscape.distances import euclidean
+from isthmus.models.architectures import build, initialize
 
 SHAPE = (1, 8, 8)
 

@@ -12,11 +12,11 @@ from drawn import assert_laid_out, ends, filled, line, note
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from isthmus.errors import DataError
+from isthmus.core.errors import DataError
 from isthmus.figures import movement
-from isthmus.power_law import power_law
-from isthmus.stages import table
-from isthmus.statistics import bootstrap_interval
+from isthmus.statistics.bootstrap import bootstrap_interval
+from isthmus.statistics.power_law import power_law
+from isthmus.tables.descriptions import table
 
 DRAW = {"movement": movement.draw_movement, "kernel-change": movement.draw_kernel_change}
 Rows = list[dict[str, Any]]

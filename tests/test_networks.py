@@ -9,8 +9,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from isthmus import costs
-from isthmus.networks import build, count_parameters, initialize
-from isthmus.recipe import NetworkRecipe
+from isthmus.models.architectures import build, count_parameters, initialize
+from isthmus.recipes.recipe import NetworkRecipe
 
 DIGITS, CIFAR, OBLONG = (1, 8, 8), (3, 32, 32), (2, 13, 10)
 

@@ -9,11 +9,11 @@ from rounding import assert_within, rounding_error
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from isthmus.errors import UserError
-from isthmus.evaluation import evaluation_mode, losses
-from isthmus.lanczos import eigenvalues
-from isthmus.networks import build, initialize
-from isthmus.operators import CurvatureOperator, dense
+from isthmus.core.errors import UserError
+from isthmus.landscape.hessian import CurvatureOperator, dense
+from isthmus.landscape.lanczos import eigenvalues
+from isthmus.models.architectures import build, initialize
+from isthmus.models.evaluation import evaluation_mode, losses
 
 CLASSES = 3
 

@@ -10,8 +10,8 @@ import torch
 from helpers import recipe
 from torch import Tensor
 
-from isthmus import optimizers
-from isthmus.recipe import TrainingRecipe
+from isthmus.recipes.recipe import TrainingRecipe
+from isthmus.training import optimizers
 
 STEPS, STACK = 12, 3
 SHAPES = {"1.weight": (STACK, 7, 33), "1.bias": (STACK, 7), "3.weight": (STACK, 2, 7)}
@@ -189,10 +189,10 @@ TRAIN_ONE_STEP = """
 import sys
 import torch
 from helpers import recipe
-from isthmus import devices
-from isthmus.data import Dataset
-from isthmus.devices import Settings
-from isthmus.train import new_state, train
+from isthmus.core import devices
+from isthmus.data.dataset import Dataset
+from isthmus.core.devices import Settings
+from isthmus.training.trainer import new_state, train
 devices.set_up(1, deterministic=False)
 images = torch.arange(40 * 64, dtype=torch.uint8).view(40, 1, 8, 8)
 labels = torch.arange(40) % 10

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from isthmus.pair_statistics import network_values, summarize_pairs
-from isthmus.statistics import bootstrap_interval, bootstrap_intervals
+from isthmus.statistics.bootstrap import bootstrap_interval, bootstrap_intervals
+from isthmus.statistics.pairs import network_values, summarize_pairs
 
 Pairs = Iterable[tuple[int, int]]
 

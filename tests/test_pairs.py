@@ -2,7 +2,7 @@
 
 import pytest
 
-from isthmus.pairs import choose_pairs, pair_blocks, pair_number, pair_of
+from isthmus.recipes.pairs import choose_pairs, pair_blocks, pair_number, pair_of
 
 
 def test_pairs_are_numbered_so_that_new_seeds_only_append() -> None:

@@ -12,8 +12,9 @@ import pytest
 from helpers import described
 from PIL import Image
 
-from isthmus.datasets import BUILTIN, Facts, facts, prepare
-from isthmus.errors import ConfigurationError, DataError
+from isthmus.core.errors import ConfigurationError, DataError
+from isthmus.data.facts import BUILTIN, Facts, facts
+from isthmus.data.sources import prepare
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 CIFAR_PARQUET = SHARED / "cifar10-jpeg"

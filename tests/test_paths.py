@@ -9,7 +9,7 @@ import torch
 from scipy.integrate import quad
 from torch import Tensor
 
-from isthmus.paths import Geometry, Path, curve, geometry, line
+from isthmus.landscape.paths import Geometry, Path, curve, geometry, line
 
 T = np.linspace(0, 1, 61)
 CURVED = ("bezier", "polychain")

@@ -8,12 +8,12 @@ import torch
 from helpers import recipe
 from torch import Tensor, nn
 
-from isthmus import permutations as library
-from isthmus.evaluation import evaluation_mode
-from isthmus.layers import BatchNorm, LayerNorm
-from isthmus.networks import build, initialize
-from isthmus.permutations import Axis, Group, apply, compose, groups, identity, inverse, random_permutations
-from isthmus.recipe import NetworkRecipe
+from isthmus.models import hidden_units as library
+from isthmus.models.architectures import build, initialize
+from isthmus.models.evaluation import evaluation_mode
+from isthmus.models.hidden_units import Axis, Group, apply, compose, groups, identity, inverse, random_permutations
+from isthmus.models.stacked import BatchNorm, LayerNorm
+from isthmus.recipes.recipe import NetworkRecipe
 
 SHAPE, CLASSES = (2, 13, 10), 7
 NORMALIZATIONS = ("none", "batch", "layer")

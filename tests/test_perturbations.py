@@ -13,10 +13,8 @@ from rounding import assert_within, rounding_error
 from scipy.optimize import brentq
 from torch import Tensor, nn
 
-from isthmus.errors import UserError
-from isthmus.evaluation import losses
-from isthmus.networks import build, initialize
-from isthmus.perturbations import (
+from isthmus.core.errors import UserError
+from isthmus.landscape.perturbations import (
     NoiseResponse,
     WorstCase,
     filter_norms,
@@ -25,6 +23,8 @@ from isthmus.perturbations import (
     noise_spread,
     worst_in_ball,
 )
+from isthmus.models.architectures import build, initialize
+from isthmus.models.evaluation import losses
 
 CLASSES, EXAMPLES = 3, 7
 

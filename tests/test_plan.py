@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from isthmus.work import COUNTS, SWEEPS
 from running import ROOT, configuration, planned, run, small_study
 
-from isthmus import plan
-from isthmus.calibration import Speed
-from isthmus.config import load
-from isthmus.datasets import BUILTIN
-from isthmus.devices import Settings
-from isthmus.work import COUNTS, SWEEPS
+from isthmus.core.devices import Settings
+from isthmus.data.facts import BUILTIN
+from isthmus.planning import plan
+from isthmus.planning.calibration import Speed
+from isthmus.study.config import load
 
 CPU = Settings(torch.device("cpu"))
 
@@ -133,7 +133,7 @@ def test_networks_in_a_stack_share_calls() -> None:
 
 
 def test_every_analysis_is_counted_and_minutes_are_generous() -> None:
-    from isthmus.stages import stages
+    from isthmus.tables.descriptions import stages
 
     of_tables = {stage.name for stage in stages().values() if stage.unit in ("study", "configuration")}
     assert set(COUNTS) | set(SWEEPS) == set(stages()) - of_tables

@@ -9,9 +9,9 @@ import torch
 from helpers import recipe
 from torch import Tensor
 
-from isthmus.networks import build, initialize
-from isthmus.paths import Path, curve, geometry, line
-from isthmus.planes import Plane, coordinates, grid_around, random_plane, square_grid, through
+from isthmus.landscape.paths import Path, curve, geometry, line
+from isthmus.landscape.planes import Plane, coordinates, grid_around, random_plane, square_grid, through
+from isthmus.models.architectures import build, initialize
 
 T = np.linspace(0, 1, 21)
 SHAPES = {"kernel": (1, 4, 3, 2, 2), "matrix": (1, 5, 6), "bias": (1, 5)}

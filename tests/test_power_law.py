@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-import isthmus.power_law
-from isthmus.power_law import power_law
+import isthmus.statistics.power_law
+from isthmus.statistics.power_law import power_law
 
 WIDTHS = 16 * 2.0 ** np.arange(8)
 
@@ -126,8 +126,8 @@ def test_what_has_no_power_law_is_refused() -> None:
 
 def test_figures_can_use_it_without_torch() -> None:
     code = (
-        "import sys\nfrom isthmus.power_law import power_law\npower_law([8, 16, 32], [1, 2, 3])\n"
+        "import sys\nfrom isthmus.statistics.power_law import power_law\npower_law([8, 16, 32], [1, 2, 3])\n"
         "assert 'torch' not in sys.modules"
     )
-    library = Path(isthmus.power_law.__file__).parent.parent
+    library = Path(isthmus.statistics.power_law.__file__).parent.parent
     subprocess.run([sys.executable, "-c", code], check=True, cwd=library)

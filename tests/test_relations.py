@@ -13,13 +13,14 @@ from invented import Tables, invented_tables
 from running import configuration, planned, small_study, succeed
 from scipy.stats import kendalltau, spearmanr
 
-import isthmus.relations
-from isthmus.correlations import correlate
-from isthmus.errors import DataError
-from isthmus.pair_statistics import network_values
-from isthmus.quantities import OUTCOME, QUANTITIES, SHARE_GRID, gather, modelled
-from isthmus.relations import relate
-from isthmus.stages import stages, table
+import isthmus.analyses.relations.measure
+from isthmus.analyses.relations.correlations import correlate
+from isthmus.analyses.relations.gather import SHARE_GRID, gather, modelled
+from isthmus.analyses.relations.measure import relate
+from isthmus.core.errors import DataError
+from isthmus.statistics.pairs import network_values
+from isthmus.tables.descriptions import stages, table
+from isthmus.tables.quantities import OUTCOME, quantities
 
 OPTIONS = {"interpolation_threshold": 1.0, "fewest_networks": 5}
 MESSAGE = "Relating geometry and generalization of small"
@@ -48,8 +49,8 @@ def only(frame: pd.DataFrame, **wanted: Any) -> pd.Series:
 def test_every_quantity_is_made_of_columns_that_there_are() -> None:
     """Of those tables that some stage has: a quantity may be there before its analysis."""
     described = {made.name: {column.name for column in made.columns} for s in stages().values() for made in s.tables}
-    assert len({quantity.name for quantity in QUANTITIES}) == len(QUANTITIES)
-    for quantity in QUANTITIES:
+    assert len({quantity.name for quantity in quantities()}) == len(quantities())
+    for quantity in quantities():
         if quantity.table in described:
             empty = pd.DataFrame({name: pd.Series(dtype=float) for name in described[quantity.table]})
             empty.eval(quantity.value)
@@ -151,7 +152,7 @@ def test_a_study_without_an_analysis_does_without_its_quantities(tables: Tables)
 
 
 def test_what_is_not_positive_is_modelled_as_it_is() -> None:
-    (trace,) = (quantity for quantity in QUANTITIES if quantity.name == "trace")
+    (trace,) = (quantity for quantity in quantities() if quantity.name == "trace")
     tables = invented_tables(widths=(8,), depths=(1,), seeds=2)
     for values, expected, scale in (((2.0, 8.0), [1, 3], "log"), ((2.0, -1.0), [2, -1], "linear")):
         tables["curvature"].loc[tables["curvature"]["final"], "trace"] = values
@@ -160,7 +161,7 @@ def test_what_is_not_positive_is_modelled_as_it_is() -> None:
 
 
 def test_pairs_are_modelled_by_the_values_of_their_networks(tables: Tables) -> None:
-    (barrier,) = (quantity for quantity in QUANTITIES if quantity.name == "linear_error_barrier")
+    (barrier,) = (quantity for quantity in quantities() if quantity.name == "linear_error_barrier")
     found, scale = modelled(gather("digits", tables), barrier)
     pairs = tables["connections"].query("kind == 'linear' and not diverged")
     for cell, own in pairs.groupby("cell"):
@@ -252,14 +253,15 @@ def test_other_axes_are_part_of_a_line() -> None:
 
 
 def test_outcomes_are_no_geometry(made: dict[str, pd.DataFrame]) -> None:
-    outcomes = {quantity.name for quantity in QUANTITIES if quantity.group == OUTCOME}
+    outcomes = {quantity.name for quantity in quantities() if quantity.group == OUTCOME}
     assert not set(made["correlations"]["quantity"]) & outcomes
     assert set(made["correlations"]["outcome"]) <= outcomes
 
 
 def test_the_job_needs_no_torch() -> None:
-    code = "import sys, isthmus.relations, isthmus.tables, isthmus.logs\nassert 'torch' not in sys.modules"
-    library = Path(isthmus.relations.__file__).parent.parent
+    modules = "sys, isthmus.analyses.relations.measure, isthmus.tables.parquet, isthmus.core.logs"
+    code = f"import {modules}; assert 'torch' not in sys.modules"
+    library = Path(isthmus.analyses.relations.measure.__file__).parents[3]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=library)
 
 
@@ -293,8 +295,8 @@ def test_a_study_is_related_by_one_job_that_new_networks_run_again(tmp_path: Pat
 
 
 def test_it_has_no_part_of_the_grid_to_be_limited_to() -> None:
-    from isthmus.config import load
-    from isthmus.errors import ConfigurationError
+    from isthmus.core.errors import ConfigurationError
+    from isthmus.study.config import load
 
     limited = study() | {"analyses": {"relations": {"where": {"width": [4]}}}}
     with pytest.raises(ConfigurationError, match=r"studies\.small\.analyses\.relations\.where: unknown key"):

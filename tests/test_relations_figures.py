@@ -11,11 +11,11 @@ from invented import invented_tables
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from isthmus.analyses.relations.measure import relate
 from isthmus.figures import relations
 from isthmus.figures.listed import in_order, true_minus
-from isthmus.quantities import LABELS
-from isthmus.relations import relate
-from isthmus.stages import table
+from isthmus.tables.descriptions import table
+from isthmus.tables.quantities import label_of
 
 DRAW = {
     "correlations": relations.draw_correlations,
@@ -74,7 +74,7 @@ def test_the_matrix_lists_every_quantity_once_from_the_top(
 ) -> None:
     axes = figures["correlations"].axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == [LABELS[name] for name in in_order(tables["correlations"]["quantity"])]
+    assert labels == [label_of(name) for name in in_order(tables["correlations"]["quantity"])]
     assert labels[0] == "training loss"
     low, high = axes.get_ylim()
     assert low > high

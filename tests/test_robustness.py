@@ -13,24 +13,22 @@ from helpers import recipe
 from running import succeed
 from torch import Tensor
 
-from isthmus import robustness
-from isthmus.data import Dataset
-from isthmus.devices import Settings
-from isthmus.evaluation import evaluate, evaluation_mode
-from isthmus.ground import Ground
-from isthmus.networks import build, initialize
-from isthmus.robustness import (
+from isthmus.analyses.robustness import measure as robustness
+from isthmus.analyses.robustness.measure import measure, measured_sets, with_relative
+from isthmus.core.devices import Settings
+from isthmus.core.tensors import Tensors
+from isthmus.data.dataset import Dataset
+from isthmus.landscape.corrupted_images import (
     CorruptedTest,
     corrupted_accuracy,
-    measure,
-    measured_sets,
     placed_pixels,
     scoring,
     shifted_examples,
     white,
-    with_relative,
 )
-from isthmus.tensor_files import Tensors
+from isthmus.landscape.evaluator import Ground
+from isthmus.models.architectures import build, initialize
+from isthmus.models.evaluation import evaluate, evaluation_mode
 
 OPTIONS: dict[str, Any] = {
     "corruptions": ["contrast", "gaussian_noise", "translation"],

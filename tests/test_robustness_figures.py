@@ -13,10 +13,10 @@ import pytest
 from drawn import assert_laid_out, ends, line, note
 from matplotlib.figure import Figure
 
-from isthmus.errors import DataError
+from isthmus.core.errors import DataError
 from isthmus.figures import robustness
-from isthmus.stages import table
-from isthmus.statistics import bootstrap_interval
+from isthmus.statistics.bootstrap import bootstrap_interval
+from isthmus.tables.descriptions import table
 
 DRAW = {"robustness": robustness.draw_robustness, "robustness-width": robustness.draw_robustness_width}
 CORRUPTIONS = ("gaussian_noise", "contrast", "jpeg")

@@ -8,8 +8,8 @@ import torch
 from helpers import recipe
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LambdaLR, LinearLR, LRScheduler, MultiStepLR
 
-from isthmus.recipe import TrainingRecipe
-from isthmus.schedules import learning_rate, peak_rate
+from isthmus.recipes.recipe import TrainingRecipe
+from isthmus.recipes.schedules import learning_rate, peak_rate
 
 EPOCHS, STEPS_PER_EPOCH = 20, 7
 STEPS = EPOCHS * STEPS_PER_EPOCH

@@ -14,10 +14,10 @@ import pytest
 from invented_claims import frame
 from scipy.stats import binomtest
 
-from isthmus.claim_measures import measure
-from isthmus.claim_rows import NotMeasured, rows_of_study
-from isthmus.claims import Claim, parse_claims, read_claims
-from isthmus.verdicts import CONTRADICTED, REPRODUCED, judge
+from isthmus.analyses.claims.measures import measure
+from isthmus.analyses.claims.rows import NotMeasured, rows_of_study
+from isthmus.analyses.claims.statements import Claim, parse_claims, read_claims
+from isthmus.analyses.claims.verdicts import CONTRADICTED, REPRODUCED, judge
 
 WIDTHS, DEPTHS, BATCHES, SEEDS = (8, 32, 128), (1, 3), (32, 256), 5
 NOTHING: dict[str, float] = {}

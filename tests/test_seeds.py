@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus import seeds
-from isthmus.seeds import Stream
+from isthmus.core import seeds
+from isthmus.core.seeds import Stream
 
 
 def test_the_numbers_of_the_streams_never_change() -> None:

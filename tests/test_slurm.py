@@ -17,11 +17,11 @@ from killing import Target
 from running import ROOT, command
 from slurm_cluster import Cluster, until, why_not
 
-from isthmus.config import load
-from isthmus.data import Dataset
-from isthmus.devices import Settings
-from isthmus.tensor_files import load_tensors
-from isthmus.train import new_state, train
+from isthmus.core.devices import Settings
+from isthmus.core.tensors import load_tensors
+from isthmus.data.dataset import Dataset
+from isthmus.study.config import load
+from isthmus.training.trainer import new_state, train
 
 pytestmark = pytest.mark.slurm
 PROFILES = ("profiles/slurm/config.yaml", "tests/slurm_site.yaml")

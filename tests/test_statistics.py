@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from isthmus.statistics import bootstrap_interval, bootstrap_intervals, summarize
+from isthmus.statistics.bootstrap import bootstrap_interval, bootstrap_intervals, summarize
 
 
 @pytest.mark.parametrize("networks", [2, 3, 5, 10])

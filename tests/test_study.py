@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from isthmus.cell_names import axes_of, cell_name, spell, without
-from isthmus.config import load
-from isthmus.study import Study, blocks, combinations
+from isthmus.recipes.cells import axes_of, cell_name, combinations, spell, without
+from isthmus.study.config import load
+from isthmus.study.grid import Study, blocks
 
 
 def study_of(**grid: object) -> Study:

@@ -14,18 +14,21 @@ from running import ROOT, configuration, succeed
 from scipy.stats import binom
 from torch import Tensor
 
-from isthmus import connect, displacement, disturbed, matching
-from isthmus.data import Dataset
-from isthmus.datasets import prepare
-from isthmus.devices import Settings
-from isthmus.ground import Ends, Ground
-from isthmus.networks import build, initialize
-from isthmus.recipe import Recipe
-from isthmus.robustness import CorruptedTest, shifted_examples
-from isthmus.subsets import order, subset
-from isthmus.tensor_files import Tensors
-from isthmus.theory_problems import TheorySpec, problem_of
-from isthmus.train import Member, TrainingRun, new_state
+from isthmus.analyses.connect import session as connect
+from isthmus.analyses.curvature import noise as disturbed
+from isthmus.analyses.manifold.problems import TheorySpec, problem_of
+from isthmus.analyses.movement import measure as displacement
+from isthmus.core.devices import Settings
+from isthmus.core.tensors import Tensors
+from isthmus.data.dataset import Dataset
+from isthmus.data.sources import prepare
+from isthmus.data.subsets import order, subset
+from isthmus.landscape import matching
+from isthmus.landscape.corrupted_images import CorruptedTest, shifted_examples
+from isthmus.landscape.evaluator import Ends, Ground
+from isthmus.models.architectures import build, initialize
+from isthmus.recipes.recipe import Recipe
+from isthmus.training.trainer import Member, TrainingRun, new_state
 
 CPU = Settings(torch.device("cpu"))
 MNIST = ROOT.parent / "shared" / "data" / "mnist"

@@ -8,9 +8,9 @@ import pytest
 from running import configuration, planned, small_study, succeed
 
 from isthmus import costs, work
-from isthmus.config import Configuration, load
-from isthmus.errors import ConfigurationError
-from isthmus.stages import stages
+from isthmus.core.errors import ConfigurationError
+from isthmus.study.config import Configuration, load
+from isthmus.tables.descriptions import stages
 
 TINY = {"tiny": {"width": [3], "points": [4], "seeds": 1}}
 

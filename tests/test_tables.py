@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from isthmus import tables
-from isthmus.errors import DataError
-from isthmus.files import sha256_of, write_whole
-from isthmus.stages import stages, table
-from isthmus.tables import collect, read_table, write_table
+from isthmus.core.errors import DataError
+from isthmus.core.files import sha256_of, write_whole
+from isthmus.tables import parquet as tables
+from isthmus.tables.descriptions import stages, table
+from isthmus.tables.parquet import collect, read_table, write_table
 
 EVERY_TABLE = [made.name for stage in stages().values() for made in stage.tables]
 NAME = "history"

@@ -10,11 +10,11 @@ from rounding import assert_within, rounding_error
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from isthmus.errors import UserError
-from isthmus.evaluation import evaluation_mode
-from isthmus.layers import ImagesToFeatures, Linear
-from isthmus.networks import build, initialize
-from isthmus.tangent_kernel import kernel_distance, relative_change, tangent_kernel, target_alignment
+from isthmus.core.errors import UserError
+from isthmus.landscape.tangent_kernel import kernel_distance, relative_change, tangent_kernel, target_alignment
+from isthmus.models.architectures import build, initialize
+from isthmus.models.evaluation import evaluation_mode
+from isthmus.models.stacked import ImagesToFeatures, Linear
 
 CLASSES = 3
 SHAPE = (2, 8, 8)

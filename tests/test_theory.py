@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from isthmus.data import Dataset
-from isthmus.levenberg_marquardt import STALLED, damped_step, levenberg_marquardt, solve
-from isthmus.theory import ACTIVATIONS, SMOOTH, Problem, TheoryNetwork, solution_expected
-from isthmus.theory_problems import TheorySpec, class_targets, problem_of, specs_of
+from isthmus.analyses.manifold.levenberg_marquardt import STALLED, damped_step, levenberg_marquardt, solve
+from isthmus.analyses.manifold.problems import TheorySpec, class_targets, problem_of, specs_of
+from isthmus.analyses.manifold.theory import ACTIVATIONS, SMOOTH, Problem, TheoryNetwork, solution_expected
+from isthmus.data.dataset import Dataset
 
 CPU = torch.device("cpu")
 

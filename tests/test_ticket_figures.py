@@ -15,12 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binom
 
-from isthmus.errors import DataError
+from isthmus.core.errors import DataError
 from isthmus.figures import style, tickets
 from isthmus.figures.pruned import KINDS, percent, percent_axis
 from isthmus.figures.ticket_speed import median_interval
-from isthmus.statistics import bootstrap_interval
-from isthmus.tables import read_table, write_table
+from isthmus.statistics.bootstrap import bootstrap_interval
+from isthmus.tables.parquet import read_table, write_table
 
 SCRIPTS = Path(tickets.__file__).parents[2]
 DRAW = {

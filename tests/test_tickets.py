@@ -13,22 +13,22 @@ from killing import Target, disturb
 from running import configuration, succeed
 from test_train import CPU, trained
 
-from isthmus.config import load
-from isthmus.data import Dataset
-from isthmus.errors import ConfigurationError, UserError
-from isthmus.evaluation import evaluation_mode
-from isthmus.ground import Ground
-from isthmus.masks import Kept, free, magnitude_mask, masked, pools, prunable
-from isthmus.networks import build, initialize
-from isthmus.operators import CurvatureOperator, dense
-from isthmus.recipe import Recipe
-from isthmus.sharpness import Restricted
-from isthmus.state import State
-from isthmus.tensor_files import Tensors, load_tensors
-from isthmus.ticket_chain import Chain, Outcome, absent
-from isthmus.ticket_measures import curvature, first_at, lowest, stability
-from isthmus.tickets import Found, Origin, Plan, Start, begin, rewound
-from isthmus.train import Member, TrainingRun, new_state, train
+from isthmus.analyses.tickets.levels import Chain, Outcome, absent
+from isthmus.analyses.tickets.measure import curvature, first_at, lowest, stability
+from isthmus.analyses.tickets.pruning import Found, Origin, Plan, Start, begin, rewound
+from isthmus.core.errors import ConfigurationError, UserError
+from isthmus.core.tensors import Tensors, load_tensors
+from isthmus.data.dataset import Dataset
+from isthmus.landscape.evaluator import Ground
+from isthmus.landscape.hessian import CurvatureOperator, dense
+from isthmus.landscape.sharpness import Restricted
+from isthmus.models.architectures import build, initialize
+from isthmus.models.evaluation import evaluation_mode
+from isthmus.models.masks import Kept, free, magnitude_mask, masked, pools, prunable
+from isthmus.recipes.recipe import Recipe
+from isthmus.study.config import load
+from isthmus.training.checkpoint import State
+from isthmus.training.trainer import Member, TrainingRun, new_state, train
 
 SGD = {"epochs": 2, "learning_rate": 0.05, "weight_decay": 1e-3}
 FLAT = SGD | {"sharpness_radius": 0.05, "averaging": "ema", "averaging_start": 0.5}  # averages from step 5 of 10 on

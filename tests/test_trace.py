@@ -11,13 +11,13 @@ from scipy.stats import beta, chi2
 from spectra import Diagonal, spectra
 from test_lanczos import Matrix, with_spectrum
 
-from isthmus.data import Dataset, normalized
-from isthmus.errors import UserError
-from isthmus.evaluation import evaluation_mode
-from isthmus.lanczos import KrylovSpace, SymmetricOperator, eigenvalues
-from isthmus.networks import build, initialize
-from isthmus.operators import CurvatureOperator, dense
-from isthmus.trace import Estimate, Traces, traces
+from isthmus.core.errors import UserError
+from isthmus.data.dataset import Dataset, normalized
+from isthmus.landscape.hessian import CurvatureOperator, dense
+from isthmus.landscape.lanczos import KrylovSpace, SymmetricOperator, eigenvalues
+from isthmus.landscape.trace import Estimate, Traces, traces
+from isthmus.models.architectures import build, initialize
+from isthmus.models.evaluation import evaluation_mode
 
 SPIKED = np.concatenate([np.linspace(-1, 1, 190), np.arange(2.0, 12.0)])
 
@@ -35,7 +35,7 @@ def covers(estimate: Estimate, truth: float, scale: float) -> bool:
 
 
 def simulated(repeats: int, most: int = 150) -> pd.DataFrame:
-    """A row for each spectrum of `spectra()` and repeat; with 50 repeats, the table in `isthmus.trace`."""
+    """A row for each spectrum of `spectra()` and repeat; with 50 repeats, the table in `isthmus.landscape.trace`."""
     rows = []
     for number, (family, spectrum) in enumerate(spectra()):
         scale, operator = float(np.abs(spectrum).sum()), Diagonal(spectrum)

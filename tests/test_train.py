@@ -10,18 +10,19 @@ import torch
 import torch.nn.functional as F
 from helpers import recipe
 
-from isthmus import groups, seeds
-from isthmus.data import Dataset, noisy_labels, normalized
-from isthmus.devices import Settings
-from isthmus.errors import Interrupted
-from isthmus.evaluation import evaluate, evaluation_mode
-from isthmus.examples import training_labels
-from isthmus.networks import build
-from isthmus.recipe import Recipe
-from isthmus.schedules import run_length
-from isthmus.state import State, load_state, save_state
-from isthmus.train import new_state, train
-from isthmus.training_tables import rows
+from isthmus.core import seeds
+from isthmus.core.devices import Settings
+from isthmus.core.errors import Interrupted
+from isthmus.data.dataset import Dataset, noisy_labels, normalized
+from isthmus.data.examples import training_labels
+from isthmus.models.architectures import build
+from isthmus.models.evaluation import evaluate, evaluation_mode
+from isthmus.recipes.recipe import Recipe
+from isthmus.recipes.schedules import run_length
+from isthmus.training import stacks as groups
+from isthmus.training.checkpoint import State, load_state, save_state
+from isthmus.training.rows import rows
+from isthmus.training.trainer import new_state, train
 
 CPU = Settings(torch.device("cpu"))
 

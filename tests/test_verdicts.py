@@ -8,8 +8,8 @@ import pytest
 from invented_claims import FALLS, claim, connections, curvature, frame, networks, with_twins
 from scipy.stats import binomtest
 
-from isthmus.claims import Claim, parse_claims
-from isthmus.verdicts import judge
+from isthmus.analyses.claims.statements import Claim, parse_claims
+from isthmus.analyses.claims.verdicts import judge
 
 TABLES = dict[str, pd.DataFrame]
 
@@ -121,7 +121,7 @@ def test_pairs_that_agree_perfectly_are_measured() -> None:
 
 
 def _claims(*wanted: str) -> dict[str, Any]:
-    from isthmus.claims import read_claims
+    from isthmus.analyses.claims.statements import read_claims
 
     content = read_claims()
     return content | {"claims": [each for each in content["claims"] if each["id"] in wanted]}

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from isthmus.manifold import take_walks, walk_rows
-from isthmus.theory import Problem, TheoryNetwork
-from isthmus.walks import Walk, Waypoint, between_order, loss_between, walk_ahead, walk_towards
+from isthmus.analyses.manifold.measure import take_walks, walk_rows
+from isthmus.analyses.manifold.theory import Problem, TheoryNetwork
+from isthmus.analyses.manifold.walks import Walk, Waypoint, between_order, loss_between, walk_ahead, walk_towards
 
 Function = Callable[[Tensor], Tensor]
 

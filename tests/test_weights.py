@@ -6,10 +6,10 @@ import pytest
 import torch
 from helpers import recipe
 
-from isthmus.data import Dataset
-from isthmus.errors import DataError
-from isthmus.train import new_state
-from isthmus.weights import load_network, load_weights, write_weights
+from isthmus.core.errors import DataError
+from isthmus.data.dataset import Dataset
+from isthmus.training.trainer import new_state
+from isthmus.training.weights import load_network, load_weights, write_weights
 
 ARCHITECTURES = [("mlp", 2), ("cnn", 1), ("resnet", 8)]
 

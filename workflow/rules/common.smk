@@ -5,18 +5,21 @@ import itertools
 import os
 import shutil
 import sys
+from dataclasses import asdict
 
 # The library beside this workflow, here and in the jobs, whatever else may be installed under its name.
 SCRIPTS = str(Path(workflow.basedir, "workflow", "scripts"))
 sys.path.insert(0, SCRIPTS)
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])))
 
-from isthmus import costs, work
-from isthmus.claims import parse_claims, read_claims
-from isthmus.config import load
-from isthmus.digest import digest
-from isthmus.errors import ConfigurationError
-from isthmus.stages import stages, table
+from isthmus.analyses.claims.statements import parse_claims, read_claims
+from isthmus.study.config import load
+from isthmus.core.digest import digest
+from isthmus.core.errors import ConfigurationError
+from isthmus.study.costs import cost_of
+from isthmus.tables.descriptions import stages, table
+from isthmus.tables.quantities import quantities
+from isthmus.training.cost import run_time as asked_time
 
 try:
     CONFIG, CLAIMS = load(config), read_claims()
@@ -228,6 +231,12 @@ def tables_of_networks(wildcards):
     ]
 
 
+def quantities_of(wildcards):
+    """The quantities that the tables of a study's networks may hold: another wording or value reruns what uses them."""
+    made = {Path(path).stem for path in tables_of_networks(wildcards)}
+    return [asdict(quantity) for quantity in quantities() if quantity.table in made]
+
+
 def figures_of(stage, requires):
     """The figures of a stage that take no other analysis, or exactly those in `requires`."""
     return [figure for figure in stages()[stage].figures if figure.requires == requires]
@@ -289,49 +298,43 @@ def forget_finished_work():
 
 
 def run_time(minutes, attempt):
-    return costs.run_time(minutes, attempt, CONFIG.jobs["longest_minutes"])
+    return asked_time(minutes, attempt, CONFIG.jobs["longest_minutes"])
 
 
-def train_minutes(wildcards, attempt):
-    counted = work.training(cell_of(wildcards).recipe, facts_of(wildcards), {}, len(seeds_of(wildcards)))
-    return run_time(counted.minutes(), attempt)
-
-
-def train_mb(wildcards, attempt):
-    size = CONFIG.jobs["evaluation_batch_size"]
-    return attempt * costs.training_mb(cell_of(wildcards).recipe, facts_of(wildcards), len(seeds_of(wildcards)), size)
-
-
-def minutes_of(analysis, count, members):
-    """A function for the minutes of a job of an analysis, from its work as `isthmus.work` counts it; `members` gives
-    its block.
-    """
-    options = options_of(analysis)
+def minutes_of(stage, members):
+    """A function for the minutes of a job, from its work as the stage's cost counts it; `members` gives its block."""
 
     def minutes(wildcards, attempt):
-        counted = count(cell_of(wildcards).recipe, facts_of(wildcards), options(wildcards), len(members(wildcards)))
+        options = CONFIG.studies[wildcards.study].analyses.get(stage, {})
+        counted = cost_of(stage).work(cell_of(wildcards).recipe, facts_of(wildcards), options, len(members(wildcards)))
         return run_time(counted.minutes(), attempt)
 
     return minutes
 
 
-def mb_of(analysis, guess, members):
-    """A function for the memory of a job of an analysis, in MB, from a guess in `isthmus.costs`."""
-    options, size = options_of(analysis), CONFIG.jobs["evaluation_batch_size"]
-    return lambda wildcards, attempt: attempt * guess(
-        cell_of(wildcards).recipe, facts_of(wildcards), options(wildcards), len(members(wildcards)), size
+def mb_of(stage, members):
+    """A function for the memory of a job, in MB, as the stage's cost guesses it."""
+    size = CONFIG.jobs["evaluation_batch_size"]
+
+    def memory(wildcards, attempt):
+        options = CONFIG.studies[wildcards.study].analyses.get(stage, {})
+        guess = cost_of(stage).memory_mb
+        return attempt * guess(cell_of(wildcards).recipe, facts_of(wildcards), options, len(members(wildcards)), size)
+
+    return memory
+
+
+def sweep_mb_of(analysis):
+    """A function for the memory of a job of a sweep, in MB, as its cost guesses it."""
+    options, sweep, seeds = options_of(analysis), sweep_of(analysis), sweep_seeds_of(analysis)
+    return lambda wildcards, attempt: attempt * cost_of(analysis).memory_mb(
+        options(wildcards), sweep(wildcards), len(seeds(wildcards))
     )
 
 
-def sweep_mb_of(analysis, guess):
-    """A function for the memory of a job of a sweep, in MB, from a guess in `isthmus.costs`."""
-    options, sweep, seeds = options_of(analysis), sweep_of(analysis), sweep_seeds_of(analysis)
-    return lambda wildcards, attempt: attempt * guess(options(wildcards), sweep(wildcards), len(seeds(wildcards)))
-
-
-def sweep_minutes_of(analysis, count):
-    """A function for the minutes of a job of a sweep, from its work as `isthmus.work` counts it."""
+def sweep_minutes_of(analysis):
+    """A function for the minutes of a job of a sweep, from its work as its cost counts it."""
     options, sweep, seeds = options_of(analysis), sweep_of(analysis), sweep_seeds_of(analysis)
     return lambda wildcards, attempt: run_time(
-        count(options(wildcards), sweep(wildcards), len(seeds(wildcards))).minutes(), attempt
+        cost_of(analysis).work(options(wildcards), sweep(wildcards), len(seeds(wildcards))).minutes(), attempt
     )

@@ -15,8 +15,8 @@ rule connect:
         "../../envs/torch.yaml"
     threads: CONFIG.jobs["threads"]
     resources:
-        mem_mb=mb_of("connect", costs.connecting_mb, pairs_of("connect")),
-        runtime=minutes_of("connect", work.connecting, pairs_of("connect")),
+        mem_mb=mb_of("connect", pairs_of("connect")),
+        runtime=minutes_of("connect", pairs_of("connect")),
         gpu=CONFIG.jobs["gpu"],
     params:
         recipe=recipe_of,

@@ -16,8 +16,8 @@ rule measure_curvature:
         "../../envs/torch.yaml"
     threads: CONFIG.jobs["threads"]
     resources:
-        mem_mb=mb_of("curvature", costs.curvature_mb, seeds_of),
-        runtime=minutes_of("curvature", work.curvature, seeds_of),
+        mem_mb=mb_of("curvature", seeds_of),
+        runtime=minutes_of("curvature", seeds_of),
         gpu=CONFIG.jobs["gpu"],
     params:
         recipe=recipe_of,

@@ -13,8 +13,8 @@ rule measure_manifold:
         "../../envs/torch.yaml"
     threads: CONFIG.jobs["threads"]
     resources:
-        mem_mb=sweep_mb_of("manifold", costs.manifold_mb),
-        runtime=sweep_minutes_of("manifold", work.manifold),
+        mem_mb=sweep_mb_of("manifold"),
+        runtime=sweep_minutes_of("manifold"),
         gpu=CONFIG.jobs["gpu"] if CONFIG.jobs["device"] == "cuda" else 0,
     params:
         sweep=sweep_axes_of("manifold"),

@@ -14,8 +14,8 @@ rule measure_movement:
         "../../envs/torch.yaml"
     threads: CONFIG.jobs["threads"]
     resources:
-        mem_mb=mb_of("movement", costs.movement_mb, seeds_of),
-        runtime=minutes_of("movement", work.movement, seeds_of),
+        mem_mb=mb_of("movement", seeds_of),
+        runtime=minutes_of("movement", seeds_of),
         gpu=CONFIG.jobs["gpu"],
     params:
         recipe=recipe_of,

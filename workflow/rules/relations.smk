@@ -18,6 +18,7 @@ rule relate:
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         options=options_of("relations"),
+        quantities=quantities_of,
         code=code("relate.py"),
     message:
         "Relating geometry and generalization of {wildcards.study}"
@@ -42,6 +43,7 @@ rule draw_relations:
         runtime=lambda wildcards, attempt: 15 * attempt,
     params:
         stage="relations",
+        quantities=quantities_of,
         code=code("isthmus/figures/relations.py"),
     message:
         "Drawing the figures of the relations of {wildcards.study}"

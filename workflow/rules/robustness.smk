@@ -14,8 +14,8 @@ rule measure_robustness:
         "../../envs/torch.yaml"
     threads: CONFIG.jobs["threads"]
     resources:
-        mem_mb=mb_of("robustness", costs.robustness_mb, seeds_of),
-        runtime=minutes_of("robustness", work.robustness, seeds_of),
+        mem_mb=mb_of("robustness", seeds_of),
+        runtime=minutes_of("robustness", seeds_of),
         gpu=CONFIG.jobs["gpu"],
     params:
         recipe=recipe_of,

@@ -16,8 +16,8 @@ rule find_tickets:
         "../../envs/torch.yaml"
     threads: CONFIG.jobs["threads"]
     resources:
-        mem_mb=mb_of("tickets", costs.tickets_mb, seeds_of),
-        runtime=minutes_of("tickets", work.tickets, seeds_of),
+        mem_mb=mb_of("tickets", seeds_of),
+        runtime=minutes_of("tickets", seeds_of),
         gpu=CONFIG.jobs["gpu"],
     params:
         recipe=recipe_of,

@@ -14,8 +14,8 @@ rule train:
         "../../envs/torch.yaml"
     threads: CONFIG.jobs["threads"]
     resources:
-        mem_mb=train_mb,
-        runtime=train_minutes,
+        mem_mb=mb_of("train", seeds_of),
+        runtime=minutes_of("train", seeds_of),
         gpu=CONFIG.jobs["gpu"],
     params:
         recipe=recipe_of,

@@ -3,8 +3,8 @@
 import logging
 from typing import Any
 
-from isthmus.logs import job_log
-from isthmus.tables import collect
+from isthmus.core.logs import job_log
+from isthmus.tables.parquet import collect
 
 
 def main(job: Any) -> None:

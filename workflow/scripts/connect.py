@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from isthmus import groups
-from isthmus.connect import Session, curve_training
-from isthmus.connect_tables import (
+from isthmus.analyses.connect.measure import KINDS, first_curve, points_of
+from isthmus.analyses.connect.rows import (
     connection_row,
     example_counts,
     fixed_columns,
@@ -17,17 +16,18 @@ from isthmus.connect_tables import (
     plane_names,
     plane_rows,
 )
-from isthmus.data import Dataset, load_dataset
-from isthmus.errors import Interrupted
-from isthmus.ground import Ends, Ground
-from isthmus.logs import StopRequest, job_log
-from isthmus.pairs import Pair, pair_number, pair_of
-from isthmus.path_measures import KINDS, first_curve, points_of
-from isthmus.recipe import Recipe
-from isthmus.records import Records
-from isthmus.tables import read_table, write_table
-from isthmus.weights import load_snapshots
-from isthmus.workplace import Workplace, set_up
+from isthmus.analyses.connect.session import Session, curve_training
+from isthmus.core.errors import Interrupted
+from isthmus.core.logs import StopRequest, job_log
+from isthmus.core.resume import Records
+from isthmus.data.dataset import Dataset, load_dataset
+from isthmus.landscape.evaluator import Ends, Ground
+from isthmus.models.placement import Workplace, set_up
+from isthmus.recipes.pairs import Pair, pair_number, pair_of
+from isthmus.recipes.recipe import Recipe
+from isthmus.tables.parquet import read_table, write_table
+from isthmus.training import stacks
+from isthmus.training.weights import load_snapshots
 
 Measured = dict[tuple[Pair, str], Any]
 
@@ -56,9 +56,9 @@ def fit_curves(job: Any, place: Workplace, session: Session, pairs: list[Pair], 
         def own(members: tuple[int, ...], kind: str = kind) -> str:
             return mark([pair_of(number) for number in members], kind, *options)
 
-        planned = groups.plan(numbers, place.stack(training.batch_size, len(pairs)), folder, own)
+        planned = stacks.plan(numbers, place.stack(training.batch_size, len(pairs)), folder, own)
         fit = partial(session.fit, kind, stop_signal=lambda: stop.signal_number)
-        groups.run_groups(planned, folder, own, partial(session.begin, kind), fit)
+        stacks.run_groups(planned, folder, own, partial(session.begin, kind), fit)
 
 
 def measure(
@@ -112,7 +112,7 @@ def main(job: Any) -> None:
         """The fingerprint of all that a measurement of these pairs depends on; `parts` of the options among it."""
         ends = [networks[seed].checksum() if seed in networks else None for pair in members for seed in pair]
         base = [job.params.recipe, dataset.checksum, job.params.code, ends, parts]
-        return groups.fingerprint(json.dumps(base, sort_keys=True))
+        return stacks.fingerprint(json.dumps(base, sort_keys=True))
 
     measured: Measured = {}
     if sound:

@@ -5,9 +5,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from isthmus.core.logs import job_log
 from isthmus.figures.style import save
-from isthmus.logs import job_log
-from isthmus.tables import read_table
+from isthmus.tables.parquet import read_table
 
 
 def main(job: Any) -> None:

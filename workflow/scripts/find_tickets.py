@@ -5,20 +5,20 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from isthmus import groups
-from isthmus.data import Dataset, load_dataset
-from isthmus.ground import Ground
-from isthmus.logs import StopRequest, job_log
-from isthmus.recipe import Recipe
-from isthmus.tables import read_table, write_table
-from isthmus.tensor_files import Tensors, checksum, save_tensors
-from isthmus.ticket_chain import Chain, Level, Outcome, absent, tensors_of
-from isthmus.tickets import Origin, Plan, Start, rewound
-from isthmus.train import new_state, train
-from isthmus.trained import complete, network_rows
-from isthmus.training_tables import keys, statistics_column
-from isthmus.weights import load_snapshots
-from isthmus.workplace import Workplace, set_up
+from isthmus.analyses.tickets.levels import Chain, Level, Outcome, absent, tensors_of
+from isthmus.analyses.tickets.pruning import Origin, Plan, Start, rewound
+from isthmus.core.logs import StopRequest, job_log
+from isthmus.core.tensors import Tensors, checksum, save_tensors
+from isthmus.data.dataset import Dataset, load_dataset
+from isthmus.landscape.evaluator import Ground
+from isthmus.models.placement import Workplace, set_up
+from isthmus.recipes.recipe import Recipe
+from isthmus.tables.parquet import read_table, write_table
+from isthmus.training import stacks
+from isthmus.training.block import complete, network_rows
+from isthmus.training.rows import keys, statistics_column
+from isthmus.training.trainer import new_state, train
+from isthmus.training.weights import load_snapshots
 
 Levels = dict[int, dict[int, Level]]  # by level and seed
 
@@ -30,10 +30,10 @@ def find_starts(
     step, folder = job.params.options["rewind_step"], Path(job.params.checkpoints, "rewind")
     if step == 0:
         return {seed: Start(weights, {}, 0) for seed, weights in initial.items()}
-    mark = groups.fingerprint(json.dumps([job.params.recipe, step]), dataset.checksum, job.params.code)
+    mark = stacks.fingerprint(json.dumps([job.params.recipe, step]), dataset.checksum, job.params.code)
     size = place.stack(recipe.training.batch_size, len(initial))
-    states = groups.run_groups(
-        groups.plan(tuple(initial), size, folder, lambda _: mark),
+    states = stacks.run_groups(
+        stacks.plan(tuple(initial), size, folder, lambda _: mark),
         folder,
         lambda _: mark,
         lambda group: new_state(recipe, dataset, group),
@@ -61,7 +61,7 @@ def find_tickets(job: Any, recipe: Recipe, dataset: Dataset, place: Workplace, p
         ends = [checksum(snapshots[seed][label], {}) for label in ("initial", "final")]
         asked = {key: value for key, value in options.items() if key != "where"}
         parts = [job.params.recipe, asked, job.params.code, dataset.checksum, ends]
-        return groups.fingerprint(json.dumps(parts, sort_keys=True))
+        return stacks.fingerprint(json.dumps(parts, sort_keys=True))
 
     stack = place.stack(place.settings.evaluation_batch_size, options["line_points"])
     evaluated, differentiated = options["evaluation_examples"], options["curvature"]["images"]

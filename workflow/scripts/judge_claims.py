@@ -5,10 +5,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from isthmus.claims import parse_claims
-from isthmus.logs import job_log
-from isthmus.tables import read_table, write_table
-from isthmus.verdicts import judge
+from isthmus.analyses.claims.statements import parse_claims
+from isthmus.analyses.claims.verdicts import judge
+from isthmus.core.logs import job_log
+from isthmus.tables.parquet import read_table, write_table
 
 
 def main(job: Any) -> None:

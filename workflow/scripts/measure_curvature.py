@@ -3,17 +3,18 @@
 import logging
 from typing import Any
 
-from isthmus.curvature import measure, moments
-from isthmus.data import load_dataset
-from isthmus.disturbed import measure_disturbed
-from isthmus.ground import Ground
-from isthmus.logs import job_log
-from isthmus.recipe import Recipe
-from isthmus.schedules import peak_rate
-from isthmus.tables import write_table
-from isthmus.trained import Snapshots, complete, network_rows, recorded
-from isthmus.training_tables import keys, statistics_column
-from isthmus.workplace import set_up
+from isthmus.analyses.curvature.measure import measure
+from isthmus.analyses.curvature.noise import measure_disturbed
+from isthmus.core.logs import job_log
+from isthmus.data.dataset import load_dataset
+from isthmus.landscape.evaluator import Ground
+from isthmus.landscape.moments import moments
+from isthmus.models.placement import set_up
+from isthmus.recipes.recipe import Recipe
+from isthmus.recipes.schedules import peak_rate
+from isthmus.tables.parquet import write_table
+from isthmus.training.block import Snapshots, complete, network_rows, recorded
+from isthmus.training.rows import keys, statistics_column
 
 TABLES = ("curvature", "eigenvalues", "spectrum", "perturbations")
 

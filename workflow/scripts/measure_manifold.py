@@ -6,16 +6,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from isthmus import devices
-from isthmus.data import load_dataset
-from isthmus.errors import Interrupted
-from isthmus.groups import fingerprint
-from isthmus.logs import StopRequest, job_log
-from isthmus.manifold import measure_theory
-from isthmus.progress import Progress
-from isthmus.records import Records
-from isthmus.tables import write_table
-from isthmus.theory_problems import problem_of, specs_of
+from isthmus.analyses.manifold.measure import measure_theory
+from isthmus.analyses.manifold.problems import problem_of, specs_of
+from isthmus.core import devices
+from isthmus.core.errors import Interrupted
+from isthmus.core.logs import StopRequest, job_log
+from isthmus.core.progress import Progress
+from isthmus.core.resume import Records
+from isthmus.data.dataset import load_dataset
+from isthmus.tables.parquet import write_table
+from isthmus.training.stacks import fingerprint
 
 TABLES = ("manifold", "manifold_eigenvalues", "walks")
 

@@ -3,17 +3,17 @@
 import logging
 from typing import Any
 
-from isthmus.curvature import Moment, moments
-from isthmus.data import load_dataset
-from isthmus.displacement import measure_displacement
-from isthmus.ground import Ground
-from isthmus.logs import job_log
-from isthmus.movement import ALL
-from isthmus.recipe import Recipe
-from isthmus.tables import write_table
-from isthmus.trained import Snapshots, complete, network_rows, recorded
-from isthmus.training_tables import keys, statistics_column
-from isthmus.workplace import set_up
+from isthmus.analyses.movement.measure import measure_displacement
+from isthmus.analyses.movement.norms import ALL
+from isthmus.core.logs import job_log
+from isthmus.data.dataset import load_dataset
+from isthmus.landscape.evaluator import Ground
+from isthmus.landscape.moments import Moment, moments
+from isthmus.models.placement import set_up
+from isthmus.recipes.recipe import Recipe
+from isthmus.tables.parquet import write_table
+from isthmus.training.block import Snapshots, complete, network_rows, recorded
+from isthmus.training.rows import keys, statistics_column
 
 
 def main(job: Any) -> None:

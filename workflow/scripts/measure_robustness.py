@@ -6,20 +6,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from isthmus.data import load_dataset
-from isthmus.errors import Interrupted
-from isthmus.ground import Ground
-from isthmus.groups import fingerprint
-from isthmus.logs import StopRequest, job_log
-from isthmus.recipe import Recipe
-from isthmus.records import Records
-from isthmus.robustness import CorruptedTest, measure, measured_sets, scoring, shifted_examples, with_relative
-from isthmus.tables import write_table
-from isthmus.tensor_files import checksum
-from isthmus.trained import complete, network_rows
-from isthmus.training_tables import keys, statistics_column
-from isthmus.weights import load_snapshots
-from isthmus.workplace import set_up
+from isthmus.analyses.robustness.measure import measure, measured_sets, with_relative
+from isthmus.core.errors import Interrupted
+from isthmus.core.logs import StopRequest, job_log
+from isthmus.core.resume import Records
+from isthmus.core.tensors import checksum
+from isthmus.data.dataset import load_dataset
+from isthmus.landscape.corrupted_images import CorruptedTest, scoring, shifted_examples
+from isthmus.landscape.evaluator import Ground
+from isthmus.models.placement import set_up
+from isthmus.recipes.recipe import Recipe
+from isthmus.tables.parquet import write_table
+from isthmus.training.block import complete, network_rows
+from isthmus.training.rows import keys, statistics_column
+from isthmus.training.stacks import fingerprint
+from isthmus.training.weights import load_snapshots
 
 
 def main(job: Any) -> None:

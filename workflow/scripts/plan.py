@@ -18,9 +18,10 @@ from snakemake import cli
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
-from isthmus import devices, plan
-from isthmus.config import Configuration, load
-from isthmus.errors import ConfigurationError, UserError
+from isthmus.core import devices
+from isthmus.core.errors import ConfigurationError, UserError
+from isthmus.planning import plan
+from isthmus.study.config import Configuration, load
 
 WORKFLOW = Path(__file__).resolve().parents[2]
 

@@ -3,8 +3,8 @@
 import logging
 from typing import Any
 
-from isthmus.datasets import prepare, write_prepared
-from isthmus.logs import job_log
+from isthmus.core.logs import job_log
+from isthmus.data.sources import prepare, write_prepared
 
 
 def main(job: Any) -> None:

@@ -4,14 +4,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from isthmus.logs import job_log
-from isthmus.quantities import QUANTITIES
-from isthmus.relations import relate
-from isthmus.tables import read_table, write_table
+from isthmus.analyses.relations.measure import relate
+from isthmus.core.logs import job_log
+from isthmus.tables.parquet import read_table, write_table
+from isthmus.tables.quantities import quantities
 
 
 def main(job: Any) -> None:
-    wanted = {quantity.table for quantity in QUANTITIES}
+    wanted = {quantity.table for quantity in quantities()}
     tables = {Path(path).stem: read_table(path).to_pandas() for path in job.input if Path(path).stem in wanted}
     rows = relate(job.wildcards.study, tables, job.params.options)
     for name, path in job.output.items():

@@ -5,15 +5,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from isthmus import groups
-from isthmus.data import load_dataset
-from isthmus.logs import StopRequest, job_log
-from isthmus.recipe import Recipe
-from isthmus.tables import write_table
-from isthmus.train import new_state, train
-from isthmus.training_tables import rows
-from isthmus.weights import write_weights
-from isthmus.workplace import set_up
+from isthmus.core.logs import StopRequest, job_log
+from isthmus.data.dataset import load_dataset
+from isthmus.models.placement import set_up
+from isthmus.recipes.recipe import Recipe
+from isthmus.tables.parquet import write_table
+from isthmus.training import stacks
+from isthmus.training.rows import rows
+from isthmus.training.trainer import new_state, train
+from isthmus.training.weights import write_weights
 
 
 def main(job: Any) -> None:
@@ -22,12 +22,12 @@ def main(job: Any) -> None:
     place = set_up(job.config["jobs"], job.threads, recipe, dataset)
     size = place.stack(recipe.training.batch_size, len(seeds))
     folder = Path(job.params.checkpoints)
-    fingerprint = groups.fingerprint(json.dumps(job.params.recipe, sort_keys=True), dataset.checksum, job.params.code)
-    planned = groups.plan(tuple(seeds), size, folder, lambda _: fingerprint)
+    fingerprint = stacks.fingerprint(json.dumps(job.params.recipe, sort_keys=True), dataset.checksum, job.params.code)
+    planned = stacks.plan(tuple(seeds), size, folder, lambda _: fingerprint)
     logging.info("groups %s", [group for group, _ in planned])
 
     with StopRequest() as stop:
-        states = groups.run_groups(
+        states = stacks.run_groups(
             planned,
             folder,
             lambda _: fingerprint,

@@ -31,8 +31,8 @@ from isthmus.figures.panels import (
 )
 from isthmus.figures.planes import draw_planes
 from isthmus.figures.style import decade_axis, footnote, label_of, legend_above, legend_key, log_axis, paper
-from isthmus.pair_statistics import summarize_pairs
-from isthmus.statistics import UNBOUNDED
+from isthmus.statistics.bootstrap import UNBOUNDED
+from isthmus.statistics.pairs import summarize_pairs
 
 __all__ = ["draw_barriers", "draw_loss_profiles", "draw_path_geometry", "draw_planes"]
 

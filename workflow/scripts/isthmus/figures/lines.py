@@ -26,7 +26,7 @@ from isthmus.figures.style import (
     look_of,
     values_of,
 )
-from isthmus.statistics import UNBOUNDED, summarize
+from isthmus.statistics.bootstrap import UNBOUNDED, summarize
 
 FRACTION = (0.0, 1.0)
 SMALLEST_LOSS = 1e-12  # float32 cannot tell smaller losses from zero
@@ -88,7 +88,7 @@ def drawable(rows: pd.DataFrame, measure: Measure) -> pd.Series:
 
 
 def means_of(rows: pd.DataFrame, by: Sequence[str], measure: Measure) -> pd.DataFrame:
-    """Means of `measure` over the networks of each group, geometric on a log axis; `isthmus.statistics.summarize`."""
+    """Means of `measure` over the networks of each group, geometric on a log axis, as `summarize` computes them."""
     value = drawable(rows, measure)
     value = np.log(value) if measure.log else value
     summary = summarize(rows.assign(value=value), by, "value", limits=measure.limits)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
-from isthmus.quantities import LABELS, QUANTITIES
+from isthmus.tables.quantities import label_of, quantities
 
 BAR = 0.065  # inches from one bar of a quantity to the next
 GAP = 0.08  # inches more between quantities
@@ -20,7 +20,7 @@ def true_minus(text: str) -> str:
 def in_order(names: Iterable[str]) -> list[str]:
     """Names of quantities in the order in which all figures have them."""
     found = set(names)
-    return [quantity.name for quantity in QUANTITIES if quantity.name in found]
+    return [quantity.name for quantity in quantities() if quantity.name in found]
 
 
 def span(numbers: Sequence[int]) -> str:
@@ -29,9 +29,9 @@ def span(numbers: Sequence[int]) -> str:
     return f"{low}" if low == high else f"{low} to {high}"
 
 
-def line_height(bars: int, quantities: int) -> float:
-    """Inches for each of so many quantities, with so many bars below each other."""
-    return min(bars * BAR + GAP, TALLEST / quantities)
+def line_height(bars: int, lines: int) -> float:
+    """Inches for each of so many lines, one per quantity, with so many bars below each other."""
+    return min(bars * BAR + GAP, TALLEST / lines)
 
 
 def offset(bar: int, bars: int) -> float:
@@ -49,7 +49,7 @@ def rule_off(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
 
 def list_quantities(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
     """A y axis with the names of quantities from the top, every other one shaded, groups ruled off."""
-    axes.set_yticks(range(len(names)), [LABELS[name] for name in names])
+    axes.set_yticks(range(len(names)), [label_of(name) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     for place in range(1, len(names), 2):

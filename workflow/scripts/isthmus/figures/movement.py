@@ -33,7 +33,7 @@ from isthmus.figures.panels import (
     say,
 )
 from isthmus.figures.style import GREY, LINES, Look, footnote, label_of, legend_above, legend_key, log_axis, paper
-from isthmus.power_law import PowerLaw, power_law
+from isthmus.statistics.power_law import PowerLaw, power_law
 
 MOST_STACKS = 6  # panels, of two axes above each other: two lines on a page
 MOST_DEPTHS = 4  # lines in a panel, each with its slope

@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from isthmus.figures.lines import Limits
 from isthmus.figures.panels import constants
 from isthmus.figures.style import LINES, OKABE_ITO, Look, draw_dots, draw_means, label_of, plain, power
-from isthmus.pair_statistics import summarize_pairs
+from isthmus.statistics.pairs import summarize_pairs
 
 # A kind has this look in all figures, whichever others a study asked for: straight lines are blue, Bézier curves red
 # and orange, and the aligned one of two kinds is the lighter, dashed one.

@@ -17,9 +17,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from isthmus.cell_names import axes_of
-from isthmus.errors import DataError
+from isthmus.core.errors import DataError
 from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, GREY, LETTER, SINGLE_COLUMN, label_of, new_figure
+from isthmus.recipes.cells import axes_of
 
 COMMON_AXES = ("width", "depth", "batch_size", "seed")
 MOST_COLUMNS = 4

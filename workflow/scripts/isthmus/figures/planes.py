@@ -15,7 +15,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from isthmus.cell_names import axes_of
 from isthmus.figures.lines import SMALLEST_LOSS, loss_label
 from isthmus.figures.pairs import KIND_LABELS, KINDS
 from isthmus.figures.panels import choose, constants, nothing, rows_of, say
@@ -29,6 +28,7 @@ from isthmus.figures.style import (
     plain,
     power,
 )
+from isthmus.recipes.cells import axes_of
 
 MAP = "YlGnBu_r"  # from dark, low, to light, high; readable with any colour vision and in grey
 BLANK = "#d9d9d9"  # where a loss is not finite: no colour of the map
@@ -63,8 +63,9 @@ class Measure:
 def path_on_plane(kind: str, chord: float, along: float, across: float) -> np.ndarray:
     """The path on the plane of its ends (0, 0), (chord, 0) and its bend (chord/2 + along, across): [points, 2].
 
-    With c the chord and d the offset of the bend from its middle, w(t) = t c + 2 t (1-t) d for a quadratic Bézier curve
-    and w(t) = t c + (1 - |1 - 2t|) d for a chain of two legs, as in `isthmus.paths`. In the unit of the weights.
+    With c the chord and d the offset of the bend from its middle, w(t) = t c + 2 t (1-t) d for a quadratic Bézier
+    curve and w(t) = t c + (1 - |1 - 2t|) d for a chain of two legs, as in `isthmus.landscape.paths`. In the unit of
+    the weights.
     """
     t = np.linspace(0, 1, CURVE_POINTS)
     share = 1 - abs(1 - 2 * t) if kind == "polychain" else 2 * t * (1 - t)

@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from isthmus.cell_names import axes_of
 from isthmus.figures.lines import Measure, apart, extent, means_of, why_empty
 from isthmus.figures.panels import Panel, choose, fewer_panels, lay_out, panels_by_width, room_for_text, say
 from isthmus.figures.style import LINES, OKABE_ITO, Look, decade_axis, draw_means, legend_above, legend_key, plain
+from isthmus.recipes.cells import axes_of
 
 # A kind has this look in all figures, whichever others a study asked for.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, _, _ = OKABE_ITO

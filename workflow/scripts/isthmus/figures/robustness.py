@@ -6,7 +6,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from isthmus.cell_names import axes_of
 from isthmus.figures.lines import (
     FRACTION,
     Looks,
@@ -31,6 +30,7 @@ from isthmus.figures.panels import (
     say,
 )
 from isthmus.figures.style import draw_means, footnote, label_of, legend_above, paper
+from isthmus.recipes.cells import axes_of
 
 MOST_WIDTHS = 6  # lines in a panel against severity
 MOST_STACKS = {2: 6, 4: 4}  # panels against width, by the axes above each other in each: they fit a page

@@ -6,11 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from isthmus.cell_names import JOINT
 from isthmus.figures.lines import keys_of, looks_in
 from isthmus.figures.listed import in_order, line_height, list_quantities, offset, span
 from isthmus.figures.panels import choose, fewer_panels, lay_out, nothing, panels_of, rows_of
 from isthmus.figures.style import GREY, Look, footnote, label_of, legend_above, log_axis, paper
+from isthmus.recipes.cells import JOINT
 
 MOST_PANELS = 4
 MOST_DEPTHS = 4

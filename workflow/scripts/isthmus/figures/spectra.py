@@ -20,7 +20,7 @@ from isthmus.figures.panels import (
     say,
 )
 from isthmus.figures.style import GREY, OKABE_ITO, decade_axis, footnote, legend_above, paper
-from isthmus.statistics import bootstrap_intervals
+from isthmus.statistics.bootstrap import bootstrap_intervals
 
 MOST_SPECTRA = 12  # panels: three lines on a page
 MOST_WIDTHS = 4  # of these, side by side

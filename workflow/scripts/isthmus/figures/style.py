@@ -24,7 +24,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from isthmus.files import write_whole
+from isthmus.core.files import write_whole
 
 SINGLE_COLUMN = 3.4  # inches
 DOUBLE_COLUMN = 7.0  # inches
@@ -213,7 +213,7 @@ def _set_log(axis: Axis, limits: tuple[float, float], label: Callable[[float], s
 
 
 def draw_means(axes: Axes, x: Sequence[float], summary: pd.DataFrame, look: Look) -> Line2D:
-    """Draw the means of `isthmus.statistics.summarize` at `x`, joined by a line, with their intervals as bars.
+    """Draw the means of `statistics.bootstrap.summarize` at `x`, joined by a line, with their intervals as bars.
 
     A group without a network left breaks the line. Returns the line of the means.
     """

@@ -6,7 +6,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from isthmus.cell_names import axes_of
 from isthmus.figures.lines import FRACTION, Measure, extent, means_of
 from isthmus.figures.panels import Panel, count_note, evenly, lay_out, nothing, room_for_text, rows_of, say
 from isthmus.figures.pruned import (
@@ -18,6 +17,7 @@ from isthmus.figures.pruned import (
     pruning_note,
 )
 from isthmus.figures.style import GREY, Look, footnote, label_of, legend_above, legend_key, look_of, paper
+from isthmus.recipes.cells import axes_of
 
 SHOWN = ("ticket", "one_shot", "magnitude_at_initialization")  # the others have the ticket's counts per layer
 MOST_LAYERS = 8  # lines in a panel

@@ -24,7 +24,7 @@ from isthmus.figures.style import (
     paper,
     say_if_empty,
 )
-from isthmus.statistics import bootstrap_intervals, summarize
+from isthmus.statistics.bootstrap import bootstrap_intervals, summarize
 
 CURVE_POINTS = 100  # epochs at most that a learning curve is drawn at
 

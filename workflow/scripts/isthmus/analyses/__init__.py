@@ -1,0 +1,1 @@
+"""What a study can ask for beyond its trained networks: one package for each analysis."""

@@ -1,0 +1,188 @@
+"""The rows of a table that test a claim: joined with what is known of their networks, and chosen by conditions.
+
+This module does not import torch.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from isthmus.analyses.claims.statements import ENDS, Claim, literal, operands
+from isthmus.recipes.cells import axes_of
+
+COMPARISONS = {"above": np.greater, "at_least": np.greater_equal, "below": np.less, "at_most": np.less_equal}
+CELL = ["study", "cell"]
+PAIR = ["seed_a", "seed_b"]
+TRAINED = "networks."
+NEEDED = {
+    *CELL,
+    "seed",
+    *PAIR,
+    "sweep",
+    "parameters",
+    "diverged",
+    "objective",
+    "cell_least_train_loss",
+    "loss",
+    "epoch",
+}
+"""Columns that measuring looks at whatever a claim names."""
+
+
+class NotMeasured(Exception):
+    """The tables cannot test the claim; the message says what is missing."""
+
+
+def rows_of_study(name: str, tables: Mapping[str, pd.DataFrame], study: str) -> pd.DataFrame:
+    """The rows of `study` in the table `name`, with the columns of `networks` and the axes in the names of the cells.
+
+    Columns that both tables have are the table's own; those of `networks` bear `TRAINED` before their names.
+    Rows of pairs get what the first network of the cell that did not diverge has, so that only what a whole cell has in
+    common means anything there. All rows get what the networks of their cell reached in training (`_reached`).
+    Raises NotMeasured where there are no rows.
+    """
+    if name not in tables:
+        raise NotMeasured(f"no study makes the table `{name}`")
+    rows = tables[name]
+    rows = rows[rows["study"] == study].reset_index(drop=True)
+    if rows.empty:
+        raise NotMeasured(f"nothing in the table `{name}`")
+    if "cell" not in rows:
+        return rows
+    networks = tables["networks"][tables["networks"]["study"] == study].sort_values(["diverged", *CELL, "seed"])
+    keys = [*CELL, "seed"] if "seed" in rows else CELL
+    known = networks.drop_duplicates(keys)
+    # Some columns, such as `train_examples`, mean how many were measured on here, and how many were trained on there.
+    known = known.rename(columns={name: TRAINED + name for name in known if name in rows and name not in keys})
+    known = known[[name for name in known if name in keys or name not in (*CELL, "seed")]]
+    rows = rows.merge(known, on=keys, how="left").merge(_reached(networks), on=CELL, how="left")
+    axes = pd.DataFrame({cell: numbers_of(cell) for cell in rows["cell"].unique()}).T.infer_objects()
+    return rows.join(axes[[axis for axis in axes if axis not in rows]], on="cell")
+
+
+def _reached(networks: pd.DataFrame) -> pd.DataFrame:
+    """Per cell: its loss function, mean training accuracy and least training loss, of networks that did not diverge."""
+    whole = networks[~diverged(networks)].astype({"train_accuracy": float, "train_loss": float})
+    reached = {"cell_train_accuracy": ("train_accuracy", "mean"), "cell_least_train_loss": ("train_loss", "min")}
+    return whole.groupby(CELL).agg(objective=("loss", "first"), **reached).reset_index()
+
+
+def numbers_of(cell: str) -> dict[str, Any]:
+    """The axes in the name of a cell: `width=8+averaging=swa` is {"width": 8.0, "averaging": "swa"}."""
+    return {axis: _value(text) for axis, text in axes_of(cell).items()}
+
+
+def _value(text: str) -> float | bool | str:
+    if text in ("true", "false"):
+        return text == "true"
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def evaluate(rows: pd.DataFrame, expression: str) -> pd.Series:
+    """A column, or an expression of two operands (`isthmus.analyses.claims.statements.operands`), of each row.
+
+    A comparison is 1 where it holds, 0 where it does not, and null where a side is. Raises NotMeasured where there is
+    no such column.
+    """
+    names, operator = operands(expression)
+    missing = [name for name in names if name not in rows and literal(name) is None]
+    if missing:
+        raise NotMeasured(f"there is no column `{missing[0]}`")
+    if operator is None:
+        return rows[expression]
+    first, second = (rows[name] if name in rows else pd.Series(literal(name), index=rows.index) for name in names)
+    if operator == "==":
+        return (first == second).astype(float).mask(first.isna() | second.isna())
+    first, second = first.astype(float), second.astype(float)
+    if operator == "<":
+        return (first < second).astype(float).mask(first.isna() | second.isna())
+    return first - second if operator == "-" else first / second.mask(second == 0)
+
+
+def holds(values: pd.Series, condition: Any) -> pd.Series:
+    """Where a condition holds: a value, one of a list of them, or bounds. Nowhere for null."""
+    if isinstance(condition, dict):
+        numbers = pd.to_numeric(values, errors="coerce")
+        met = [COMPARISONS[name](numbers, bound) for name, bound in condition.items()]
+        return pd.Series(np.logical_and.reduce(met), index=values.index)
+    wanted = condition if isinstance(condition, list) else [condition]
+    found = {value: any(_same(value, each) for each in wanted) for value in values.unique()}
+    return values.map(found).fillna(False).astype(bool)
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, str) or isinstance(value, str):
+        return value == wanted
+    if isinstance(wanted, bool):
+        return isinstance(value, bool | np.bool_) and bool(value) == wanted
+    return value is not None and bool(np.isclose(float(value), float(wanted), rtol=1e-9, atol=0))
+
+
+def select(rows: pd.DataFrame, conditions: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows for which all conditions hold. Missing values of diverged networks pass, so that they are counted."""
+    keep = pd.Series(True, index=rows.index)
+    for expression, condition in conditions.items():
+        values = evaluate(rows, expression)
+        keep &= holds(values, condition) | (diverged(rows) & values.isna())
+    return rows[keep]
+
+
+def diverged(rows: pd.DataFrame) -> pd.Series:
+    """Whether the networks of a row diverged."""
+    if "diverged" not in rows:
+        return pd.Series(False, index=rows.index)
+    return rows["diverged"].isin([True])
+
+
+def published_rows(claim: Claim, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of networks of the published setup.
+
+    Raises NotMeasured, naming the condition, where there are none, or where a value of the axis `by` is missing that
+    the setup lists.
+    """
+    for name, condition in claim.setup.items():
+        unfinished = diverged(rows) & (name == "epochs")  # a diverged network is one of them, and is counted
+        column = TRAINED + name if TRAINED + name in rows else name
+        found = rows[holds(evaluate(rows, column), condition) | unfinished]
+        wanted = condition if isinstance(condition, list) else [condition]
+        missing = [each for each in wanted if not holds(found[column], each).any()] if name == claim.by else []
+        if found.empty or missing:
+            raise NotMeasured(f"the published setup has {name} {spelled(missing or condition)}")
+        rows = found
+    return rows
+
+
+def spelled(condition: Any) -> str:
+    """A condition in words: `32`, `32, 1024`, `above 1`."""
+    if isinstance(condition, dict):
+        return " and ".join(f"{name.replace('_', ' ')} {bound:g}" for name, bound in condition.items())
+    if isinstance(condition, list):
+        return ", ".join(spelled(each) for each in condition)
+    return f"{condition:g}" if isinstance(condition, float) else str(condition)
+
+
+def level_of(values: pd.Series, wanted: Any) -> Any:
+    """The value of an axis that is meant: itself, or the smallest or largest there is. NotMeasured without it."""
+    levels = sorted(values.dropna().unique())
+    if wanted in ENDS and levels:
+        return levels[0 if wanted == "smallest" else -1]
+    for level in levels:
+        if _same(level, wanted):
+            return level
+    raise NotMeasured(f"there is no {values.name} {spelled(wanted)}")
+
+
+def check_counts(rows: pd.DataFrame, least: Mapping[str, int]) -> None:
+    """Raises NotMeasured where a column has fewer values than it must have; `seed` stands for networks."""
+    for name, count in least.items():
+        if name == "seed" and "seed" not in rows:
+            there = len(pd.unique(rows[PAIR].to_numpy().ravel()))
+        else:
+            there = int(evaluate(rows, name).dropna().nunique())
+        if there < count:
+            raise NotMeasured(f"{count} values of {name} are needed, there {'is' if there == 1 else 'are'} {there}")

@@ -1,0 +1,1 @@
+"""Paths between pairs of networks: straight lines, aligned lines and curves of low loss."""

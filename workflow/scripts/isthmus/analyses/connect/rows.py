@@ -1,0 +1,81 @@
+"""The rows of the tables `connections`, `paths` and `planes` from what was measured on the pairs of a block."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from isthmus.analyses.connect.measure import first_curve
+from isthmus.data.dataset import Dataset
+from isthmus.models.architectures import count_parameters
+from isthmus.recipes.pairs import Pair
+from isthmus.recipes.recipe import Recipe
+from isthmus.training.block import unmeasured
+
+Row = dict[str, Any]
+
+
+def pair_keys(study: str, cell: str, recipe: Recipe, pair: Pair) -> Row:
+    """The first columns of every table with a row per pair."""
+    return {
+        "study": study,
+        "cell": cell,
+        "width": recipe.network.width,
+        "depth": recipe.network.depth,
+        "batch_size": recipe.training.batch_size,
+        "seed_a": pair[0],
+        "seed_b": pair[1],
+    }
+
+
+def fixed_columns(recipe: Recipe, dataset: Dataset, options: Mapping[str, Any]) -> Row:
+    """The columns of `connections` that are the same for all pairs of a cell."""
+    return {
+        "dataset": dataset.name,
+        "architecture": recipe.network.architecture,
+        "normalization": recipe.network.normalization,
+        "parameters": count_parameters(recipe.network, dataset.shape, dataset.classes),
+        "loss": recipe.training.loss,
+        **example_counts(recipe, dataset, options),
+    }
+
+
+def example_counts(recipe: Recipe, dataset: Dataset, options: Mapping[str, Any]) -> Row:
+    """On how many examples losses of paths and planes are measured: columns of all tables of a cell."""
+    examples, most = recipe.data.train_size or len(dataset.train_labels), options["evaluation_examples"] or sys.maxsize
+    return {
+        "train_examples": min(most, examples),
+        "test_examples": min(most, len(dataset.test_labels)),
+        "statistics_examples": recipe.statistics_examples(examples),
+    }
+
+
+def plane_names(kinds: Sequence[str]) -> list[str]:
+    """The planes of a cell: that of its first curved kind of path, and the random one."""
+    curved = first_curve(kinds)
+    return [curved, "random"] if curved else ["random"]
+
+
+def connection_row(fixed: Row, kind: str, points: int, record: Mapping[str, Any] | None) -> Row:
+    """The row of a pair and a kind of path.
+
+    fixed: keys and the columns that are the same for a whole cell; record: what
+    `isthmus.analyses.connect.session.Session.measure` returned, None where a network diverged.
+    """
+    reason = "network diverged" if record is None else "fit diverged" if record["diverged"] else "measured"
+    row = fixed | {"kind": kind, "diverged": reason != "measured", "reason": reason, "points": points, "seconds": 0.0}
+    return unmeasured("connections") | row | (record["connection"] if record is not None else {})
+
+
+def path_rows(keys: Row, kind: str, record: Mapping[str, Any] | None) -> list[Row]:
+    """The rows of the points of a path; a single one, with nulls, where nothing was measured."""
+    if record is None or record["diverged"]:
+        return [unmeasured("paths") | keys | {"kind": kind, "diverged": True}]
+    return [keys | {"kind": kind, "diverged": False} | row for row in record["paths"]]
+
+
+def plane_rows(keys: Row, names: Sequence[str], record: Mapping[str, Any] | None) -> list[Row]:
+    """The rows of the planes called `names` of a pair; a single one, with nulls, for a plane not measured."""
+    found = [] if record is None else record["planes"]
+    measured = {row["plane"] for row in found}
+    absent = [unmeasured("planes") | keys | {"plane": name, "diverged": True} for name in names if name not in measured]
+    return [keys | row for row in found] + absent

@@ -1,0 +1,183 @@
+"""Paths between trained networks, from their weights to the rows of `connections`, `paths` and `planes`.
+
+The pieces have modules of their own: matching of hidden units, paths and their geometry, fitted curves, barriers,
+sharpness, planes. Here they are put together. Files are the business of `workflow/scripts/connect.py`.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from isthmus.analyses.connect.measure import KINDS, Row, distances, measure_path, measure_planes
+from isthmus.data.examples import pair_labels
+from isthmus.landscape.alignment import check_same_function
+from isthmus.landscape.curves import fit, fitted, new_curves
+from isthmus.landscape.evaluator import Ends, Ground, finite
+from isthmus.landscape.matching import METHODS, match
+from isthmus.landscape.paths import Path, curve, geometry, line
+from isthmus.models.architectures import build
+from isthmus.models.hidden_units import apply, groups
+from isthmus.recipes.pairs import Pair, pair_of
+from isthmus.recipes.recipe import TrainingRecipe
+from isthmus.recipes.schedules import peak_rate
+from isthmus.training.checkpoint import State
+
+CHECK_IMAGES = 64  # on which an aligned network must give the outputs it gave before
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The second network of a pair after alignment, and what matching reports (columns of `connections`)."""
+
+    ends: Ends
+    report: Row
+    seconds: float
+
+
+def curve_training(training: TrainingRecipe, options: Mapping[str, Any], examples: int) -> TrainingRecipe:
+    """The recipe of fitting, from that of the networks and the options `curve`, for a number of training examples."""
+    given = {key: options[key] for key in ("batch_size", "schedule", "weight_decay") if options[key] is not None}
+    given["batch_size"] = min(given.get("batch_size", training.batch_size), examples)
+    return replace(
+        training,
+        learning_rate=peak_rate(training) if options["learning_rate"] is None else options["learning_rate"],
+        batch_scaling="none",
+        epochs=options["epochs"],
+        steps=None,
+        warmup_epochs=options["warmup_fraction"] * options["epochs"],
+        sharpness_radius=0.0,
+        averaging="none",
+        **given,
+    )
+
+
+def align(ground: Ground, pair: Pair, first: Ends, second: Ends) -> Matched:
+    """Permute the hidden units of the second network onto those of the first.
+
+    Raises AlignmentError where the permuted network does not compute the same function.
+    """
+    started = time.monotonic()
+    found = match(ground, pair, first, second)
+    alignment, losses = found.alignment, found.midpoint_losses
+    check = ground.examples.images[ground.examples.subset(CHECK_IMAGES)]
+    check_same_function(ground.single, second.final, alignment.weights, check)
+    moved = sum(int((p != torch.arange(len(p))).sum()) for p in alignment.permutations.values())
+    units = sum(len(p) for p in alignment.permutations.values())
+    report: Row = {
+        "alignment_method": found.method,
+        "alignment_objective": alignment.objective,
+        "alignment_worst_restart": min(alignment.restarts),
+        "permuted_fraction": moved / units if units else 0.0,
+        "alignment_examples": found.matched_examples,
+        "selection_examples": found.selected_examples,
+    }
+    report |= {f"midpoint_loss_{method}": finite(losses.get(method)) for method in METHODS}
+    permutable = groups(ground.recipe.network, ground.shape, ground.classes)
+    ends = Ends(apply(alignment.permutations, second.initial, permutable), alignment.weights)
+    return Matched(ends, report, time.monotonic() - started)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted curve, a stack of one on the CPU, and what fitting reports (columns of `connections`)."""
+
+    path: Path
+    diverged: bool
+    report: Row
+    seconds: float
+
+
+@dataclass
+class Session:
+    """The connections of the networks of a cell, by seed, on common ground; what pairs share is computed once."""
+
+    ground: Ground
+    networks: dict[int, Ends]
+    matched: dict[Pair, Matched] = field(default_factory=dict)
+    fits: dict[tuple[Pair, str], Fit] = field(default_factory=dict)
+
+    def match(self, pair: Pair) -> Matched:
+        """The second network of a pair, aligned to the first."""
+        if pair not in self.matched:
+            self.matched[pair] = align(self.ground, pair, self.networks[pair[0]], self.networks[pair[1]])
+        return self.matched[pair]
+
+    def ends(self, pair: Pair, kind: str) -> tuple[Ends, Ends]:
+        """The networks that a kind of path joins, the second one permuted for the aligned kinds."""
+        second = self.match(pair).ends if kind.endswith("-aligned") else self.networks[pair[1]]
+        return self.networks[pair[0]], second
+
+    def _curves(self, kind: str, numbers: tuple[int, ...]) -> Path:
+        """Unfitted curves of some pairs, by number, side by side on the CPU."""
+        both = [self.ends(pair_of(number), kind) for number in numbers]
+        start, end = (
+            {name: torch.stack([ends[side].final[name] for ends in both]) for name in both[0][side].final}
+            for side in (0, 1)
+        )
+        return curve(str(KINDS[kind]), start, end)
+
+    def begin(self, kind: str, numbers: tuple[int, ...]) -> State:
+        """The state of the curves of some pairs, by number, before the first step."""
+        return new_curves(self._curves(kind, numbers), tuple(pair_of(number) for number in numbers))
+
+    def fit(
+        self, kind: str, state: State, save: Callable[[State], None], stop_signal: Callable[[], int | None]
+    ) -> State:
+        """Fit the curves of a state to the end; `save` and `stop_signal` as in `isthmus.training.runner`."""
+        ground, pairs = self.ground, tuple(pair_of(number) for number in state.seeds)
+        path = self._curves(kind, state.seeds)
+        network = build(ground.recipe.network, ground.shape, ground.classes, len(pairs)).to(ground.settings.device)
+        labels = pair_labels(ground.examples.labels, ground.seeds, pairs)
+        training = curve_training(ground.recipe.training, ground.options["curve"], len(ground.examples.images))
+        state = fit(network, path, state, labels, ground.examples, training, ground.settings, save, stop_signal)
+        found = fitted(path, state)
+        for member, (number, pair) in enumerate(zip(state.seeds, pairs, strict=True)):
+            result, last = state.results[number], state.history[number][-1]
+            report = {
+                "fit_steps": result["steps"],
+                "fit_learning_rate": training.learning_rate,
+                "fit_loss": last["train_loss"],
+            }
+            self.fits[pair, kind] = Fit(found.member(member), result["diverged"], report, result["seconds"])
+        return state
+
+    def measure(self, pair: Pair, kind: str) -> dict[str, Any]:
+        """The measured columns of a path: `connection` in its row of `connections`, `paths` in its rows there."""
+        started = time.monotonic()
+        first, second = self.ends(pair, kind)
+        path, spent, diverged = self._path(first, second), 0.0, False
+        reports = distances(self.ground, pair, self.networks, second)
+        if kind.endswith("-aligned"):
+            reports |= self.match(pair).report
+            spent += self.match(pair).seconds
+        if KINDS[kind]:
+            found = self.fits[pair, kind]
+            path, diverged = found.path, found.diverged
+            reports |= found.report
+            spent += found.seconds
+        rows: list[Row] = []
+        if diverged:
+            reports["chord"] = float(geometry(path).chord[0])
+        else:
+            columns, rows = measure_path(self.ground, pair, kind, path.to(self.ground.settings.device), self.networks)
+            reports |= columns
+        reports["seconds"] = spent + time.monotonic() - started
+        logging.info("pair %s: %s measured", pair, kind)
+        return {"diverged": diverged, "connection": reports, "paths": rows}
+
+    def measure_planes(self, pair: Pair, kind: str | None) -> dict[str, Any]:
+        """Rows of `planes` for a pair and, where one was asked for, its curve of a kind."""
+        found = None if kind is None else self.fits[pair, kind]
+        diverged = found is not None and found.diverged
+        path = None if found is None or diverged else found.path.to(self.ground.settings.device)
+        rows = measure_planes(self.ground, pair, kind, path, self.networks[pair[0]])
+        return {"diverged": diverged, "planes": rows}
+
+    @staticmethod
+    def _path(first: Ends, second: Ends) -> Path:
+        start, end = ({name: value[None] for name, value in ends.final.items()} for ends in (first, second))
+        return line(start, end)

@@ -1,0 +1,174 @@
+"""Curvature of the training loss at a trained network: the rows of `curvature`, `eigenvalues` and `spectrum`.
+
+Everything holds for one loss, the mean over a fixed subset of the training data in evaluation mode, and that loss
+stands beside it. Estimates come with their errors, and what did not converge says so. Small networks have their
+whole Hessian in float64 besides, against which the estimates can be read.
+"""
+
+import copy
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.core import seeds
+from isthmus.core.tensors import Tensors
+from isthmus.landscape.evaluator import Ground
+from isthmus.landscape.hessian import CurvatureOperator, dense
+from isthmus.landscape.lanczos import Eigenpairs, density, eigenvalues
+from isthmus.landscape.moments import Moment
+from isthmus.landscape.sharpness import Setup, put, trace_columns
+from isthmus.landscape.trace import traces
+from isthmus.models.evaluation import evaluation_mode
+from isthmus.recipes.schedules import learning_rate, peak_rate, run_length
+
+Row = dict[str, Any]
+PURPOSES = ("largest", "smallest", "gauss_newton", "trace", "spectrum")
+"""What random vectors are drawn for; each has a stream of its own, so that none depends on what else is asked for."""
+
+
+def measure(ground: Ground, seed: int, weights: Tensors, moment: Moment) -> dict[str, Any]:
+    """The curvature of a network, weights by name `[...]`, at one moment.
+
+    Returns the measured columns of its row in `curvature` and, at the end of training, of its rows in `eigenvalues`
+    and `spectrum`. Before the end only the largest eigenvalues are computed. Raises UserError where the loss is not
+    finite.
+    """
+    started, options = time.monotonic(), ground.options
+    setup = ground.sharpness_setup(options["tolerance"], options["trace_precision"], options["maximum_products"])
+    labels = ground.own_labels(seed)[ground.hessian_indices]
+    put(setup.network, ground.placed(weights))
+    with evaluation_mode(setup.network, setup.statistics_images):
+        row, found, spectrum = _hessian(setup, labels, options, seed, moment)
+        if moment.final and options["gauss_newton_eigenvalues"]:
+            more, others = _gauss_newton(setup, labels, options, seed)
+            row, found = row | more, found + others
+    size = sum(value.numel() for value in weights.values())
+    if moment.final and size <= options["dense_limit"]:
+        more, others = _dense(setup, labels, size)
+        row, found = row | more, found + others
+    row |= {
+        "images": len(setup.images),
+        "top_eigenvalue_over_loss": row["top_eigenvalue"] / row["loss"] if row["loss"] > 0 else None,
+        "learning_rate": peak_rate(ground.recipe.training),
+        "stability_threshold": stability_threshold(ground, moment.epoch),
+        "seconds": time.monotonic() - started,
+    }
+    return {"curvature": row, "eigenvalues": found, "spectrum": spectrum}
+
+
+def stability_threshold(ground: Ground, epoch: float) -> float | None:
+    """2 / learning rate of the last step up to `epoch`, above which plain gradient descent on a quadratic diverges.
+
+    None for other optimizers and with momentum, whose thresholds are others (Cohen et al. 2021).
+    """
+    training = ground.recipe.training
+    if training.optimizer != "sgd" or training.momentum > 0:
+        return None
+    per_epoch, total = run_length(training, len(ground.examples.images))
+    step = min(max(round(epoch * per_epoch) - 1, 0), total - 1)
+    rate = learning_rate(training, step, per_epoch, total)
+    return 2 / rate if rate > 0 else None
+
+
+def _generator(seed: int, moment: Moment, purpose: str) -> np.random.Generator:
+    """A generator for one purpose at one network; epochs count in thousandths, since they may end anywhere."""
+    return seeds.generator(seed, seeds.Stream.CURVATURE, round(1000 * moment.epoch), PURPOSES.index(purpose))
+
+
+def _hessian(setup: Setup, labels: Tensor, options: Row, seed: int, moment: Moment) -> tuple[Row, list[Row], list[Row]]:
+    """What is measured of the Hessian: columns of `curvature`, rows of `eigenvalues` and of `spectrum`."""
+    operator = CurvatureOperator(setup.network, setup.images, labels, setup.loss, "hessian", keep=setup.keep)
+    most, count = options["maximum_products"], min(options["eigenvalues"], operator.size)
+    top = eigenvalues(
+        operator,
+        count,
+        _generator(seed, moment, "largest"),
+        "largest",
+        setup.tolerance,
+        most,
+        look_for_copies=count > 1,
+    )
+    row = {
+        "loss": operator.loss,
+        "top_eigenvalue": float(top.values[0]),
+        "top_eigenvalue_residual": float(top.residuals[0]),
+        "top_eigenvalue_converged": bool(top.converged.all()),
+    }
+    found, spectrum = _eigenvalue_rows(top, "hessian", "largest"), []
+    if moment.final and options["smallest_eigenvalues"]:
+        count = min(options["smallest_eigenvalues"], operator.size)
+        low = eigenvalues(operator, count, _generator(seed, moment, "smallest"), "smallest", setup.tolerance, most)
+        row["smallest_eigenvalue"] = float(low.values[0])
+        found += _eigenvalue_rows(low, "hessian", "smallest")
+    if moment.final and setup.precision is not None:
+        generator = _generator(seed, moment, "trace")
+        of_square = options["squared_frobenius_precision"]
+        both = traces(operator, top.space, generator, setup.precision, of_square, maximum_products=most)
+        row |= trace_columns(both) | {
+            "squared_frobenius": both.squared_frobenius.value,
+            "squared_frobenius_error": both.squared_frobenius.error,
+            "squared_frobenius_low": both.squared_frobenius.low,
+            "squared_frobenius_high": both.squared_frobenius.high,
+            "squared_frobenius_converged": both.squared_frobenius.converged,
+        }
+    row["products"] = operator.products
+    if moment.final and options["spectrum"]["probes"]:
+        spectrum = _spectrum_rows(operator, options["spectrum"], _generator(seed, moment, "spectrum"))
+    return row, found if moment.final else [], spectrum
+
+
+def _gauss_newton(setup: Setup, labels: Tensor, options: Row, seed: int) -> tuple[Row, list[Row]]:
+    """The largest eigenvalues of the Gauss-Newton matrix at the end of training."""
+    operator = CurvatureOperator(setup.network, setup.images, labels, setup.loss, "gauss_newton", keep=setup.keep)
+    count = min(options["gauss_newton_eigenvalues"], operator.size)
+    generator = seeds.generator(seed, seeds.Stream.CURVATURE, 0, PURPOSES.index("gauss_newton"))
+    top = eigenvalues(
+        operator, count, generator, "largest", setup.tolerance, options["maximum_products"], look_for_copies=count > 1
+    )
+    row = {"gauss_newton_top_eigenvalue": float(top.values[0]), "gauss_newton_residual": float(top.residuals[0])}
+    return row, _eigenvalue_rows(top, "gauss_newton", "largest")
+
+
+def _dense(setup: Setup, labels: Tensor, size: int) -> tuple[Row, list[Row]]:
+    """All eigenvalues of the whole Hessian, in float64."""
+    network = copy.deepcopy(setup.network).double()
+    with evaluation_mode(network, setup.statistics_images.double()):
+        operator = CurvatureOperator(network, setup.images, labels, setup.loss, "hessian", keep=setup.keep)
+        values = torch.linalg.eigvalsh(dense(operator, size)).flip(0).numpy()
+    fixed = {"matrix": "hessian", "method": "dense", "end": "largest", "residual": None, "converged": True}
+    row = {
+        "dense_top_eigenvalue": float(values[0]),
+        "dense_trace": float(values.sum()),
+        "dense_squared_frobenius": float(np.square(values).sum()),
+    }
+    return row, [fixed | {"index": index, "eigenvalue": float(value)} for index, value in enumerate(values)]
+
+
+def _eigenvalue_rows(pairs: Eigenpairs, matrix: str, end: str) -> list[Row]:
+    fixed = {"matrix": matrix, "method": "lanczos", "end": end}
+    found = zip(pairs.values, pairs.residuals, pairs.converged, strict=True)
+    return [
+        fixed | {"index": index, "eigenvalue": float(value), "residual": float(residual), "converged": bool(converged)}
+        for index, (value, residual, converged) in enumerate(found)
+    ]
+
+
+def _spectrum_rows(operator: CurvatureOperator, options: Row, generator: np.random.Generator) -> list[Row]:
+    """The spectral density on an even grid over all nodes of the quadrature, and a little beyond."""
+    found = density(operator, generator, options["probes"], options["steps"])
+    low, high = float(found.nodes.min()), float(found.nodes.max())
+    width = options["width"] * (high - low if high > low else abs(high) or 1.0)
+    grid = np.linspace(low - 4 * width, high + 4 * width, options["points"])
+    means, spreads = found.smoothed(grid, width)
+    return [
+        {
+            "eigenvalue": float(place),
+            "density": float(mean),
+            "spread": float(spread) if np.isfinite(spread) else None,
+            "smoothing": width,
+        }
+        for place, mean, spread in zip(grid, means, spreads, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""Cooper's theory of the manifold of zero loss, tested on small networks in float64."""

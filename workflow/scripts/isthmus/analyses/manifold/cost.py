@@ -1,0 +1,55 @@
+"""What theory networks cost."""
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+from isthmus.training.cost import LIKELY_STEPS, PROCESS_MB, Calls, Work
+
+
+def work(options: Mapping[str, Any], sweep: Mapping[str, Any], networks: int, image_inputs: int = 1000) -> Work:
+    """Theory networks, for `networks` seeds of a sweep: the dense algebra that grows with a power of the sizes.
+
+    image_inputs: values in an image of the study's data.
+    """
+    sizes = theory_sizes(options, sweep, image_inputs)
+    return Work(tuple(call for count, equations in sizes for call in _theory(options, count, equations, networks)))
+
+
+def _theory(options: Mapping[str, Any], count: int, equations: int, networks: int) -> list[Calls]:
+    """The algebra of one combination of a sweep: Gram matrices and their factors for a search and a goal; a singular
+    value decomposition; Hessian and eigenvalues; walks."""
+    small, walks = min(equations, count), options["walks"]
+    searches = (1 + options["restarts"]) * (1 + walks["towards"]) * options["maximum_steps"]
+    calls = [
+        Calls("search", searches, count * equations * small, networks, likely=LIKELY_STEPS),
+        Calls("algebra", 1, 20 * count * small**2, networks),
+    ]
+    if count <= options["hessian_limit"]:
+        calls.append(Calls("algebra", 1, 20 * count**3, networks))
+    if count <= walks["parameters"]:
+        steps = walks["ahead"] * walks["length"] / walks["step"] + walks["towards"] * walks["longest"] * 100
+        calls.append(Calls("search", 4 * steps, count * small**2, networks, likely=LIKELY_STEPS))
+    return calls
+
+
+def theory_sizes(
+    options: Mapping[str, Any], sweep: Mapping[str, Any], image_inputs: int = 1000
+) -> list[tuple[int, int]]:
+    """Parameters and equations of each theory network of a sweep. image_inputs: values in an image, where there are."""
+    combinations = product(*(sweep[axis] for axis in ("width", "depth", "points", "outputs", "activation", "data")))
+    sizes = []
+    for width, depth, points, outputs, _, data in combinations:
+        inputs = image_inputs if data == "images" else options["input_dimension"]
+        count = width * (inputs + 1) + (depth - 1) * width * (width + 1) + outputs * (width + 1)
+        sizes.append((count, points * outputs))
+    return sizes
+
+
+def memory_mb(options: Mapping[str, Any], sweep: Mapping[str, Any], networks: int) -> int:
+    """A generous guess of the memory of that, in MB: the largest Jacobian and, below the limit, the Hessian."""
+    sizes = [
+        count * equations + (count**2 if count <= options["hessian_limit"] else 0)
+        for count, equations in theory_sizes(options, sweep)
+    ]
+    return PROCESS_MB + round(8 * 6 * max(sizes) / 1e6)

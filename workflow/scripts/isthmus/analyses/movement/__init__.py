@@ -1,0 +1,1 @@
+"""How far training moves the weights, and how the tangent kernel changes."""

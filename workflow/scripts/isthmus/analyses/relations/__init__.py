@@ -1,0 +1,1 @@
+"""Statistics over a whole study: correlations, effects of the axes, saturation."""

@@ -1,0 +1,167 @@
+"""Rank correlations over networks, with bootstrap intervals: Spearman's rho and Kendall's tau-b.
+
+Three scopes answer three questions. Over `all` networks: do networks with more of the one have more of the other, for
+whatever reason, such as their width? `within` cells: do they among networks that differ in nothing but their seed? It
+is the mean of the cells' coefficients, weighted by their numbers of pairs of networks, so that nothing that differs
+between cells enters it (Simpson 1951); for Kendall's without ties it is the concordant less the discordant pairs, as
+a share of all pairs within cells. `between` cells: do the means of cells go together?
+
+Intervals are percentile intervals over resampled networks (Efron 1979), networks of each cell by themselves for
+`within`, and over resampled cells for `between`. Measured coverage of nominal 95 % intervals, normal values with
+correlation r, 300 draws or more:
+
+    networks, all              5      8     12     20     50
+    Spearman     r = 0       86 %   97 %   96 %   96 %   95 %
+                 r = 0.5     95 %   97 %   98 %   96 %   95 %
+                 r = 0.9     77 %   98 %   98 %   97 %   95 %
+    Kendall      r = 0       99 %   98 %   97 %   95 %   95 %
+                 r = 0.5     95 %   98 %   97 %   96 %   96 %
+                 r = 0.9     77 %   99 %   99 %   98 %   97 %
+
+    cells x networks, within       4 x 4    8 x 3    8 x 5   16 x 5   8 x 10
+    Spearman     r = 0              97 %     98 %     97 %     99 %     97 %
+                 r = 0.85           99 %     99 %     99 %     98 %     99 %
+    Kendall      r = 0              97 %     98 %     97 %     99 %     97 %
+                 r = 0.85           99 %     93 %     99 %    100 %     99 %
+
+Bias-corrected intervals (BCa) were no better (77 % to 98 %). Of five networks in perfect order every resample is in
+perfect order, too: that is the 77 %. The intervals of `all` take networks for independent draws: they say nothing of
+other widths and depths, which those of `between` do.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from isthmus.core.seeds import Stream, generator
+
+RESAMPLES = 1999
+FEWEST_IN_CELL = 3  # networks of which a cell has a coefficient: two are always in perfect order
+LEVEL = 0.95
+METHODS = ("spearman", "kendall")
+SCOPES = ("all", "within", "between")
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """A coefficient and its interval, dimensionless, NaN where there is none, and what is behind it."""
+
+    coefficient: float
+    low: float
+    high: float
+    networks: int
+    cells: int
+
+
+def correlate(
+    x: np.ndarray,
+    y: np.ndarray,
+    cell: np.ndarray,
+    method: str,
+    scope: str,
+    fewest: int = 5,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Correlation:
+    """The rank correlation of two quantities over networks.
+
+    x, y: [networks], finite; cell: [networks], the name or number of each one's cell. method: one of `METHODS`; scope:
+    one of `SCOPES`. With fewer than `fewest` networks (cells, for `between`), or where a quantity does not vary, there
+    is no coefficient. The result does not depend on the order of the networks.
+    Raises ValueError for values that are not finite, or of another number.
+    """
+    x, y, cell = np.asarray(x, dtype=float), np.asarray(y, dtype=float), np.asarray(cell)
+    if not x.shape == y.shape == cell.shape or x.ndim != 1:
+        raise ValueError(f"two values and a cell per network are needed, not {x.shape}, {y.shape} and {cell.shape}")
+    if not (np.isfinite(x) & np.isfinite(y)).all():
+        raise ValueError("a correlation needs finite values: leave diverged networks out first")
+    order = np.lexsort((y, x, cell))  # resamples, and sums, depend on the order
+    x, y, cell = x[order], y[order], cell[order]
+    members = [np.flatnonzero(cell == each) for each in dict.fromkeys(cell.tolist())]
+    networks, cells = len(x), len(members)
+    if scope == "between":
+        x, y = (np.array([_mean(values[places]) for places in members]) for values in (x, y))
+        groups = [np.arange(cells)]
+    elif scope == "within":
+        groups = [each for each in members if len(each) >= FEWEST_IN_CELL and _vary(x[each], y[each])]
+        networks, cells = sum(map(len, groups)), len(groups)
+    else:
+        groups = [np.arange(networks)]
+    points = cells if scope == "between" else networks
+    if points < fewest or not all(_vary(x[each], y[each]) for each in groups):
+        return Correlation(np.nan, np.nan, np.nan, networks, cells)
+    weights = np.array([len(each) * (len(each) - 1) / 2 for each in groups])
+    found = [coefficient(x[each], y[each], method) for each in groups]
+    drawn = [
+        resampled(x[each], y[each], method, _multiplicities(len(each), place, seed, resamples))
+        for place, each in enumerate(groups)
+    ]
+    low, high = _interval(np.array(drawn), weights)
+    return Correlation(float(np.average(found, weights=weights)), low, high, networks, cells)
+
+
+def _mean(values: np.ndarray) -> float:
+    """The mean to 40 of its 53 binary digits, so that cells whose means are equal but for rounding are tied.
+
+    Means of shares of up to 2^20 examples over up to 2^19 networks stay apart.
+    """
+    mean = float(values.mean())
+    if abs(mean) < 2.0**-40 * float(np.abs(values).max()):
+        return 0.0  # what is left of terms that cancel is rounding alone
+    mantissa, exponent = math.frexp(mean)
+    return math.ldexp(round(mantissa * 2.0**40), exponent - 40)
+
+
+def coefficient(x: np.ndarray, y: np.ndarray, method: str) -> float:
+    """Spearman's rho or Kendall's tau-b of two samples, [networks] each, by SciPy."""
+    from scipy.stats import kendalltau, spearmanr
+
+    return float({"spearman": spearmanr, "kendall": kendalltau}[method](x, y).statistic)
+
+
+def resampled(x: np.ndarray, y: np.ndarray, method: str, times: np.ndarray) -> np.ndarray:
+    """The coefficients of many resamples at once, NaN where a resample does not vary.
+
+    x, y: [networks]; times: [resamples, networks], how often each network was drawn. The coefficients are SciPy's of
+    the samples so drawn, but in a few products of matrices. Returns [resamples].
+    """
+    above = [np.sign(each[np.newaxis] - each[:, np.newaxis]) for each in (x, y)]
+    if method == "kendall":  # concordant less discordant pairs, and those without ties
+        products = above[0] * above[1], above[0] ** 2, above[1] ** 2
+        joint, first, second = (np.einsum("ri,ri->r", times @ each, times) for each in products)
+    else:  # ranks, less their mean, are half of how many lie below less those above
+        ranks = [times @ each for each in above]
+        both = (ranks[0], ranks[1]), (ranks[0], ranks[0]), (ranks[1], ranks[1])
+        joint, first, second = (np.einsum("ri,ri,ri->r", times, a, b) for a, b in both)
+    varied = (first > 0) & (second > 0)
+    return np.divide(joint, np.sqrt(first * second), out=np.full(len(times), np.nan), where=varied)
+
+
+def _vary(*samples: np.ndarray) -> bool:
+    return all(len(each) > 0 and each.min() < each.max() for each in samples)
+
+
+@cache
+def _multiplicities(networks: int, place: int, seed: int, resamples: int) -> np.ndarray:
+    """How often each network of the cell at `place` is drawn in each resample, [resamples, networks]."""
+    random = generator(seed, Stream.BOOTSTRAP, place)
+    return random.multinomial(networks, np.full(networks, 1 / networks), size=resamples).astype(float)
+
+
+def _interval(drawn: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """The percentile interval of the weighted mean over groups of `drawn`, [groups, resamples].
+
+    A group that does not vary in a resample is left out of its mean; NaN where half of the resamples have none.
+    """
+    known = ~np.isnan(drawn)
+    share = weights[:, np.newaxis] * known
+    total = share.sum(axis=0)
+    usable = total > 0
+    if usable.mean() < 0.5:
+        return np.nan, np.nan
+    means = np.sum(share * np.where(known, drawn, 0), axis=0)[usable] / total[usable]
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

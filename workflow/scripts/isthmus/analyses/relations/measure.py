@@ -1,0 +1,121 @@
+"""The rows of the tables that tie geometry to generalization, from the gathered quantities of a study.
+
+All statistics are made twice: of `all` networks that did not diverge, and of the `interpolating` ones among them, whose
+training accuracy reaches a threshold. What was left out, and why, stands beside them.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from isthmus.analyses.relations.correlations import METHODS, SCOPES, correlate
+from isthmus.analyses.relations.effects import effect, opposite, saturation
+from isthmus.analyses.relations.gather import AXES, NETWORK, Gathered, gather, modelled
+from isthmus.tables.quantities import OUTCOME
+
+Rows = list[dict[str, Any]]
+INTERACTION = ("width", "depth")
+
+
+def relate(study: str, tables: Mapping[str, pd.DataFrame], options: Mapping[str, Any]) -> dict[str, Rows]:
+    """The rows of the tables `quantities`, `correlations`, `effects` and `saturation` of a study, by table.
+
+    tables: collected tables by name, `networks` among them; options: those of the analysis. Raises DataError where the
+    study has no network.
+    """
+    threshold, fewest = options["interpolation_threshold"], options["fewest_networks"]
+    gathered = gather(study, tables)
+    made: dict[str, Rows] = {
+        "quantities": list(quantity_rows(gathered, _networks(study, tables["networks"]), threshold)),
+        "correlations": [],
+        "effects": [],
+        "saturation": [],
+    }
+    for selection, chosen in (("all", gathered), ("interpolating", gather(study, tables, threshold))):
+        made["correlations"] += [row | {"selection": selection} for row in correlation_rows(chosen, fewest)]
+        for name, rows in (("effects", effect_rows), ("saturation", saturation_rows)):
+            made[name] += [row | {"selection": selection} for row in rows(chosen)]
+    return {name: [{"study": study} | row for row in rows] for name, rows in made.items()}
+
+
+def _networks(study: str, networks: pd.DataFrame) -> pd.DataFrame:
+    """All networks of a study, in the order of cells and seeds."""
+    rows = networks[networks["study"] == study].copy()
+    rows["cell"] = rows["cell"].astype(str)
+    return rows.sort_values(NETWORK).reset_index(drop=True)
+
+
+def quantity_rows(gathered: Gathered, networks: pd.DataFrame, threshold: float) -> Iterator[dict[str, Any]]:
+    """Rows of `quantities`, less the study: every network, diverged ones with nulls, and every quantity."""
+    for network in networks.itertuples(index=False):
+        diverged = bool(network.diverged)
+        accuracy = None if diverged else network.train_accuracy
+        first = {"cell": network.cell, "seed": int(network.seed)} | {axis: int(getattr(network, axis)) for axis in AXES}
+        first |= {"diverged": diverged, "interpolates": bool(accuracy is not None and accuracy >= threshold)}
+        for quantity in gathered.quantities:
+            value = None if diverged else gathered.frame.at[(network.cell, network.seed), quantity.name]
+            named = {"quantity": quantity.name, "group": quantity.group, "at": gathered.at.get(quantity.name)}
+            yield first | named | {"value": _number(value)}
+
+
+def correlation_rows(gathered: Gathered, fewest: int) -> Iterator[dict[str, Any]]:
+    """Rows of `correlations`, less the study and the selection: every geometric quantity with every outcome."""
+    outcomes = [quantity for quantity in gathered.quantities if quantity.group == OUTCOME]
+    for quantity, outcome in product(gathered.quantities, outcomes):
+        if quantity.group == OUTCOME:
+            continue
+        both = gathered.frame[[quantity.name, outcome.name]].dropna()
+        cell = both.index.get_level_values("cell").to_numpy(dtype=str)
+        x, y = (both[each.name].to_numpy(dtype=float) for each in (quantity, outcome))
+        for method, scope in product(METHODS, SCOPES):
+            found = correlate(x, y, cell, method, scope, fewest)
+            row: dict[str, Any] = {"quantity": quantity.name, "group": quantity.group, "outcome": outcome.name}
+            row |= {"method": method, "scope": scope, "networks": found.networks, "cells": found.cells}
+            row |= {name: _number(getattr(found, name)) for name in ("coefficient", "low", "high")}
+            row |= {"left_out_diverged": gathered.diverged, "left_out_not_interpolating": gathered.not_interpolating}
+            yield row | {"left_out_not_measured": len(gathered.frame) - found.networks}
+
+
+def effect_rows(gathered: Gathered) -> Iterator[dict[str, Any]]:
+    """Rows of `effects`, less the study and the selection: every quantity, and every axis that varies."""
+    for quantity in gathered.quantities:
+        value, scale = modelled(gathered, quantity)
+        axes = gathered.frame.loc[value.index, AXES]
+        terms: list[tuple[str, ...]] = [(axis,) for axis in AXES if axes[axis].nunique() > 1]
+        terms += [INTERACTION] if all((axis,) in terms for axis in INTERACTION) else []
+        found = {term: effect(value, term) for term in terms}
+        spread = float(value.std()) if value.nunique() > 1 else math.nan
+        for term, each in found.items():
+            numbers = {"coefficient": each.coefficient, "low": each.low, "high": each.high}
+            names = ("standardized", "standardized_low", "standardized_high")
+            numbers |= {name: number / spread for name, number in zip(names, list(numbers.values()), strict=True)}
+            numbers |= {"p": each.p, "freedom": each.freedom}
+            row: dict[str, Any] = {"quantity": quantity.name, "group": quantity.group, "scale": scale}
+            row |= {"term": ":".join(term), "settings": each.settings}
+            row |= {name: _number(number) for name, number in numbers.items()}
+            row |= {"opposite": opposite({axis: found[axis,] for axis in INTERACTION if (axis,) in found})}
+            yield row | {"networks": len(value), "cells": value.index.get_level_values("cell").nunique()}
+
+
+def saturation_rows(gathered: Gathered) -> Iterator[dict[str, Any]]:
+    """Rows of `saturation`, less the study and the selection: every quantity and line of widths."""
+    for quantity in gathered.quantities:
+        value, scale = modelled(gathered, quantity)
+        rows = gathered.frame.loc[value.index]
+        for line, members in rows.groupby(gathered.line.loc[rows.index]):
+            first = members.iloc[0]
+            fixed: dict[str, Any] = {"quantity": quantity.name, "group": quantity.group}
+            fixed |= {"scale": scale, "line": str(line)}
+            fixed |= {axis: int(first[axis]) for axis in AXES if axis != "width"}
+            for row in saturation(value.loc[members.index], members["width"]):
+                mean = 2.0 ** row["mean"] if scale == "log" else row["mean"]
+                yield fixed | row | {"mean": mean}
+
+
+def _number(value: Any) -> float | None:
+    """A number as it stands in a table: null where it is not known."""
+    return None if value is None or not np.isfinite(value) else float(value)

@@ -1,0 +1,54 @@
+"""The rows of `robustness`: loss and accuracy of networks on corrupted test images, and on a second data set."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from isthmus.data.corruptions import SEVERITIES
+from isthmus.landscape.corrupted_images import CorruptedTest, Scores
+from isthmus.landscape.evaluator import Ground, finite
+
+CLEAN, SHIFTED = "none", "shifted"
+"""What the tables call no corruption, and the second data set."""
+
+Row = dict[str, Any]
+
+
+def measure(
+    ground: Ground, test: CorruptedTest, other: tuple[Tensor, Tensor] | None, scores: Scores, corruption: str
+) -> list[list[Row]]:
+    """Rows of each network under one corruption, a row per severity; `none` and `shifted` have one, of severity 0.
+
+    other: images and labels of `shifted_examples`. scores: the function of `scoring`.
+    """
+    sets: Iterator[tuple[int, Tensor, Tensor]]
+    if corruption == CLEAN:
+        sets = iter([(0, ground.test_images, test.labels)])
+    elif corruption == SHIFTED and other is not None:
+        sets = iter([(0, *other)])
+    else:
+        sets = ((severity, test.images(corruption, severity), test.labels) for severity in test.severities)
+    measured = []
+    for severity, images, labels in sets:
+        fixed = {"corruption": corruption, "severity": severity, "images": len(images)}
+        measured.append([fixed | _scored(*values) for values in zip(*scores(images, labels), strict=True)])
+    return [list(rows) for rows in zip(*measured, strict=True)]
+
+
+def _scored(loss: Tensor, accuracy: Tensor) -> Row:
+    """Loss and accuracy of one network; both None where its outputs are no numbers."""
+    return {"loss": finite(loss), "accuracy": None if loss.isnan() else float(accuracy)}
+
+
+def measured_sets(corruptions: Sequence[str], severities: Sequence[int], shifted: bool) -> list[tuple[str, int]]:
+    """What a network has a row for, in order: the clean test set, corruptions by severity, the second data set."""
+    chosen = [(name, severity) for name in SEVERITIES if name in corruptions for severity in sorted(severities)]
+    return [(CLEAN, 0), *chosen, *([(SHIFTED, 0)] if shifted else [])]
+
+
+def with_relative(rows: list[Row]) -> list[Row]:
+    """The rows of one network with a column more: accuracy divided by that of the row `none`; None where that is 0."""
+    clean = next(row["accuracy"] for row in rows if row["corruption"] == CLEAN)
+    kept = [row["accuracy"] / clean if clean and row["accuracy"] is not None else None for row in rows]
+    return [row | {"relative_accuracy": value} for row, value in zip(rows, kept, strict=True)]

@@ -1,0 +1,1 @@
+"""Lottery tickets: iterative pruning with rewinding, and its controls."""

@@ -1,0 +1,28 @@
+"""Values completed by a JSON schema: its defaults, and numbers in the type it gives them."""
+
+import copy
+from typing import Any
+
+
+def with_defaults(value: Any, described: dict[str, Any]) -> Any:
+    """`value` with the defaults of its schema filled in, at every depth; the original is left as it is."""
+    if not isinstance(value, dict) or described.get("type") != "object":
+        return copy.deepcopy(value)
+    properties = described.get("properties", {})
+    other = described.get("additionalProperties")
+    complete = {}
+    for key, content in value.items():
+        inner = properties.get(key, other if isinstance(other, dict) else {})
+        complete[key] = with_defaults(content, inner)
+    for key, inner in properties.items():
+        if key not in complete and "default" in inner:
+            complete[key] = with_defaults(inner["default"], inner)
+    return complete
+
+
+def typed(value: Any, described: dict[str, Any]) -> Any:
+    """A number in the type its schema gives it, so that `1` and `1.0` are one recipe and one name of a cell."""
+    types = described.get("type") or [each.get("type") for each in described.get("oneOf", [])]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return float(value) if "number" in types else value

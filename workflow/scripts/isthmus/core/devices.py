@@ -1,0 +1,74 @@
+"""Where and how networks run: device, threads, memory format, and how many are trained at once."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from isthmus.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the computation is done; none of it changes a result beyond rounding."""
+
+    device: torch.device
+    channels_last: bool = False
+    evaluation_batch_size: int = 256
+    checkpoint_seconds: float = 60.0
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device for `jobs.device`; `auto` takes a GPU where this process sees one (`CUDA_VISIBLE_DEVICES`).
+
+    Raises UserError where a GPU is wanted and none is seen.
+    """
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("jobs.device is cuda, but this job sees no GPU; set it to auto or cpu, or ask for a GPU")
+    return torch.device(wanted)
+
+
+def set_up(threads: int, deterministic: bool) -> None:
+    """Give this process `threads` CPU threads and, on request, PyTorch's deterministic algorithms.
+
+    float32 means float32: the 19-bit TF32 products that GPUs use by default are switched off.
+    """
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    if deterministic:  # asking for it, even for "no", imports PyTorch's compiler: a second of start-up
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
+        torch.use_deterministic_algorithms(True)
+
+
+def use_channels_last(wanted: bool | str, convolutional: bool, device: torch.device) -> bool:
+    """Whether images are laid out channels-last: convolutions on a GPU, unless `wanted` says otherwise."""
+    if not convolutional:
+        return False
+    return device.type == "cuda" if wanted == "auto" else bool(wanted)
+
+
+# A stack pays while a step of one network is too small to keep a core busy. Measured on a CPU with
+# benchmarks/bench_stacking.py (five MLPs, one thread): 5 times faster at 2 x 10^4 weights x examples a step, even near
+# 3 x 10^7, 0.7 times as fast at 10^8.
+CPU_STACK_LIMIT = 2e7
+# A guess, not measured yet: on a GPU the launch of a kernel costs as much as some 10^9 multiplications.
+GPU_STACK_LIMIT = 1e9
+
+
+def stack_size(
+    wanted: int | str, convolutional: bool, parameters: int, batch_size: int, device: torch.device, networks: int
+) -> int:
+    """How many of `networks` networks one stacked computation trains: `wanted`, or what was measured to be fastest.
+
+    The choice depends on the arguments alone, never on a timing of the moment: a run that is repeated makes it again.
+    """
+    if wanted != "auto":
+        return min(int(wanted), networks)
+    if device.type == "cpu":
+        small = not convolutional and parameters * batch_size <= CPU_STACK_LIMIT
+    else:
+        small = parameters * batch_size <= GPU_STACK_LIMIT
+    return networks if small else 1

@@ -1,0 +1,57 @@
+"""Tensors on disk: safetensors files that are whole, unaltered, or an error that names them.
+
+Every file carries a checksum over its tensors and its metadata. Writing goes through a temporary name, reading
+maps the file into memory, so that processes on one machine share its pages.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from isthmus.core.errors import DataError
+from isthmus.core.files import sha256_of, write_whole
+
+Tensors = dict[str, Tensor]
+
+
+def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256, in hexadecimal, over the metadata and the name, type, shape and content of every tensor (on the CPU)."""
+    chunks: list[bytes | memoryview] = [json.dumps(dict(metadata), sort_keys=True).encode()]
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        chunks.append(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        chunks.append(tensor.flatten().view(torch.uint8).numpy().data)
+    return sha256_of(*chunks)
+
+
+def save_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors and metadata to one file, whole or not at all."""
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    complete = dict(metadata) | {"checksum": checksum(on_cpu, metadata)}
+    write_whole(path, lambda temporary: save_file(on_cpu, temporary, complete))
+
+
+def load_tensors(path: Path | str) -> tuple[Tensors, dict[str, str]]:
+    """The tensors, on the CPU, and the metadata of a file, `checksum` among them.
+
+    Raises DataError, naming the file, where it is missing, cut short or altered.
+    """
+    if not Path(path).is_file():
+        raise DataError(f"{path} does not exist; run the workflow again to make it")
+    try:
+        with safe_open(path, framework="pt") as stored:
+            metadata = stored.metadata() or {}
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path} is damaged ({error}); delete it and run the workflow again") from error
+    if "checksum" not in metadata:
+        raise DataError(f"{path} is another program's file: it has no checksum; delete it and run the workflow again")
+    found = checksum(tensors, {key: value for key, value in metadata.items() if key != "checksum"})
+    if metadata["checksum"] != found:
+        raise DataError(f"{path} is damaged: its checksum does not fit; delete it and run the workflow again")
+    return tensors, metadata

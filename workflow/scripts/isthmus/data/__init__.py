@@ -1,0 +1,1 @@
+"""Images and labels: where they come from, prepared data sets, subsets, augmentation and corruptions."""

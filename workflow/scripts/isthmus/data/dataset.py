@@ -1,0 +1,129 @@
+"""The prepared data set as the jobs see it.
+
+A data set is one safetensors file, written once (isthmus.data.sources) and memory-mapped by every job, so that
+the processes of a machine share its pages. What a study makes of it (a subset, noisy labels) is computed from
+seeds whenever it is needed and never stored.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from isthmus.core.errors import ConfigurationError, DataError
+from isthmus.core.seeds import Stream, generator
+from isthmus.core.tensors import load_tensors
+
+FORMAT = "isthmus-dataset-1"
+"""Kind and version of a prepared file, in its metadata. Where its content changes, so does the number."""
+
+TENSORS = ("train_images", "train_labels", "test_images", "test_labels", "mean", "std")
+"""The tensors of a prepared file."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set in memory.
+
+    `train_images`, `test_images`: uint8 [examples, channels, height, width], as stored.
+    `train_labels`, `test_labels`: int64 [examples], in 0 .. `classes` - 1.
+    `mean`, `std`: float32 [channels], of the training images in raw units; a constant channel has `std` 1.
+    `checksum`: SHA-256 of all of it, in hexadecimal.
+    """
+
+    name: str
+    classes: int
+    checksum: str
+    train_images: torch.Tensor
+    train_labels: torch.Tensor
+    test_images: torch.Tensor
+    test_labels: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+
+def load_dataset(path: Path | str) -> Dataset:
+    """The data set in a prepared file, memory-mapped, on the CPU, after its checksum was verified.
+
+    Raises DataError, naming the file, where it is missing, truncated, altered or not a prepared data set.
+    """
+    tensors, metadata = load_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise DataError(
+            f"{path} is not a prepared data set of the format {FORMAT}; delete it and run the workflow again"
+        )
+    return Dataset(metadata["name"], int(metadata["classes"]), metadata["checksum"], **tensors)
+
+
+def normalized(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """(images - mean) / std, channel by channel: float32 [..., channels, height, width].
+
+    `images`: uint8 [..., channels, height, width]; `mean`, `std`: float32 [channels], on the same device.
+    """
+    return (images - mean[:, None, None]).div_(std[:, None, None])
+
+
+def select(labels: np.ndarray, train_size: int | None, selection: str, seed: int) -> np.ndarray:
+    """The training examples a study keeps: sorted indices, int64 [train_size], or all where that is None.
+
+    `labels`: int64 [examples]. `selection` is "first", the first examples, or "balanced", a random subset in
+    which the counts of any two classes differ by at most one, except that a class with too few examples gives
+    all it has and the others make up for it. It is drawn from `seed`; with the same seed, a larger subset
+    contains every smaller one.
+
+    Raises ConfigurationError where `train_size` is not between 1 and the number of examples, or `selection`
+    is neither of the two.
+    """
+    if selection not in ("balanced", "first"):
+        raise ConfigurationError(f"`selection` is `{selection}`; allowed are `balanced` and `first`.")
+    examples = len(labels)
+    if train_size is None:
+        return np.arange(examples)
+    if not 1 <= train_size <= examples:
+        raise ConfigurationError(
+            f"`train_size` is {train_size}, but the training set has {examples} examples: choose at least 1 "
+            f"and at most {examples}, or null for all."
+        )
+    if selection == "first":
+        return np.arange(train_size)
+    return np.sort(_balanced_order(labels, generator(seed, Stream.SELECTION))[:train_size])
+
+
+def _balanced_order(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """An order of all examples, int64 [examples], of which every beginning is balanced.
+
+    The examples of each class are shuffled, then dealt in rounds: one of every class that has some left, in a
+    random order.
+    """
+    shuffled = random.permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    _, counts = np.unique(labels, return_counts=True)
+    firsts = np.cumsum(counts) - counts
+    rounds = np.arange(len(labels)) - np.repeat(firsts, counts)
+    return by_class[np.lexsort((random.random(len(labels)), rounds))]
+
+
+def noisy_labels(labels: np.ndarray, classes: int, fraction: float, generator: np.random.Generator) -> np.ndarray:
+    """A copy of `labels` in which round(`fraction` * examples) of them are wrong (Zhang et al. 2017).
+
+    `labels`: int64 [examples], in 0 .. `classes` - 1, and so is the result. Which of them change is uniform
+    among the examples, and what each becomes is uniform among the other classes.
+
+    Raises ConfigurationError where `fraction` is outside [0, 1] or there is no other class.
+    """
+    if not 0 <= fraction <= 1:
+        raise ConfigurationError(f"`label_noise` is {fraction}; it must be a fraction between 0 and 1.")
+    if fraction and classes < 2:
+        raise ConfigurationError("`label_noise` needs at least two classes, and the data set has one.")
+    noisy = labels.copy()
+    count = round(fraction * len(labels))
+    chosen = generator.choice(len(labels), count, replace=False)
+    noisy[chosen] = (labels[chosen] + generator.integers(1, max(classes, 2), count)) % classes
+    return noisy

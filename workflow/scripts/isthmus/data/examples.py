@@ -1,0 +1,114 @@
+"""The data as a group of networks sees them: chosen and normalized, each with its own labels and augmentation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.core import seeds
+from isthmus.core.devices import Settings
+from isthmus.data import subsets
+from isthmus.data.augmentation import augment, draw
+from isthmus.data.dataset import Dataset, noisy_labels, normalized, select
+from isthmus.recipes.pairs import Pair
+from isthmus.recipes.recipe import DataRecipe, Recipe, TrainingRecipe
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The data as a group of networks sees them, on the device.
+
+    images `[N, C, H, W]` float32, normalized; labels `[S, N]`, a row per network; clean_labels `[1, N]`;
+    fill `[C]`, the normalized value of a black pixel.
+    """
+
+    images: Tensor
+    labels: Tensor
+    clean_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    fill: Tensor
+
+    @cached_property
+    def order(self) -> Tensor:
+        """The order `[N]` that subsets of the training examples are taken from.
+
+        It follows from the clean labels, so networks that learned different labels are measured on the same examples.
+        """
+        return subsets.order(self.clean_labels[0])
+
+    def subset(self, size: int, after: int = 0) -> Tensor:
+        """Rising indices, on the device, of training examples: see `isthmus.data.subsets.subset`."""
+        return subsets.taken(self.order, size, after).to(self.images.device)
+
+    def test_subset(self, size: int) -> Tensor:
+        """Rising indices, on the device, of test examples: see `isthmus.data.subsets.subset`."""
+        return subsets.subset(self.test_labels[0], size).to(self.images.device)
+
+
+def training_labels(recipe: DataRecipe, dataset: Dataset, network_seeds: tuple[int, ...]) -> tuple[np.ndarray, Tensor]:
+    """Indices `[N]` of the training examples a recipe selects, and their labels `[S, N]`, noise included."""
+    every_label = dataset.train_labels.numpy()
+    indices = select(every_label, recipe.train_size, recipe.selection, recipe.selection_seed)
+    clean = every_label[indices]
+    rows = []
+    for seed in network_seeds:
+        drawn_from = seed if recipe.label_noise_draw == "per_seed" else recipe.selection_seed
+        noise = seeds.generator(drawn_from, seeds.Stream.LABEL_NOISE)
+        rows.append(noisy_labels(clean, dataset.classes, recipe.label_noise, noise))
+    return indices, torch.from_numpy(np.stack(rows))
+
+
+def place_examples(recipe: Recipe, dataset: Dataset, network_seeds: tuple[int, ...], settings: Settings) -> Examples:
+    """Select, normalize and move the data to the device."""
+    indices, labels = training_labels(recipe.data, dataset, network_seeds)
+    device = settings.device
+    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+
+    def images(raw: Tensor) -> Tensor:
+        return normalized(raw.to(device), dataset.mean.to(device), dataset.std.to(device)).contiguous(
+            memory_format=layout
+        )
+
+    return Examples(
+        images=images(dataset.train_images[torch.from_numpy(indices)]),
+        labels=labels.to(device),
+        clean_labels=dataset.train_labels[torch.from_numpy(indices)][None].to(device),
+        test_images=images(dataset.test_images),
+        test_labels=dataset.test_labels[None].to(device),
+        fill=(-dataset.mean / dataset.std).to(device),
+    )
+
+
+def stacked_images(
+    examples: Examples,
+    chosen: Tensor,
+    own_seeds: Sequence[int],
+    step: int,
+    training: TrainingRecipe,
+    channels_last: bool,
+) -> Tensor:
+    """The (augmented) images `[S, B, C, H, W]` of the chosen examples `[S, B]` at a step, a seed per row."""
+    images = examples.images[chosen.flatten()]
+    if training.flip or training.crop_padding:
+        draws = [draw(seed, step, chosen.shape[1], training.flip, training.crop_padding) for seed in own_seeds]
+        mirrored, offsets = (torch.cat(parts, dim=-1).to(images.device) for parts in zip(*draws, strict=True))
+        images = augment(images, mirrored, offsets, training.crop_padding, examples.fill)
+    if channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    return images.unflatten(0, tuple(chosen.shape))
+
+
+def pair_labels(labels: Tensor, network_seeds: tuple[int, ...], pairs: tuple[Pair, ...]) -> Tensor:
+    """The labels of the training data for curves, `[K, P, N]`, from those of the networks, `[S, N]`, by their seeds.
+
+    K is 1 where the two networks of each pair learned the same labels. With label noise drawn per seed they did not:
+    K is 2, a set for each end, and the loss at t is (1 - t) times that on the first and t times that on
+    the second. At its ends a path thus has the losses its networks were trained on.
+    """
+    rows = torch.tensor([[network_seeds.index(seed) for seed in pair] for pair in pairs]).T.to(labels.device)
+    both = labels[rows]
+    return both[:1] if torch.equal(both[0], both[1]) else both

@@ -1,0 +1,58 @@
+"""What is known of a data set before any job runs: its sizes, the shape of its images, its classes.
+
+This is asked for while a Snakefile is parsed, so neither torch nor torchvision is imported, and pyarrow only for data
+sets of the user's own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from isthmus.core.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a data set before any job runs.
+
+    `train_size`, `test_size`: numbers of examples. `shape`: channels, height, width. `classes`: their number.
+    """
+
+    train_size: int
+    test_size: int
+    shape: tuple[int, int, int]
+    classes: int
+
+
+BUILTIN: dict[str, Facts] = {
+    "digits": Facts(1_437, 360, (1, 8, 8), 10),
+    "MNIST": Facts(60_000, 10_000, (1, 28, 28), 10),
+    "FashionMNIST": Facts(60_000, 10_000, (1, 28, 28), 10),
+    "KMNIST": Facts(60_000, 10_000, (1, 28, 28), 10),
+    "CIFAR10": Facts(50_000, 10_000, (3, 32, 32), 10),
+    "CIFAR100": Facts(50_000, 10_000, (3, 32, 32), 100),
+    "SVHN": Facts(73_257, 26_032, (3, 32, 32), 10),
+}
+"""The data sets that need no description."""
+
+
+def facts(name: str, description: Mapping[str, Any]) -> Facts:
+    """What is known of the data set `name`; `description` is its entry in `datasets`, with defaults.
+
+    Cheap: a built-in set is looked up and its files need not exist; of Parquet files the labels and the first
+    image are read. Raises ConfigurationError for an unknown name, DataError for a Parquet file that is
+    missing, damaged or without the columns asked for.
+    """
+    if description["source"] == "parquet":
+        from isthmus.data import parquet_images
+
+        train, test = (parquet_images.split_of(name, description, split) for split in ("train", "test"))
+        train_labels, test_labels = parquet_images.read_labels(train), parquet_images.read_labels(test)
+        classes = int(max(train_labels.max(), test_labels.max())) + 1
+        return Facts(len(train_labels), len(test_labels), parquet_images.image_shape(train), classes)
+    if name not in BUILTIN:
+        raise ConfigurationError(
+            f"There is no data set `{name}`. Built in are {', '.join(BUILTIN)}; any other needs an entry "
+            "under `datasets` with `source: parquet` and its files."
+        )
+    return BUILTIN[name]

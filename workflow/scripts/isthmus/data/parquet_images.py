@@ -1,0 +1,241 @@
+"""Image sets in Parquet files, in the layout of the Hugging Face hub.
+
+A row is an example: an encoded image (a struct with a field `bytes`, or the bytes themselves) and an integer
+label. Files are streamed by batches of rows, and large images are decoded by several threads, since Pillow
+releases the interpreter lock while it decodes.
+"""
+
+import io
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image, ImageFile
+
+from isthmus.core.errors import ConfigurationError, DataError
+
+ROWS_PER_BATCH = 2048  # rows whose encoded images are in memory at once
+ROWS_PER_TASK = 64  # images that a thread takes at a time
+THREADED_PIXELS = 64 * 64  # size from which threads help; below it they wait for the interpreter lock
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The training or the test half of a Parquet image set: its files, in order, and its two columns."""
+
+    files: tuple[Path, ...]
+    image_column: str
+    label_column: str
+
+
+def split_of(name: str, description: Mapping[str, Any], split: str) -> Split:
+    """The half `split` ("train" or "test") of the set `name`, as its entry in `datasets` describes it.
+
+    Raises ConfigurationError where the entry names no files.
+    """
+    files = description.get(split)
+    if not files:
+        raise ConfigurationError(
+            f"`datasets.{name}.{split}` is missing: a data set of source `parquet` needs the path, or a list "
+            f"of paths, of its {split} files."
+        )
+    files = [files] if isinstance(files, str) else files
+    paths = tuple(Path(file).expanduser() for file in files)
+    return Split(paths, description["image_column"], description["label_column"])
+
+
+def read_labels(split: Split) -> np.ndarray:
+    """The labels of a split, int64 [examples], all of them >= 0.
+
+    Reads the label column alone. Raises DataError, naming file and row, for a missing or damaged file, an
+    absent column, or labels that are not integers >= 0.
+    """
+    parts = []
+    for file in split.files:
+        with _opened(file, split.label_column, "label_column") as parquet:
+            column = parquet.read(columns=[split.label_column]).column(0)
+            if not pa.types.is_integer(column.type):
+                raise DataError(
+                    f"The label column `{split.label_column}` of {file} holds {column.type}; labels must be "
+                    "integers, 0 for the first class."
+                )
+            if column.null_count:
+                row = pc.index(pc.is_null(column), True).as_py()
+                raise DataError(f"{_row(file, row)} has no label. Remove the row or label it.")
+            labels = column.cast(pa.int64()).to_numpy()
+        if labels.size and labels.min() < 0:
+            row = int(np.argmax(labels < 0))
+            raise DataError(
+                f"{_row(file, row)} has the label {labels[row]}; labels must be integers >= 0. Remove rows "
+                "without a class."
+            )
+        parts.append(labels)
+    labels = np.concatenate(parts)
+    if not labels.size:
+        raise DataError(f"{', '.join(map(str, split.files))}: no rows, where images are expected.")
+    return labels
+
+
+def image_shape(split: Split) -> Shape:
+    """Channels, height and width of the first image of a split; 1 channel if it is grayscale, otherwise 3.
+
+    Decodes no other image. Raises DataError as `read_images` does.
+    """
+    for file in split.files:
+        with _opened(file, split.image_column, "image_column") as parquet:
+            for batch in parquet.iter_batches(batch_size=1, columns=[split.image_column]):
+                return _shape_of(_decode(_encoded(batch.column(0), file, split)[0], file, 0))
+    raise DataError(f"{', '.join(map(str, split.files))}: no rows, where images are expected.")
+
+
+def read_images(split: Split, shape: Shape) -> np.ndarray:
+    """All images of a split, uint8 [examples, channels, height, width], every one of the given shape.
+
+    Grayscale images in a set of 3 channels are repeated over the channels. Raises DataError, naming file and
+    row, for a missing or damaged file, an absent column, a row without bytes, bytes that are no image, more
+    than 8 bits per channel, or another shape.
+    """
+    counts = []
+    for file in split.files:
+        with _opened(file, split.image_column, "image_column") as parquet:
+            counts.append(parquet.metadata.num_rows)
+    images = np.empty((sum(counts), *shape), np.uint8)
+    parts = np.split(images, np.cumsum(counts)[:-1])  # views, one per file
+    threads = _available_cores() if shape[1] * shape[2] >= THREADED_PIXELS else 1
+    with ThreadPoolExecutor(threads) as pool:
+        for file, part in zip(split.files, parts, strict=True):
+            _read_file(file, split, part, pool)
+    return images
+
+
+def _read_file(file: Path, split: Split, images: np.ndarray, pool: ThreadPoolExecutor) -> None:
+    """Decode the images of one file into `images`, uint8 [rows, channels, height, width]."""
+
+    def decode_rows(first: int, encoded: list[bytes | None]) -> None:
+        for row, content in enumerate(encoded, start=first):
+            image = _decode(content, file, row)
+            if images.shape[1] == 3 and image.mode == "L":
+                image = image.convert("RGB")
+            if _shape_of(image) != images.shape[1:]:
+                raise DataError(
+                    f"{_row(file, row)} is an image of {_words(_shape_of(image))}, the first training image "
+                    f"is one of {_words(images.shape[1:])} (channels x height x width): all images of a set "
+                    "must have one shape. Convert or resize them first."
+                )
+            images[row] = np.asarray(image).reshape(*images.shape[2:], -1).transpose(2, 0, 1)
+
+    first = 0
+    with _opened(file, split.image_column, "image_column") as parquet:
+        for batch in parquet.iter_batches(batch_size=ROWS_PER_BATCH, columns=[split.image_column]):
+            encoded = _encoded(batch.column(0), file, split)
+            starts = range(0, len(encoded), ROWS_PER_TASK)
+            tasks = [encoded[start : start + ROWS_PER_TASK] for start in starts]
+            # The list waits for the batch and raises the error of its first bad row.
+            list(pool.map(decode_rows, [first + start for start in starts], tasks))
+            first += len(encoded)
+
+
+@contextmanager
+def _opened(file: Path, column: str, key: str) -> Iterator[pq.ParquetFile]:
+    """The open Parquet file, known to have `column`, which the entry names by its key `key`."""
+    try:
+        with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+            columns = parquet.schema_arrow.names
+            if column not in columns:
+                raise DataError(
+                    f"{file} has no column `{column}`; its columns are {', '.join(columns)}. Set `{key}` of "
+                    "the data set to the right one."
+                )
+            yield parquet
+    except FileNotFoundError as error:
+        raise DataError(f"{file} does not exist. Put it there, or correct `datasets`.") from error
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{file} cannot be read as Parquet ({_one_line(error)}): it is damaged, truncated or of another "
+            "kind. Replace it with a whole copy."
+        ) from error
+
+
+def _encoded(column: pa.Array, file: Path, split: Split) -> list[bytes | None]:
+    """The encoded images of a batch."""
+    kind = column.type
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        column = pc.struct_field(column, "bytes")
+    if not (
+        pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type) or pa.types.is_binary_view(column.type)
+    ):
+        raise DataError(
+            f"The image column `{split.image_column}` of {file} holds {kind}; it must hold encoded images "
+            "(PNG, JPEG, ...), as binary or as a struct with a binary field `bytes`."
+        )
+    return column.to_pylist()
+
+
+def _decode(encoded: bytes | None, file: Path, row: int) -> Image.Image:
+    """The image of a row, of mode L (grayscale) or RGB."""
+    if encoded is None:
+        raise DataError(
+            f"{_row(file, row)} has no image bytes. Images must be inside the file; a path beside null bytes "
+            "is not followed."
+        )
+    try:
+        opened = Image.open(io.BytesIO(encoded))
+        too_deep = _is_too_deep(opened)
+        opened.load()
+    except Exception as error:  # Pillow's decoders raise whatever the damage leads them to
+        raise DataError(
+            f"{_row(file, row)} is not an image that can be decoded ({_one_line(error)}). Replace the file "
+            "with a whole copy, or remove the row."
+        ) from error
+    if too_deep:
+        raise DataError(
+            f"{_row(file, row)} is an image of more than 8 bits per channel (16, say), which is not "
+            "supported. Convert the images to 8 bits first."
+        )
+    if opened.mode in ("L", "RGB"):
+        return opened
+    if opened.mode in ("1", "LA", "La"):
+        return opened.convert("L")
+    if opened.mode == "P" and "transparency" in opened.info:
+        return opened.convert("RGBA").convert("RGB")  # Pillow warns of the direct way
+    return opened.convert("RGB")
+
+
+def _is_too_deep(image: ImageFile.ImageFile) -> bool:
+    """Whether a channel has more than 8 bits, also where Pillow would silently keep the upper 8 (RGB;16B)."""
+    if image.mode.startswith(("I", "F")):
+        return True
+    return image.format in ("PNG", "TIFF") and any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def _shape_of(image: Image.Image) -> Shape:
+    return len(image.getbands()), image.height, image.width
+
+
+def _words(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _row(file: Path, row: int) -> str:
+    return f"Row {row} of {file} (counted from 0)"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _available_cores() -> int:
+    """The cores this process may use, which on a shared machine are fewer than those there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

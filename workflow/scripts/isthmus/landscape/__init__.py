@@ -1,0 +1,1 @@
+"""Tools that measure the loss landscape: paths, curves, planes, barriers, Hessians, sharpness, tangent kernels."""

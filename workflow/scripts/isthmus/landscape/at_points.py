@@ -1,0 +1,79 @@
+"""Losses at many points in weight space: along paths and on planes, several points to a computation.
+
+Any module is evaluated at any weights by `torch.func.functional_call`, as many points at once as the network is a
+stack of (`isthmus.models.stacked`), and batch-norm statistics are computed afresh at every one of them.
+
+    network = build(recipe.network, shape, classes, stack=8)
+    scores = evaluate_path(network, path, t, {"test": (images, labels)}, "cross_entropy", statistics_images, 256)
+    loss, accuracy = scores["test"]
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from isthmus.core.tensors import Tensors
+from isthmus.landscape.paths import Path
+from isthmus.models.evaluation import evaluate, evaluation_mode
+
+Sets = Mapping[str, tuple[Tensor, Tensor]]
+Scores = dict[str, tuple[Tensor, Tensor]]
+
+
+def evaluate_points(
+    network: nn.Module,
+    weights_at: Callable[[Tensor], Tensors],
+    shares: np.ndarray,
+    sets: Sets,
+    loss: str,
+    statistics_images: Tensor,
+    batch_size: int,
+) -> Scores:
+    """Mean losses and accuracies at T points, `[T]` each, float64, on the CPU, for each set of examples.
+
+    network: a stack of any size S on the device, which says how many points are evaluated at once; its own weights are
+    not used. weights_at: from the numbers of points `[S]` (on the CPU) to their weights by name `[S, ...]`. sets:
+    images `[N, C, H, W]` and labels `[K, N]`. K is 1, or 2 where two networks learned different labels
+    (`isthmus.landscape.curves.pair_labels`); the score is then (1 - share) times that on the first and share times
+    that on the second, shares `[T]`. statistics_images: `[1, B, C, H, W]`, over which batch-norm statistics are
+    computed at every point; those of training, to find its losses again.
+    """
+    stack = next(network.parameters()).shape[0]
+    found: dict[str, list[Tensor]] = {name: [] for name in sets}
+    for chunk in torch.arange(len(shares)).split(stack):
+        # The network has a place for each of S points: the last point fills those that are left over.
+        weights = weights_at(torch.cat([chunk, chunk[-1:].expand(stack - len(chunk))]))
+        function = partial(torch.func.functional_call, network, weights)
+        with evaluation_mode(network, statistics_images, weights):
+            for name, (images, labels) in sets.items():
+                values = evaluate(function, images, labels[:, None], loss, batch_size)
+                found[name].append(torch.stack(values)[..., : len(chunk)])
+    share = torch.from_numpy(np.asarray(shares, dtype=np.float64))
+    return {name: _blend(torch.cat(parts, dim=-1), share) for name, parts in found.items()}
+
+
+def _blend(scores: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Losses and accuracies `[T]` each from those on every set of labels, `[2, K, T]`."""
+    loss, accuracy = scores[:, 0] if scores.shape[1] == 1 else (1 - share) * scores[:, 0] + share * scores[:, 1]
+    return loss, accuracy
+
+
+def evaluate_path(
+    network: nn.Module,
+    path: Path,
+    t: np.ndarray,
+    sets: Sets,
+    loss: str,
+    statistics_images: Tensor,
+    batch_size: int,
+) -> Scores:
+    """The same at the points t `[T]` of one path, a stack of one on the device, t being the share of the second end."""
+    points = torch.from_numpy(np.asarray(t, dtype=np.float64))
+
+    def weights_at(numbers: Tensor) -> Tensors:
+        return path.point(points[numbers].to(statistics_images.device))
+
+    return evaluate_points(network, weights_at, t, sets, loss, statistics_images, batch_size)

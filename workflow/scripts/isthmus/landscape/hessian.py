@@ -1,0 +1,196 @@
+"""The Hessian and the Gauss-Newton matrix of a network's mean loss, as products with vectors.
+
+Neither matrix is ever formed, except by `dense` for small networks. With the loss L(w) = 1/N sum_n l(f(x_n; w), y_n):
+
+* Hessian `H = d^2 L / dw^2`. A product is the derivative of g(w) . v, g being the gradient (Pearlmutter 1994);
+* Gauss-Newton matrix `G = 1/N sum_n J_n^T (d^2 l / df^2) J_n`, J_n the Jacobian of the outputs (Schraudolph 2002).
+
+The weights stay where they are while many products are taken, so the graph of the gradient is made once and kept: a
+product is then one pass backwards through it, which costs about as much as two gradients. Where memory is short,
+`keep=False` makes the graph afresh for each call. Batch normalization is folded into the convolutions before it
+(`isthmus.models.fold_batch_norm`).
+
+    with evaluation_mode(network, statistics_images):
+        hessian = CurvatureOperator(network, images, labels, "cross_entropy", "hessian")
+        top = eigenvalues(hessian, count=3)            # isthmus.landscape.lanczos
+
+Vectors are flat, in the order of `network.named_parameters()`. Products are in the precision of the weights; for
+float64 call `network.double()` first.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from isthmus.core.errors import UserError
+from isthmus.models.evaluation import losses
+from isthmus.models.fold_batch_norm import folded
+
+Parts = tuple[Tensor, ...]
+Product = Callable[[Parts], Parts]
+
+MATRICES = ("hessian", "gauss_newton")
+
+
+class CurvatureOperator:
+    """The Hessian or Gauss-Newton matrix of the mean loss over fixed images: symmetric, `[P, P]`, known by products.
+
+    network: a stack of one, inside `isthmus.models.evaluation.evaluation_mode` when the operator is made; its weights
+    and batch-norm statistics are constants from then on. images `[N, C, H, W]` and labels `[N]` on its device; the
+    images are converted to the precision of the weights. loss: as in `isthmus.models.evaluation.losses`. matrix: one
+    of `MATRICES`. chunk_size: examples in one computation; the result depends on it by rounding alone. keep: whether
+    the graphs are kept from call to call, for all N examples.
+
+    `size` is P, `dtype` and `device` are those of the weights, `loss` the mean loss, `products` counts those taken.
+
+    Raises ValueError for a stack of several networks, for no images, labels of another count, or an unknown matrix,
+    and UserError where the network is in training mode, the loss changes between two evaluations, or is not finite.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        loss: str,
+        matrix: str = "hessian",
+        chunk_size: int = 250,
+        keep: bool = True,
+    ) -> None:
+        if matrix not in MATRICES:
+            raise ValueError(f"the matrix {matrix!r} is unknown; there are {', '.join(MATRICES)}")
+        if len(images) == 0 or len(images) != len(labels):
+            raise ValueError(f"{len(images)} images and {len(labels)} labels: give as many of both, and at least one")
+        if chunk_size < 1:
+            raise ValueError(f"chunk_size {chunk_size} must be at least 1")
+        self.network, self.loss_kind, self.matrix = folded(network), loss, matrix
+        self.parameters = {name: value.detach().clone().requires_grad_() for name, value in network.named_parameters()}
+        if any(parameter.shape[0] != 1 for parameter in self.parameters.values()):
+            raise ValueError("the curvature is that of one network: give a stack of one")
+        first = next(iter(self.parameters.values()))
+        self.size, self.dtype, self.device = sum(p.numel() for p in self.parameters.values()), first.dtype, first.device
+        self.keep, self.products, self.count = keep, 0, len(images)
+        images = self._channels_last(images.to(self.dtype))
+        self._chunks = list(zip(images.split(chunk_size), labels.split(chunk_size), strict=True))
+        self.loss = self._checked_loss()
+        self._kept = [self._chunk_product(*chunk) for chunk in self._chunks] if keep else None
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """Products with one vector `[P]` or with each of several `[K, P]`, of the shape of `vectors`.
+
+        Raises ValueError where the vectors are of another length.
+        """
+        if vectors.dim() not in (1, 2) or vectors.shape[-1] != self.size:
+            raise ValueError(f"vectors of shape {tuple(vectors.shape)} given; [{self.size}] or [K, {self.size}] wanted")
+        if vectors.dim() == 1:
+            return self(vectors[None])[0]
+        self.products += len(vectors)
+        sizes = [parameter.numel() for parameter in self.parameters.values()]
+        tangents = [
+            tuple(
+                part.reshape(like.shape) for part, like in zip(row.split(sizes), self.parameters.values(), strict=True)
+            )
+            for row in vectors.to(self.device, self.dtype)
+        ]
+        total = torch.zeros(len(vectors), self.size, dtype=self.dtype, device=self.device)
+        for number, chunk in enumerate(self._chunks):
+            product = self._kept[number] if self._kept is not None else self._chunk_product(*chunk)
+            for row, tangent in zip(total, tangents, strict=True):
+                row += torch.cat([part.flatten() for part in product(tangent)])
+        return total
+
+    def _channels_last(self, images: Tensor) -> Tensor:
+        """Filters and images in the layout in which convolutions are differentiated fastest, on a CPU and elsewhere."""
+        filters = [name for name, parameter in self.parameters.items() if parameter.dim() == 5]
+        for name in filters:
+            laid_out = self.parameters[name].detach()[0].contiguous(memory_format=torch.channels_last)
+            self.parameters[name] = laid_out[None].requires_grad_()
+        return images.contiguous(memory_format=torch.channels_last) if filters else images
+
+    def _chunk_product(self, images: Tensor, labels: Tensor) -> Product:
+        """The part of the matrix that comes from some of the images, as a function from tangents to products."""
+        weights = tuple(self.parameters.values())
+        share = len(images) / self.count
+        outputs = functional_call(self.network, self.parameters, (images[None],))
+        if self.matrix == "hessian":
+            loss = losses(outputs, labels[None], self.loss_kind)[0] * share
+            return self._backward(_gradient(loss, weights, None), weights)
+        # J v is the derivative of J^T u, which is linear in u, contracted with v: two passes backwards, none forwards.
+        dual = torch.zeros_like(outputs, requires_grad=True)
+        forward = self._backward(_gradient(outputs, weights, dual), (dual,))
+        point = outputs.detach().requires_grad_()
+        loss = losses(point, labels[None], self.loss_kind)[0] * share
+        curved, transposed = (
+            self._backward(_gradient(loss, (point,), None), (point,)),
+            self._backward((outputs,), weights),
+        )
+        return lambda tangents: transposed(curved(forward(tangents)))
+
+    @staticmethod
+    def _backward(values: Parts, inputs: Parts) -> Product:
+        """From v to the derivative of values . v by the inputs, over the graph of the values, which stays."""
+        # What does not depend on the inputs, such as the gradient of a bias under a linear loss, has no graph.
+        attached = [value.requires_grad for value in values]
+
+        def product(vectors: Parts) -> Parts:
+            pairs = [pair for pair, there in zip(zip(values, vectors, strict=True), attached, strict=True) if there]
+            if not pairs:
+                return tuple(torch.zeros_like(each) for each in inputs)
+            return torch.autograd.grad(
+                [value for value, _ in pairs],
+                inputs,
+                [vector for _, vector in pairs],
+                retain_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+
+        return product
+
+    def _checked_loss(self) -> float:
+        """The mean loss; two evaluations of it have to agree."""
+        if any(module.training for module in self.network.modules()):
+            raise UserError(
+                "the curvature was asked of a network in training mode, where the loss depends on the batch; "
+                "enter isthmus.models.evaluation.evaluation_mode first"
+            )
+        first, second = self._mean_loss(), self._mean_loss()
+        # A GPU may sum in another order the second time: rounding is no randomness.
+        if abs(first - second) > 100 * torch.finfo(self.dtype).eps * max(abs(first), abs(second)):
+            raise UserError(
+                f"the loss changed from {first:.9g} to {second:.9g} between two evaluations at the same weights and "
+                "images, so it has no Hessian; remove what is random in the network (dropout, noise, augmentation)"
+            )
+        if not abs(first) < float("inf"):
+            raise UserError(f"the loss is {first}, so it has no Hessian; leave out networks that diverged")
+        return first
+
+    def _mean_loss(self) -> float:
+        total = 0.0
+        with torch.no_grad():
+            for images, labels in self._chunks:
+                outputs = functional_call(self.network, self.parameters, (images[None],))
+                total += float(losses(outputs, labels[None], self.loss_kind)[0]) * len(images)
+        return total / self.count
+
+
+def dense(operator: CurvatureOperator, limit: int = 2000) -> Tensor:
+    """The whole matrix of `operator`, `[P, P]`, float64, on the CPU: the reference for small networks.
+
+    Symmetrized, which changes it by rounding alone. Raises ValueError where P exceeds `limit` or the network is not in
+    float64.
+    """
+    if operator.size > limit:
+        raise ValueError(f"a dense matrix of {operator.size} parameters was asked for; the limit is {limit}")
+    if operator.dtype != torch.float64:
+        raise ValueError(f"the dense matrix is a reference in float64, but the weights are {operator.dtype}")
+    identity = torch.eye(operator.size, dtype=operator.dtype, device=operator.device)
+    matrix = operator(identity).cpu()
+    return (matrix + matrix.mT) / 2
+
+
+def _gradient(value: Tensor, inputs: Parts, direction: Tensor | None) -> Parts:
+    """The gradient of a scalar, or of value . direction, by the inputs, as a graph that can be differentiated again."""
+    return torch.autograd.grad(value, inputs, direction, create_graph=True, allow_unused=True, materialize_grads=True)

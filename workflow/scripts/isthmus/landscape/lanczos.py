@@ -1,0 +1,277 @@
+"""Eigenvalues and spectral density of a symmetric matrix that is known by its products with vectors alone.
+
+* `eigenvalues`: the algebraically largest or smallest, by Lanczos' method with full re-orthogonalization and thick
+  restarts (Wu & Simon 2000), which is what ARPACK's implicit restarts amount to for symmetric matrices. It stops at
+  the very product that reaches the tolerance, where `scipy.sparse.linalg.eigsh` looks only once per restart, and it
+  looks for copies of degenerate eigenvalues, which one Krylov space cannot hold.
+* `density`: stochastic Lanczos quadrature (Ubaru et al. 2017, Ghorbani et al. 2019).
+
+Trace and squared Frobenius norm are in `isthmus.landscape.trace`, which starts from the space that a search leaves
+behind.
+
+An operator maps vectors `[K, P]` to their products `[K, P]` and has a `size` P, a `dtype` and a `device`
+(`isthmus.landscape.hessian.CurvatureOperator`). Vectors are drawn with NumPy on the CPU, the same for every device.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.core.errors import UserError
+
+Found = tuple[np.ndarray, np.ndarray, Tensor]  # eigenvalues, residuals and vectors
+# Products after which a search for copies may give up: enough for those of eigenvalues that stand out at all.
+PATIENCE = 7
+
+
+class SymmetricOperator(Protocol):
+    """A symmetric matrix `[size, size]`, known by its products."""
+
+    size: int
+    dtype: torch.dtype
+    device: torch.device
+
+    def __call__(self, vectors: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class KrylovSpace:
+    """A subspace on which the matrix H is known.
+
+    basis: orthonormal rows `[m, P]`, the transpose of Q; projected: T `[m, m]`, float64. To rounding, H Q = Q T + R
+    with a remainder R orthogonal to Q; leaving: its Frobenius norm.
+    """
+
+    basis: Tensor
+    projected: np.ndarray
+    leaving: float
+
+    @classmethod
+    def empty(cls, operator: SymmetricOperator) -> "KrylovSpace":
+        """The space of no dimension."""
+        return cls(torch.empty(0, operator.size, dtype=operator.dtype, device=operator.device), np.empty((0, 0)), 0.0)
+
+    @property
+    def trace(self) -> float:
+        """The trace of H within the space."""
+        return float(np.trace(self.projected))
+
+    @property
+    def squared_frobenius(self) -> float:
+        """The squared Frobenius norm of H without its block on the complement."""
+        return float(np.square(self.projected).sum() + 2 * self.leaving**2)
+
+
+@dataclass(frozen=True, eq=False)
+class Eigenpairs:
+    """Eigenvalues from the end of the spectrum inwards: arrays `[k]`, float64, and unit vectors `[k, P]`.
+
+    `residuals`: |Hv - lambda v|, known to rounding from the last product; `converged`: whether within the tolerance.
+    `products` were taken in all; `space` is that of the first search, in which the outermost eigenvalues lie.
+    """
+
+    values: np.ndarray
+    residuals: np.ndarray
+    converged: np.ndarray
+    vectors: Tensor
+    products: int
+    space: KrylovSpace
+
+
+def eigenvalues(
+    operator: SymmetricOperator,
+    count: int,
+    generator: np.random.Generator,
+    which: str = "largest",
+    tolerance: float = 1e-3,
+    maximum_products: int = 1000,
+    basis_size: int | None = None,
+    look_for_copies: bool = True,
+) -> Eigenpairs:
+    """The `count` algebraically `largest` (in falling order) or `smallest` (in rising order) eigenvalues.
+
+    An eigenvalue has converged when |Hv - lambda v| <= max(tolerance * |lambda|, 64 * epsilon * |H|), epsilon being
+    that of the operator's precision. basis_size: vectors held at most, by default max(40, 2 count + 20).
+    look_for_copies: whether, for a `count` above 1, a search then begins anew in the complement of what was found,
+    until it brings up no further eigenvalue; without it, a degenerate eigenvalue may be counted once.
+
+    Raises ValueError for a `count` outside 1 .. P or another `which`, and UserError where a product is not finite.
+    """
+    if which not in ("largest", "smallest"):
+        raise ValueError(f"`which` is {which!r}; it must be 'largest' or 'smallest'")
+    if not 1 <= count <= operator.size:
+        raise ValueError(f"{count} eigenvalues asked for, but the matrix has {operator.size}")
+    basis_size = min(basis_size or max(40, 2 * count + 20), operator.size)
+    if basis_size < min(count + 2, operator.size):
+        raise ValueError(f"a basis of {basis_size} is too small for {count} eigenvalues: give at least {count + 2}")
+    search = _Search(operator, 1.0 if which == "largest" else -1.0, generator, tolerance, maximum_products)
+    nothing = torch.empty(0, operator.size, dtype=operator.dtype, device=operator.device)
+    (found, residuals, vectors), copies = search.run(count, basis_size, nothing), False
+    space = search.space
+    while look_for_copies and count > 1 and len(vectors) < operator.size and search.products < maximum_products:
+        # What is left over is of interest only above the last eigenvalue kept.
+        floor = (least := np.sort(found)[-count]) + search.accuracy(least)
+        more, _, others = search.run(1, min(basis_size, operator.size - len(vectors)), vectors, floor)
+        if more[0] <= floor:
+            break
+        found, vectors, copies = np.append(found, more), torch.cat([vectors, others]), True
+    order = np.argsort(-found)[:count]
+    vectors = vectors[torch.from_numpy(order).to(vectors.device)]
+    # Several searches know nothing of the couplings between what they found: only products tell the residuals then.
+    values, residuals = search.measured(vectors) if copies else (search.sign * found[order], residuals)
+    converged = residuals <= [search.accuracy(value) for value in values]
+    return Eigenpairs(values, residuals, converged, vectors, search.products, space)
+
+
+class _Search:
+    """Thick-restart Lanczos runs for the largest eigenvalues of `sign` * operator, which share a count of products."""
+
+    def __init__(
+        self, operator: SymmetricOperator, sign: float, generator: np.random.Generator, tolerance: float, limit: int
+    ) -> None:
+        self.operator, self.sign, self.generator = operator, sign, generator
+        self.tolerance, self.limit = tolerance, limit
+        self.products, self.norm, self.epsilon = 0, 0.0, torch.finfo(operator.dtype).eps
+        self.space = KrylovSpace.empty(operator)
+
+    def accuracy(self, value: float) -> float:
+        """The residual at which an eigenvalue has converged."""
+        return max(self.tolerance * abs(value), 64 * self.epsilon * self.norm)
+
+    def run(self, count: int, size: int, locked: Tensor, floor: float = -np.inf) -> Found:
+        """The `count` largest eigenvalues, their residuals and vectors, in the complement of `locked` `[L, P]`.
+
+        Ends early, with what it has, when the largest is found to lie below `floor`, or no product is left.
+        """
+        basis = torch.empty(size + 1, self.operator.size, dtype=self.operator.dtype, device=self.operator.device)
+        basis[0] = self._fresh(locked)
+        projected, held = np.zeros((size, size)), 0
+        while True:
+            image, self.products = self.sign * self.operator(basis[held : held + 1])[0], self.products + 1
+            column, remainder = _orthogonalize(image, basis[: held + 1])
+            remainder = _orthogonalize(remainder, locked)[1]
+            beta = float(remainder.norm())
+            check_finite(beta)
+            projected[held, : held + 1] = projected[: held + 1, held] = column
+            held += 1
+            values, rotations = np.linalg.eigh(projected[:held, :held])
+            self.norm = max(self.norm, float(np.abs(values).max()))
+            beta *= beta > 8 * self.epsilon * self.norm  # zero where the Krylov space is exhausted
+            residuals = beta * np.abs(rotations[-1])
+            top = slice(held - min(count, held), held)
+            settled = held >= count and all(residuals[top] <= [0.9 * self.accuracy(value) for value in values[top]])
+            hopeless = held >= min(PATIENCE, size) and values[-1] + residuals[-1] < floor
+            if settled or hopeless or self.products >= self.limit:
+                self.space = KrylovSpace(basis[:held], self.sign * projected[:held, :held], beta)
+                remaining = np.maximum(residuals, self.epsilon * self.norm)[top][::-1]
+                return values[top][::-1].copy(), remaining, _rotate(basis[:held], rotations[:, top][:, ::-1])
+            if held == size:
+                held = self._restart(basis, projected, values, rotations, count)
+            basis[held] = remainder / beta if beta else self._fresh(torch.cat([locked, basis[:held]]))
+
+    def measured(self, vectors: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues and residuals of vectors `[k, P]`, by a product for each."""
+        images, self.products = self.operator(vectors).double(), self.products + len(vectors)
+        values = (vectors * images).sum(1) / vectors.double().square().sum(1)
+        return values.cpu().numpy(), (images - values[:, None] * vectors).norm(dim=1).cpu().numpy()
+
+    def _restart(self, basis: Tensor, projected: np.ndarray, values: np.ndarray, turn: np.ndarray, count: int) -> int:
+        """Keep the best Ritz vectors alone, in place; their number. The next product brings in their couplings."""
+        size, kept = len(values), min(len(values) - 1, count + (len(values) - count) // 2)
+        basis[:kept] = _rotate(basis[:size], turn[:, size - kept :])
+        projected[:] = np.diag(np.append(values[size - kept :], np.zeros(size - kept)))
+        return kept
+
+    def _fresh(self, others: Tensor) -> Tensor:
+        """A random unit vector orthogonal to the rows of `others`."""
+        drawn = torch.from_numpy(self.generator.standard_normal(self.operator.size))
+        vector = _orthogonalize(drawn.to(others.device, others.dtype), others)[1]
+        return vector / vector.norm()
+
+
+def _orthogonalize(vector: Tensor, basis: Tensor) -> tuple[np.ndarray, Tensor]:
+    """Coefficients along the orthonormal rows of `basis`, float64, and the remainder; twice is enough (Parlett)."""
+    first = basis @ vector
+    vector = vector - basis.mT @ first
+    second = basis @ vector
+    return (first.double() + second.double()).cpu().numpy(), vector - basis.mT @ second
+
+
+def orthogonal(vectors: Tensor, basis: Tensor) -> Tensor:
+    """Vectors `[K, P]` without their parts along the orthonormal rows of `basis` `[m, P]`."""
+    for _ in range(2):
+        vectors = vectors - (vectors @ basis.mT) @ basis
+    return vectors
+
+
+def _rotate(basis: Tensor, rotation: np.ndarray) -> Tensor:
+    """The combinations of the rows of `basis` `[m, P]` given by the columns of `rotation` `[m, k]`."""
+    return torch.from_numpy(rotation.T.copy()).to(basis.device, basis.dtype) @ basis
+
+
+def check_finite(numbers: float | np.ndarray) -> None:
+    """Raises UserError where a number that products gave is not finite."""
+    if not np.isfinite(numbers).all():
+        raise UserError("a product with the matrix is not finite; leave out networks that diverged")
+
+
+def _signs(count: int, operator: SymmetricOperator, generator: np.random.Generator) -> Tensor:
+    """Random signs, +-1, `[count, P]`."""
+    drawn = torch.from_numpy(generator.integers(0, 2, (count, operator.size), dtype=np.int8) * 2 - 1)
+    return drawn.to(operator.device, operator.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    """A spectral density as Gauss quadratures: `nodes` and `weights` `[probes, steps]`, float64.
+
+    The weights of a probe sum to 1; the mean over probes estimates the density of eigenvalues, of total mass 1.
+    """
+
+    nodes: np.ndarray
+    weights: np.ndarray
+
+    def moments(self, power: int) -> np.ndarray:
+        """For each probe, an estimate of trace(H^power) / P: `[probes]`. The quadrature is exact to 2 steps - 1."""
+        return (self.weights * self.nodes**power).sum(1)
+
+    def smoothed(self, grid: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation over probes of the density at `grid` `[G]`, nodes being Gaussians of deviation `width`."""
+        bells = np.exp(-0.5 * ((grid[None, :, None] - self.nodes[:, None, :]) / width) ** 2)
+        each = (bells * self.weights[:, None, :]).sum(-1) / (width * np.sqrt(2 * np.pi))
+        return each.mean(0), each.std(0, ddof=1) if len(each) > 1 else np.full(len(grid), np.nan)
+
+
+def density(operator: SymmetricOperator, generator: np.random.Generator, probes: int = 5, steps: int = 60) -> Density:
+    """The spectral density by Lanczos quadrature from `probes` random sign vectors, `steps` products each.
+
+    Full re-orthogonalization keeps out ghosts of converged eigenvalues. Memory: `probes * steps * P` numbers.
+    Raises ValueError for no probes or steps, and UserError where a product is not finite.
+    """
+    if min(probes, steps) < 1:
+        raise ValueError(f"{probes} probes of {steps} steps asked for; give at least one of both")
+    steps, vectors = min(steps, operator.size), _signs(probes, operator, generator) / operator.size**0.5
+    basis = torch.zeros(probes, steps, operator.size, dtype=operator.dtype, device=operator.device)
+    matrices, scale = np.zeros((probes, steps, steps)), np.zeros(probes)
+    for step in range(steps):
+        basis[:, step] = vectors
+        images = operator(vectors)
+        alphas = (vectors * images).sum(1, dtype=torch.float64).cpu().numpy()
+        check_finite(alphas)
+        matrices[:, step, step] = alphas
+        for _ in range(2):
+            known = basis[:, : step + 1]
+            images = images - (known.mT @ (known @ images[..., None])).squeeze(-1)
+        betas = images.norm(dim=1).double().cpu().numpy()
+        scale = np.maximum(scale, np.abs(alphas) + betas)
+        # An exhausted Krylov space: what follows is zero, uncoupled, and so of no weight.
+        betas[betas <= 8 * torch.finfo(operator.dtype).eps * scale] = 0
+        if step + 1 < steps:
+            matrices[:, step, step + 1] = matrices[:, step + 1, step] = betas
+            inverse = np.divide(1, betas, out=np.zeros_like(betas), where=betas > 0)
+            vectors = images * torch.from_numpy(inverse).to(images.device, images.dtype)[:, None]
+    nodes, rotations = np.linalg.eigh(matrices)
+    return Density(nodes, rotations[:, 0] ** 2)

@@ -1,0 +1,30 @@
+"""When networks are measured: at the end of training, and at the snapshots on the way."""
+
+from dataclasses import dataclass
+
+from isthmus.core.tensors import Tensors
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a network is looked at: `name` of the snapshot, passes over the training data, and whether it is the end."""
+
+    name: str
+    epoch: float
+    final: bool
+
+
+def moments(snapshots: dict[str, Tensors], epochs: float, during_training: bool) -> list[Moment]:
+    """The snapshots of a network to look at, in the order of time; only the final one unless `during_training`.
+
+    epochs: passes made by the end of training.
+    """
+    end = Moment("final", epochs, True)
+    if not during_training:
+        return [end]
+    before = [
+        Moment(name, 0.0 if name == "initial" else float(name.removeprefix("epoch-")), False)
+        for name in snapshots
+        if name not in ("last", "final")  # `last`: the end of training beside an averaged `final`
+    ]
+    return [*sorted(before, key=lambda moment: moment.epoch), end]

@@ -1,0 +1,300 @@
+"""Sharpness without second derivatives: how much the loss rises when the weights are disturbed.
+
+Two questions to one network, its weights w and the mean loss L(w) over given images:
+
+* how much on average, under Gaussian noise on the weights (`noise_response`). For small sigma the expected rise is
+  sigma^2 / 2 times the trace of the Hessian. Noise of one size for all weights answers differently for networks that
+  compute the same function, since a ReLU layer may be scaled up and the next one down (Dinh et al. 2017); noise
+  relative to the norm of each filter, the rule of Li et al. (2018) for directions, does not;
+* how much at worst, in a ball of radius rho around w (`worst_in_ball`): one step of gradient ascent to its
+  surface, as in sharpness-aware minimization (SAM; Foret et al. 2021), or several; and the same in the coordinates
+  of adaptive SAM (ASAM; Kwon et al. 2021), which see such scalings no more than relative noise does.
+
+Batch normalization: the statistics are computed afresh at every disturbed point, because a network is its parameters.
+Only a gradient takes those of the point where it is taken for constants, as `isthmus.landscape.hessian` does.
+
+    response = noise_response(network, weights, images, labels, "cross_entropy", 0.01, True, 20, generator, ...)
+    response.relative_rise, response.relative_rise_error
+    worst_in_ball(network, weights, images, labels, "cross_entropy", 0.05, 1, False, ...).rise
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from isthmus.core.errors import UserError
+from isthmus.models.evaluation import evaluate, evaluation_mode, losses
+from isthmus.training.checkpoint import Tensors
+from isthmus.training.sam import coordinates
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class NoiseResponse:
+    """Losses and accuracies of one network undisturbed, and under R draws of noise, `[R]`, float64.
+
+    Losses in nats (or squared error), accuracies as fractions. Errors are standard errors of the mean over the draws,
+    NaN for a single one. A rise relative to a loss of zero is inf, or NaN where nothing rose.
+    """
+
+    loss: float
+    accuracy: float
+    losses: Array
+    accuracies: Array
+
+    @property
+    def draws(self) -> int:
+        """R."""
+        return len(self.losses)
+
+    @property
+    def mean_loss(self) -> float:
+        """The mean loss under noise."""
+        return float(self.losses.mean())
+
+    @property
+    def mean_loss_error(self) -> float:
+        """The standard error of `mean_loss`, and of `rise`."""
+        with np.errstate(invalid="ignore"):
+            return float(self.losses.std(ddof=1) / math.sqrt(self.draws)) if self.draws > 1 else math.nan
+
+    @property
+    def mean_accuracy(self) -> float:
+        """The mean accuracy under noise."""
+        return float(self.accuracies.mean())
+
+    @property
+    def rise(self) -> float:
+        """`mean_loss` less the undisturbed loss."""
+        return self.mean_loss - self.loss
+
+    @property
+    def relative_rise(self) -> float:
+        """`rise` by the undisturbed loss."""
+        return _ratio(self.rise, self.loss)
+
+    @property
+    def relative_rise_error(self) -> float:
+        """The standard error of `relative_rise`: the undisturbed loss has none."""
+        return _ratio(self.mean_loss_error, self.loss)
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """The loss of one network, and those at the points that the steps of an ascent reached, `[steps]`, float64."""
+
+    loss: float
+    losses: Array
+
+    @property
+    def worst_loss(self) -> float:
+        """The highest of `losses`: a lower bound of the highest in the ball; NaN where one of them is."""
+        return float(self.losses.max())
+
+    @property
+    def rise(self) -> float:
+        """`worst_loss` less the loss at the centre; negative where every step led too far."""
+        return self.worst_loss - self.loss
+
+    @property
+    def relative_rise(self) -> float:
+        """`rise` by the loss at the centre; inf, or NaN where nothing rose, if that is zero."""
+        return _ratio(self.rise, self.loss)
+
+
+def noise_response(
+    network: nn.Module,
+    weights: Tensors,
+    images: Tensor,
+    labels: Tensor,
+    loss: str,
+    sigma: float,
+    relative: bool,
+    draws: int,
+    generator: np.random.Generator,
+    statistics_images: Tensor,
+    batch_size: int,
+) -> NoiseResponse:
+    """The loss of one network under `draws` independent draws of Gaussian noise on all of its weights.
+
+    network: a stack of any size S on the device, which says how many draws are evaluated at once; its own weights are
+    not used. weights: by name `[1, ...]`, there too. images `[N, C, H, W]`, labels `[N]`, loss as in
+    `isthmus.models.evaluation.losses`. sigma, relative: as in `noise_spread`. statistics_images: `[1, B, C, H, W]`,
+    over which batch-norm statistics are computed under every draw.
+
+    Draw r comes from the r-th child that `generator` spawns: neither S nor the number of draws matters to it, and
+    generators made alike (not the same one used twice) give the same noise in units of sigma.
+
+    Raises ValueError for a negative sigma, no draws, weights of several networks, or images and labels of different
+    number, and UserError where the undisturbed loss is not finite.
+    """
+    weights, images, statistics_images = _prepared(weights, images, labels, statistics_images)
+    if not sigma >= 0 or draws < 1:
+        raise ValueError(f"sigma {sigma} and {draws} draws: sigma must not be negative, and at least 1 draw is needed")
+    stack = next(network.parameters()).shape[0]
+    spread = noise_spread(weights, sigma, relative)
+    found = []
+    # The undisturbed network takes the first place in the stack.
+    members: list[np.random.Generator | None] = [None, *generator.spawn(draws)]
+    for begin in range(0, len(members), stack):
+        points = [_disturbed(weights, spread, member) for member in members[begin : begin + stack]]
+        count = len(points)
+        points += points[-1:] * (stack - count)  # The last fills the places that are left over.
+        together = {name: torch.cat([point[name] for point in points]) for name in weights}
+        with evaluation_mode(network, statistics_images, together):
+            values = evaluate(partial(functional_call, network, together), images, labels[None, None], loss, batch_size)
+        found.append(torch.stack(values)[:, 0, :count])
+    loss_values, accuracies = torch.cat(found, dim=1).numpy()
+    _check_finite(loss_values[0])
+    return NoiseResponse(float(loss_values[0]), float(accuracies[0]), loss_values[1:], accuracies[1:])
+
+
+def noise_spread(weights: Tensors, sigma: float, relative: bool) -> Tensors:
+    """The standard deviation of the noise on every weight, float64, by name, in a shape that broadcasts to the weights.
+
+    weights: by name `[1, ...]`. It is sigma for all weights, in their unit, or, where `relative`, sigma times the root
+    mean square of the filter that a weight belongs to, so that the noise on a filter has the norm sigma * |filter|
+    (root mean square). A filter is what makes one output: a row of a matrix, a kernel over all of its input channels.
+    Biases and the scales and shifts of normalization layers have one number per output; each such vector counts as
+    one filter. Filters that are zero get no noise.
+    """
+    spread = {}
+    for name, value in weights.items():
+        norms = filter_norms(value.double())
+        sizes = norms * math.sqrt(norms.numel() / value.numel()) if relative else torch.ones_like(norms)
+        spread[name] = sigma * sizes
+    return spread
+
+
+def filter_norms(value: Tensor) -> Tensor:
+    """Euclidean norms of the filters of one tensor, as it broadcasts: `[1, outputs, 1, ...]` from `[1, outputs, ...]`.
+
+    A vector, `[1, outputs]`, is one filter, and gives `[1, 1]`.
+    """
+    first = 2 if value.dim() > 2 else 1
+    return torch.linalg.vector_norm(value, dim=tuple(range(first, value.dim())), keepdim=True)
+
+
+def gaussian(weights: Tensors, generator: np.random.Generator) -> Tensors:
+    """Standard normal numbers in the shapes of `weights`, float64, on their device.
+
+    Drawn in alphabetical order of the names: the order in a dictionary, or their precision, changes nothing.
+    """
+    drawn = {name: generator.standard_normal(tuple(weights[name].shape)) for name in sorted(weights)}
+    return {name: torch.from_numpy(drawn[name]).to(value.device) for name, value in weights.items()}
+
+
+def worst_in_ball(
+    network: nn.Module,
+    weights: Tensors,
+    images: Tensor,
+    labels: Tensor,
+    loss: str,
+    rho: float,
+    steps: int,
+    adaptive: bool,
+    statistics_images: Tensor,
+    batch_size: int,
+    eta: float = 0.01,
+) -> WorstCase:
+    """The loss of one network at the worst weights w + e that gradient ascent finds in a ball around its weights w.
+
+    The ball is |e| <= rho, or, where `adaptive`, |T^-1 e| <= rho with T = diag(|w| + eta): one step leads to
+    e = rho g / |g| (SAM) or e = rho T^2 g / |T g| (ASAM), with g the gradient of the mean loss over all images. Each
+    further step goes on by rho along the gradient, in the coordinates T^-1 e, and back to the nearest point of the
+    ball. Where the loss is convex no step lowers it. Where a gradient vanishes, or is not finite, a step stays put.
+
+    Kwon et al. leave biases unscaled in their code (T = 1); here T holds for all parameters, as in their definition:
+    otherwise scalings of layers with biases would show. The small eta, their 0.01, lets weights of zero move, too;
+    with eta = 0 the ball is exactly invariant under scalings.
+
+    network: its own weights are not used. weights, images, labels, loss, statistics_images: as in `noise_response`.
+    rho: in the unit of the weights, or relative where `adaptive`. batch_size: images in one computation; the result
+    depends on it by rounding alone.
+
+    Raises ValueError for a negative rho or eta, no steps, weights of several networks, or images and labels of
+    different number, and UserError where the loss at the centre is not finite.
+    """
+    weights, images, statistics_images = _prepared(weights, images, labels, statistics_images)
+    if not (rho >= 0 and eta >= 0) or steps < 1:
+        raise ValueError(f"rho {rho}, eta {eta} and {steps} steps: none may be negative, and 1 step is the least")
+    scale = {name: coordinates(value.double(), eta) if adaptive else 1.0 for name, value in weights.items()}
+    place = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in weights.items()}  # T^-1 e
+    point, found = weights, []
+    for _ in range(steps):
+        with evaluation_mode(network, statistics_images, point):
+            value, gradient = _loss_and_gradient(network, point, images, labels, loss, batch_size)
+        found.append(value)
+        _check_finite(found[0])
+        place = _ascended(place, {name: scale[name] * slope for name, slope in gradient.items()}, rho)
+        point = {name: (w.double() + scale[name] * place[name]).to(w.dtype) for name, w in weights.items()}
+    with evaluation_mode(network, statistics_images, point):
+        function = partial(functional_call, network, point)
+        found.append(float(evaluate(function, images, labels[None, None], loss, batch_size)[0]))
+    return WorstCase(found[0], np.array(found[1:]))
+
+
+def _ascended(place: Tensors, slope: Tensors, rho: float) -> Tensors:
+    """`place` moved by rho along `slope`, and back to the nearest point of the ball of radius rho around 0."""
+    length = _norm(slope)
+    if not 0 < length < math.inf:
+        return place
+    moved = {name: value + rho / length * slope[name] for name, value in place.items()}
+    distance = _norm(moved)
+    return {name: value * (rho / distance) for name, value in moved.items()} if distance > rho else moved
+
+
+def _loss_and_gradient(
+    network: nn.Module, weights: Tensors, images: Tensor, labels: Tensor, loss: str, batch_size: int
+) -> tuple[float, Tensors]:
+    """The mean loss over all images and its gradient by the weights, summed over batches in float64."""
+    leaves = {name: value.detach().requires_grad_() for name, value in weights.items()}
+    total, sums = 0.0, {name: torch.zeros_like(value, dtype=torch.float64) for name, value in weights.items()}
+    for batch, batch_labels in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+        outputs = functional_call(network, leaves, (batch[None],))
+        value = losses(outputs, batch_labels[None], loss)[0]
+        share = len(batch) / len(images)
+        total += float(value.detach()) * share
+        for name, gradient in zip(leaves, torch.autograd.grad(value, tuple(leaves.values())), strict=True):
+            sums[name].add_(gradient, alpha=share)
+    return total, sums
+
+
+def _disturbed(weights: Tensors, spread: Tensors, generator: np.random.Generator | None) -> Tensors:
+    """The weights with noise of the given standard deviations from `generator`; as they are where that is None."""
+    if generator is None:
+        return weights
+    noise = gaussian(weights, generator)
+    return {name: (w.double() + spread[name] * noise[name]).to(w.dtype) for name, w in weights.items()}
+
+
+def _norm(vector: Tensors) -> float:
+    return math.hypot(*(float(torch.linalg.vector_norm(value)) for value in vector.values()))
+
+
+def _ratio(value: float, by: float) -> float:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.divide(value, by))
+
+
+def _prepared(weights: Tensors, images: Tensor, labels: Tensor, statistics: Tensor) -> tuple[Tensors, Tensor, Tensor]:
+    """Constant weights, and both sets of images in their type; ValueError where any of them is impossible."""
+    if any(value.shape[0] != 1 for value in weights.values()):
+        raise ValueError("sharpness is that of one network: give the weights of a stack of one")
+    if len(images) == 0 or len(images) != len(labels):
+        raise ValueError(f"{len(images)} images and {len(labels)} labels: give as many of both, and at least one")
+    weights = {name: value.detach() for name, value in weights.items()}
+    dtype = next(iter(weights.values())).dtype
+    return weights, images.to(dtype), statistics.to(dtype)
+
+
+def _check_finite(loss: float) -> None:
+    if not math.isfinite(loss):
+        raise UserError(f"the loss is {loss}, so no rise can be measured; leave out networks that diverged")

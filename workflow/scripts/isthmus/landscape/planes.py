@@ -1,0 +1,165 @@
+"""Planes in weight space: where to evaluate a network to draw its loss as a map.
+
+    w(x, y) = origin + x first + y second
+
+Two kinds of plane:
+
+* `through` a path: the plane of its ends and its bend (Garipov et al. 2018), with orthonormal directions, so that
+  distances on the map are distances between weights. The whole path lies in it (`coordinates`);
+* a random one around a network (`random_plane`), with the filter-normalized directions of Li et al. (2018), so that a
+  network and its double with one ReLU layer scaled up and the next one down have the same map.
+
+A plane is never laid out: `Plane.point` makes the weights of as many points as it is asked for, so a map of thousands
+of points is evaluated a stack at a time.
+
+    plane, shape = through(path, generator), geometry(path)
+    x, y = grid_around(shape, points=31, margin=0.2)             # [points**2] each
+    weights = plane.point(torch.from_numpy(x[:8]), torch.from_numpy(y[:8]))
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from isthmus.landscape.paths import Geometry, Path, bump, column, geometry
+from isthmus.landscape.perturbations import filter_norms, gaussian
+from isthmus.training.checkpoint import Tensors
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A plane in the weight space of one network. origin, first, second: by name, `[1, ...]`."""
+
+    origin: Tensors
+    first: Tensors
+    second: Tensors
+
+    def point(self, x: Tensor, y: Tensor) -> Tensors:
+        """The weights at S points, by name `[S, ...]`, in the type of the origin; x and y `[S]`, float64."""
+        points = {}
+        for name, origin in self.origin.items():
+            along = torch.addcmul(origin, column(x, origin), self.first[name])
+            points[name] = torch.addcmul(along, column(y, origin), self.second[name])
+        return points
+
+    def to(self, device: torch.device) -> "Plane":
+        """The same plane on a device."""
+        parts = [{name: value.to(device) for name, value in part.items()} for part in self._parts()]
+        return Plane(*parts)
+
+    def _parts(self) -> tuple[Tensors, Tensors, Tensors]:
+        return self.origin, self.first, self.second
+
+
+def through(path: Path, generator: np.random.Generator) -> Plane:
+    """The plane of the ends and the bend of one path, x along its chord, y perpendicular towards the bend.
+
+    path: a stack of one, of any kind. The directions are orthonormal in the Euclidean norm over all parameters,
+    computed in float64 and kept in the type of the weights. w(0) is the point (0, 0), w(1) is (chord, 0), and the bend
+    (chord / 2 + along, across), with the three lengths of `isthmus.landscape.paths.geometry`.
+
+    Where the bend lies on the line, up to the rounding of the weights, any plane through the line holds the path: y is
+    then a random direction, uniform among those perpendicular to the chord. Only there does `generator` matter.
+
+    Raises ValueError for several paths, and for ends that coincide or are not finite.
+    """
+    start = path.start
+    if any(value.shape[0] != 1 for value in start.values()):
+        raise ValueError("a plane goes through one path: give a stack of one (`Path.member`)")
+    shape = geometry(path)
+    chord, along, across = (float(value[0]) for value in (shape.chord, shape.along, shape.across))
+    if not 0 < chord < math.inf or not math.isfinite(along + across):
+        raise ValueError(f"no plane goes through a path whose ends are {chord} apart, and its bend {across} from them")
+    first = {name: (path.end[name].double() - value.double()) / chord for name, value in start.items()}
+    precision = max(torch.finfo(value.dtype).eps for value in start.values())
+    if across <= 16 * precision * math.hypot(along, across):
+        second = gaussian(start, generator)
+    else:
+        second = {name: value.double() for name, value in path.offset.items()}
+    second = _perpendicular(second, first)
+    directions = [{name: part[name].to(value.dtype) for name, value in start.items()} for part in (first, second)]
+    return Plane(start, *directions)
+
+
+def coordinates(shape: Geometry, t: ArrayLike) -> tuple[Array, Array]:
+    """Where the points w(t) of one path lie in the plane `through` it: x and y, `[T]` each, at t `[T]`."""
+    points = np.array(t, dtype=np.float64)
+    height = bump(shape.kind, torch.from_numpy(points)).numpy()
+    return points * shape.chord[0] + height * shape.along[0], height * shape.across[0]
+
+
+def random_plane(weights: Tensors, generator: np.random.Generator) -> Plane:
+    """A plane around one network along two random, filter-normalized directions (Li et al. 2018).
+
+    weights: by name `[1, ...]`. A direction is Gaussian, and each of its filters is then given the norm of the same
+    filter of the weights: a filter is a row of a matrix `[1, outputs, inputs]` or a kernel of a convolution
+    `[1, outputs, inputs, size, size]`. Biases and the scales and shifts of normalization layers, `[1, outputs]`, stay
+    as they are, as where the authors' code ignores `biasbn`. x and y are thus relative to the weights: without unit.
+
+    As with the authors, the directions are not made orthogonal; among many parameters they nearly are.
+    """
+    directions = []
+    for _ in range(2):
+        noise = gaussian(weights, generator)
+        directions.append({name: _filter_normalized(value, noise[name]) for name, value in weights.items()})
+    return Plane(weights, *directions)
+
+
+def grid_around(shape: Geometry, points: int, margin: float) -> tuple[Array, Array]:
+    """A grid on the plane `through` a path: x and y of its points, `[points**2]` each, row after row of rising y.
+
+    It covers the ends and the bend, and thereby all of the path, and on all four sides a margin: `margin` times the
+    larger extent of these three points, so that around a straight path there is a map and no sliver.
+
+    Raises ValueError for fewer than 2 points to a side or a margin that is not positive.
+    """
+    if not margin > 0:
+        raise ValueError(f"the margin is {margin}, but must be positive: a straight path has no height of its own")
+    chord, along, across = shape.chord[0], shape.along[0], shape.across[0]
+    x, y = np.array([0, chord, chord / 2 + along]), np.array([0, across])
+    border = margin * max(np.ptp(x), np.ptp(y))
+    return _grid((x.min() - border, x.max() + border), (y.min() - border, y.max() + border), points)
+
+
+def square_grid(radius: float, points: int) -> tuple[Array, Array]:
+    """A grid on [-radius, radius]^2: x and y of its points, `[points**2]` each, row after row of rising y.
+
+    With an odd number of points to a side the middle one is the origin. Raises ValueError for fewer than 2 of them, or
+    a radius that is not positive.
+    """
+    if not radius > 0:
+        raise ValueError(f"the radius is {radius}, but must be positive")
+    return _grid((-radius, radius), (-radius, radius), points)
+
+
+def _grid(across: tuple[float, float], upward: tuple[float, float], points: int) -> tuple[Array, Array]:
+    if points < 2:
+        raise ValueError(f"a grid of {points} points to a side was asked for; 2 are the fewest")
+    x, y = np.meshgrid(np.linspace(*across, points), np.linspace(*upward, points))
+    return x.ravel(), y.ravel()
+
+
+def _filter_normalized(weights: Tensor, noise: Tensor) -> Tensor:
+    """`noise` with the filter norms of `weights`, in their type; zero for one number per output."""
+    if weights.dim() <= 2:
+        return torch.zeros_like(weights)
+    return (noise * (filter_norms(weights.double()) / filter_norms(noise))).to(weights.dtype)
+
+
+def _perpendicular(direction: Tensors, unit: Tensors) -> Tensors:
+    """The part of `direction` perpendicular to the unit vector `unit`, with norm 1, float64.
+
+    Projected twice: once would leave the rounding of a long parallel part in a short perpendicular one.
+    """
+    for _ in range(2):
+        product = sum(float((value * unit[name]).sum()) for name, value in direction.items())
+        direction = {name: value - product * unit[name] for name, value in direction.items()}
+        norm = math.hypot(*(float(torch.linalg.vector_norm(value)) for value in direction.values()))
+        direction = {name: value / norm for name, value in direction.items()}
+    return direction

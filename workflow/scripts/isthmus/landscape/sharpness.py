@@ -1,0 +1,140 @@
+"""Sharpness at a point in weight space: top eigenvalue and trace of the Hessian of the training loss there.
+
+One measurement, used along paths and at networks alike: in evaluation mode, batch-norm statistics computed afresh at
+the very weights and then held, on a fixed subset of the training data. The loss on that subset belongs to the
+result, since the Hessian of cross-entropy vanishes with the loss.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from isthmus.core.tensors import Tensors
+from isthmus.landscape.hessian import CurvatureOperator
+from isthmus.landscape.lanczos import eigenvalues
+from isthmus.landscape.trace import Traces, traces
+from isthmus.models.evaluation import evaluation_mode
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """top_eigenvalue: the algebraically largest; residual |Hv - lambda v|; traces: None where they were not asked for;
+    loss: mean over the examples of the Hessian."""
+
+    top_eigenvalue: float
+    residual: float
+    converged: bool
+    traces: Traces | None
+    loss: float
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where and how sharply sharpness is measured.
+
+    network: a stack of one on the device, whose weights are overwritten; images `[N, C, H, W]`: those of the Hessian;
+    statistics_images `[1, B, C, H, W]`: those of batch normalization; tolerance: of the eigenvalue, relative;
+    precision: standard error / |trace|, None for no trace; maximum_products: of either estimate; keep: as for
+    `isthmus.landscape.hessian.CurvatureOperator`.
+    """
+
+    network: nn.Module
+    images: Tensor
+    statistics_images: Tensor
+    loss: str
+    tolerance: float
+    precision: float | None
+    maximum_products: int
+    keep: bool
+
+
+def put(network: nn.Module, weights: Tensors) -> None:
+    """Overwrite the weights of a network, by name."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.copy_(weights[name])
+
+
+class WeightedSum:
+    """A weighted sum of symmetric matrices `[P, P]`, known by its products (`lanczos.SymmetricOperator`)."""
+
+    def __init__(self, operators: Sequence[CurvatureOperator], shares: Sequence[float]) -> None:
+        self.operators, self.shares = operators, shares
+        self.size, self.dtype, self.device = operators[0].size, operators[0].dtype, operators[0].device
+        self.loss = sum(share * operator.loss for share, operator in zip(shares, operators, strict=True))
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """Products with vectors `[K, P]`."""
+        parts = [share * operator(vectors) for share, operator in zip(self.shares, self.operators, strict=True)]
+        return torch.stack(parts).sum(0)
+
+
+class Restricted:
+    """A symmetric matrix without the rows and columns of the weights that are held fixed.
+
+    free `[P]` (bool): the others; `size` is their number.
+    """
+
+    def __init__(self, operator: CurvatureOperator | WeightedSum, free: Tensor) -> None:
+        self.operator, self.places = operator, free.to(operator.device).nonzero()[:, 0]
+        self.size, self.dtype, self.device, self.loss = len(self.places), operator.dtype, operator.device, operator.loss
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """Products with vectors `[K, size]`."""
+        whole = torch.zeros(len(vectors), self.operator.size, dtype=self.dtype, device=self.device)
+        whole[:, self.places] = vectors
+        return self.operator(whole)[:, self.places]
+
+
+def sharpness(
+    setup: Setup,
+    weights: Tensors,
+    labels: Tensor,
+    shares: Sequence[float],
+    generator: np.random.Generator,
+    free: Tensor | None = None,
+) -> Sharpness:
+    """The sharpness of the loss at `weights`, by name `[1, ...]`.
+
+    labels `[K, N]` and shares `[K]`: the loss is the weighted sum of those on each set of labels (one, or two between
+    networks that learned different ones). free `[P]`: False for weights that are held fixed, in the order of
+    `network.named_parameters()`. Raises UserError where the loss is not finite.
+    """
+    put(setup.network, weights)
+    used = [(row, share) for row, share in zip(labels, shares, strict=True) if share > 0]
+    with evaluation_mode(setup.network, setup.statistics_images):
+        parts = [
+            CurvatureOperator(setup.network, setup.images, row, setup.loss, "hessian", keep=setup.keep)
+            for row, _ in used
+        ]
+        whole = parts[0] if len(parts) == 1 else WeightedSum(parts, [share for _, share in used])
+        operator = whole if free is None else Restricted(whole, free)
+        top = eigenvalues(
+            operator, 1, generator, "largest", setup.tolerance, setup.maximum_products, look_for_copies=False
+        )
+        found = None
+        if setup.precision is not None:
+            found = traces(operator, top.space, generator, setup.precision, maximum_products=setup.maximum_products)
+    return Sharpness(
+        float(top.values[0]),
+        float(top.residuals[0]),
+        bool(top.converged[0]),
+        found,
+        float(operator.loss),
+    )
+
+
+def trace_columns(found: Traces | None) -> dict[str, Any]:
+    """The columns of a table for the trace of the Hessian, None where it was not asked for."""
+    return {
+        "trace": found and found.trace.value,
+        "trace_error": found and found.trace.error,
+        "trace_low": found and found.trace.low,
+        "trace_high": found and found.trace.high,
+        "trace_probes": found and found.probes,
+        "trace_converged": found and found.trace.converged,
+    }

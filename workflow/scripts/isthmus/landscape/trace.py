@@ -1,0 +1,196 @@
+"""Trace and squared Frobenius norm of a symmetric matrix that is known by its products, with intervals that hold.
+
+The search for the top eigenvalues (`isthmus.landscape.lanczos.eigenvalues`) leaves behind an orthonormal basis Q of a
+Krylov space and T = Q^T H Q, which hold the eigenvalues that stand out. Their part of both sums is exact and costs no
+further product. What is estimated is the rest, A = P H P with P = I - Q Q^T. This is the deflation of Hutch++ (Meyer
+et al. 2021) with Lanczos' subspace, which is the better one for as many products:
+
+    tr H = tr T + tr A,        |H|^2 = |T|^2 + 2 |P H Q|^2 + |A|^2.
+
+Each probe z is uniform on the sphere of radius sqrt(d) in the complement of Q, d being its dimension (as in XTrace,
+Epperly et al. 2024). The distribution of everything below then depends on the eigenvalues of H alone, so a simulation
+over spectra speaks for all matrices. With x = z^T A z and r = A z - (x / d) z,
+
+    E x = tr A,   E |A z|^2 = |A|^2,   Var x = 2 E |r|^2,   E (z^T B z')^2 = |B|^2
+
+for independent z and z' and any fixed symmetric B on the complement. The variance of x is thus estimated from squared
+norms, and not from the scatter of a few x. The variance of |A z|^2 = z^T A^2 z is about 2 |A^2|^2, which squared inner
+products of the images of two probes estimate.
+
+Both mean |r|^2 and mean |A z|^2 are close to sums of weighted chi-squares, and Satterthwaite (1946) gives their degrees
+of freedom: probes times (sum of the weights)^2 / (sum of their squares), never fewer than there are probes. Here the
+pair of an image with itself counts too, which gives fewer degrees of freedom while there are few probes. The interval
+of the trace is Student's with these degrees of freedom, and that of |A|^2 is a chi-square's, never below zero.
+
+**When to stop.** Stopping as soon as an estimated error is small selects the probes that underestimated it. Here the
+error counts at the upper end of its own one-sided 95 % interval, and is looked at only a few times: after 10 probes,
+then after as many as it asks for, at most twice as many as before.
+
+Nominal 95 % intervals covered the truth as follows, at a precision of 5 % and 150 products at most, over 20 spectra of
+each kind (`tests/spectra.py`). Before: Hutch++ with a sketch of eight vectors, which stopped on the scatter of its
+probes (20 runs per spectrum, random eigenvectors). Now: this module after a search for one eigenvalue (50 runs per
+spectrum). Widths are means, those of the trace relative to the sum of |eigenvalues|, those of the squared norm to
+itself. Products before include the sketch; now they are the probes, since the search has another purpose anyway.
+
+                     coverage, trace     width    coverage, norm     width      products
+                       before    now  before now    before   now  before now  before  now
+    spiked               91.8   94.8    .08  .07      92.0  97.9    .08  .07      59   54
+    degenerate           93.2   95.3    .06  .12      88.5  95.8    .04  .19      26  137
+    spikes at two ends   95.2   93.3    .03  .02      94.8  96.6    .03  .01     143  141
+    power law            95.0   95.5    .06  .10      93.8  95.7    .05  .05      26   12
+    geometric            92.5   96.0    .09  .13      91.0  96.1    .07  .07      27   16
+    low rank             94.8   95.2    .12  .15      93.5  95.7    .09  .13      30   58
+    flat                 94.8   95.2    .04  .02      95.2   100    .07  .14      26   34
+    indefinite           93.5   94.9    .05  .04      93.8  99.8    .05  .07     111  100
+    cancelling           94.0   95.2    .03  .03      94.8  96.3    .04  .02     150  150
+    like a Hessian       94.5   94.7    .10  .10      90.0  95.9    .09  .08      40   45
+    all                  93.9   95.0    .07  .08      92.7  97.0    .06  .08      64   75
+
+Before, only the trace had a precision; now the norm has one as well. Copies of a large eigenvalue cost more, since one
+Krylov space holds but one of them. On 24 Hessians of trained multilayer perceptrons on the digits (460 to 980 weights,
+ten runs each), intervals covered the trace in 95.4 % of cases before and in 95.8 % now, and the squared norm in 91.7
+and 97.9 %, with 37 products before, and 29 or 18 now, after a search for one eigenvalue (for the trace alone) or three
+(for both). At initialization the trace is small beside the norm, and both methods take some 150 to 230 products.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.special import chdtri, stdtrit
+
+from isthmus.landscape.lanczos import KrylovSpace, SymmetricOperator, check_finite, orthogonal
+
+LEVEL = 0.95
+TOGETHER = 10
+"""Probes in one call of the operator. Only pairs within a call are used: this bounds the memory."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its standard error and the ends of its 95 % interval.
+
+    `converged`: whether the error, at the upper end of its own one-sided 95 % interval, is within the precision that
+    was asked for. The interval holds in either case, rounding of the products aside.
+    """
+
+    value: float
+    error: float
+    low: float
+    high: float
+    converged: bool
+
+
+@dataclass(frozen=True)
+class Traces:
+    """Trace and squared Frobenius norm of one matrix, from the same `probes` random vectors, each one product."""
+
+    trace: Estimate
+    squared_frobenius: Estimate
+    probes: int
+
+
+def traces(
+    operator: SymmetricOperator,
+    space: KrylovSpace,
+    generator: np.random.Generator,
+    precision: float = 0.05,
+    frobenius_precision: float = np.inf,
+    maximum_products: int = 1000,
+    least_probes: int = 10,
+) -> Traces:
+    """Trace and squared Frobenius norm until the standard error of each is within its precision, relative to its value.
+
+    space: as a search for eigenvalues of the same operator left it, or `KrylovSpace.empty(operator)`. precision is the
+    trace's; by default nothing is demanded of the Frobenius norm. At most `maximum_products` products are taken. Where
+    the space is the whole, both numbers are exact and no probe is taken.
+
+        top = eigenvalues(operator, 1, generator)
+        found = traces(operator, top.space, generator, precision=0.05)
+        found.trace.value, found.trace.low, found.trace.high
+
+    Raises ValueError for fewer than two probes, and UserError where a product is not finite.
+    """
+    if min(least_probes, maximum_products) < 2:
+        raise ValueError(
+            f"least_probes is {least_probes} and maximum_products {maximum_products}; both must be at least 2"
+        )
+    exact, exact_square = space.trace, space.squared_frobenius
+    if len(space.basis) == operator.size:
+        return Traces(_exact(exact), _exact(exact_square), 0)
+    rows, taken, wanted = [], 0, min(least_probes, maximum_products)
+    while True:
+        while taken < wanted:
+            # No call with a single probe, which would have no pairs.
+            together = TOGETHER if wanted - taken != TOGETHER + 1 else TOGETHER - 1
+            rows.append(_sums(operator, space, generator, min(together, wanted - taken)))
+            taken += int(rows[-1][0])
+        trace, needed = _trace(np.sum(rows, axis=0), exact, precision)
+        square, needed_too = _square(np.sum(rows, axis=0), exact_square, frobenius_precision)
+        if (trace.converged and square.converged) or taken + 2 > maximum_products:
+            return Traces(trace, square, taken)
+        least, most = taken + max(2, taken // 10), 2 * taken
+        wanted = int(min(max(needed, needed_too, least), most, maximum_products))
+
+
+def _sums(operator: SymmetricOperator, space: KrylovSpace, generator: np.random.Generator, count: int) -> np.ndarray:
+    """Sums over `count` probes, `[9]`, float64: see the names in `_trace` and `_square`."""
+    size = operator.size - len(space.basis)
+    probes = torch.from_numpy(generator.standard_normal((count, operator.size))).to(operator.device, operator.dtype)
+    probes = orthogonal(probes, space.basis)
+    probes = probes * (size**0.5 / probes.norm(dim=1, keepdim=True))
+    images = orthogonal(operator(probes), space.basis)
+    quotients = (probes * images).sum(1, dtype=torch.float64)
+    rests = images - (quotients / size).to(images.dtype)[:, None] * probes
+    inner = (rests @ rests.mT).double()
+    # Less the multiple of the identity, on which no probe depends.
+    images_inner = (images @ images.mT).double()
+    centred = images_inner - images_inner.diagonal().mean() / size * (probes @ probes.mT).double()
+    pairs = [float(gram.square().sum() - gram.diagonal().square().sum()) for gram in (inner, centred)]
+    squares, norms = inner.diagonal(), images_inner.diagonal()
+    found = [count, count * (count - 1), quotients.sum(), squares.sum(), squares.square().sum(), pairs[0]]
+    result = np.array([float(each) for each in [*found, norms.sum(), norms.square().sum(), pairs[1]]])
+    check_finite(result)
+    return result
+
+
+def _trace(sums: np.ndarray, exact: float, precision: float) -> tuple[Estimate, float]:
+    """The trace, and how many probes its precision asks for."""
+    probes, pairs, quotients, squares, fourths, paired = sums[:6]
+    error = float(np.sqrt(2 * squares / probes / probes))
+    freedom = _degrees_of_freedom(squares / probes, fourths / probes, paired / pairs, probes)
+    value, half = exact + quotients / probes, float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
+    return _judged(Estimate(value, error, value - half, value + half, False), error, freedom, precision, probes)
+
+
+def _square(sums: np.ndarray, exact: float, precision: float) -> tuple[Estimate, float]:
+    """The squared Frobenius norm, and how many probes its precision asks for."""
+    probes, pairs, norms, fourths, paired = sums[[0, 1, 6, 7, 8]]
+    rest = norms / probes
+    freedom = _degrees_of_freedom(rest, fourths / probes, paired / pairs, probes)
+    low, high = (exact + rest * freedom / float(chdtri(freedom, tail)) for tail in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    error, cautious = float(np.sqrt(2 * paired / pairs / probes)), rest * (2 / freedom) ** 0.5
+    return _judged(Estimate(exact + rest, error, low, high, False), max(error, cautious), freedom, precision, probes)
+
+
+def _degrees_of_freedom(mean: float, square: float, paired: float, probes: float) -> float:
+    """Of the mean over probes of a squared norm, by Satterthwaite.
+
+    square: mean of the squares of the norms; paired: mean of the squared inner products of different images.
+    """
+    fourth = ((probes - 1) * paired + square) / probes
+    return float(probes * max(1.0, mean**2 / fourth)) if fourth > 0 else float(probes)
+
+
+def _judged(found: Estimate, error: float, freedom: float, precision: float, probes: float) -> tuple[Estimate, float]:
+    """The estimate with the verdict, and how many probes would bring the upper end of `error` within the precision."""
+    upper = error * float(np.sqrt(freedom / chdtri(freedom, LEVEL)))
+    target = precision * abs(found.value) if np.isfinite(precision) else np.inf
+    converged = upper <= target
+    needed = probes if converged else (np.ceil((upper / target) ** 2 * probes) if target > 0 else np.inf)
+    judged = Estimate(float(found.value), float(found.error), float(found.low), float(found.high), bool(converged))
+    return judged, float(needed)
+
+
+def _exact(value: float) -> Estimate:
+    return Estimate(value, 0.0, value, value, True)

@@ -1,0 +1,1 @@
+"""Networks as functions of their weights: architectures, stacks, evaluation, permutations of hidden units."""

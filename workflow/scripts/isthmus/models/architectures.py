@@ -1,0 +1,141 @@
+"""The architectures: fully connected, convolutional, residual - any width, any depth, one network or a stack.
+
+A network is built from a recipe, the shape of its inputs and the number of classes. All of them map images
+`[S or 1, B, channels, height, width]` to logits `[S, B, classes]`, S being the number of networks in the stack.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.core import seeds
+from isthmus.models.stacked import (
+    BatchNorm,
+    ChannelsToFeatures,
+    Convolution,
+    GlobalAverage,
+    ImagesToChannels,
+    ImagesToFeatures,
+    LayerNorm,
+    Linear,
+    reset,
+)
+from isthmus.recipes.recipe import NetworkRecipe
+
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
+Shape = tuple[int, int, int]
+
+
+def build(recipe: NetworkRecipe, shape: Shape, classes: int, stack: int = 1) -> nn.Module:
+    """An uninitialized stack of `stack` networks for images of `shape` (channels, height, width)."""
+    builders = {"mlp": _mlp, "cnn": _cnn, "resnet": _resnet}
+    return builders[recipe.architecture](recipe, shape, classes, stack)
+
+
+def initialize(network: nn.Module, network_seeds: list[int] | tuple[int, ...]) -> None:
+    """Initialize every member s of a stack from `network_seeds[s]`, on the CPU, whatever shares the stack."""
+    for member, seed in enumerate(network_seeds):
+        generator = torch.Generator().manual_seed(seeds.integer(seed, seeds.Stream.INITIALIZATION))
+        for module in network.modules():
+            reset(module, member, generator)
+
+
+def count_parameters(recipe: NetworkRecipe, shape: Shape, classes: int) -> int:
+    """Trainable scalars of one network; nothing is allocated."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build(recipe, shape, classes).parameters())
+
+
+def _norm(recipe: NetworkRecipe, stack: int, channels: int) -> list[nn.Module]:
+    kinds: dict[str, list[Any]] = {"none": [], "batch": [BatchNorm], "layer": [LayerNorm]}
+    return [kind(stack, channels) for kind in kinds[recipe.normalization]]
+
+
+def _activation(recipe: NetworkRecipe) -> nn.Module:
+    return ACTIVATIONS[recipe.activation]()
+
+
+def _has_bias(recipe: NetworkRecipe) -> bool:
+    # Batch normalization subtracts the mean, and with it any bias before it.
+    return recipe.normalization != "batch"
+
+
+def _mlp(recipe: NetworkRecipe, shape: Shape, classes: int, stack: int) -> nn.Module:
+    """`depth` hidden layers of `width` units, or fewer from layer to layer (`taper`).
+
+    Width 300, depth 2 and taper 3 are LeNet-300-100 (LeCun et al. 1998).
+    """
+    layers: list[nn.Module] = [ImagesToFeatures()]
+    inputs = shape[0] * shape[1] * shape[2]
+    for units in recipe.hidden_widths():
+        layers += [Linear(stack, inputs, units, _has_bias(recipe)), *_norm(recipe, stack, units)]
+        layers += [_activation(recipe)]
+        inputs = units
+    return nn.Sequential(*layers, Linear(stack, inputs, classes))
+
+
+def _cnn(recipe: NetworkRecipe, shape: Shape, classes: int, stack: int) -> nn.Module:
+    """`blocks` blocks of `depth` 3x3 convolutions and a 2x2 max pooling, channels doubling; then linear layers.
+
+    Three blocks of two, batch norm, ReLU and 256 hidden units are the CNN of arXiv 2604.07603.
+    """
+    layers: list[nn.Module] = [ImagesToChannels()]
+    inputs, height, width = shape
+    for block in range(recipe.blocks):
+        channels = recipe.width * 2**block
+        for _ in range(recipe.depth):
+            layers += [Convolution(stack, inputs, channels, bias=_has_bias(recipe)), *_norm(recipe, stack, channels)]
+            layers += [_activation(recipe)]
+            inputs = channels
+        layers += [nn.MaxPool2d(2)]
+        height, width = height // 2, width // 2
+    layers += [ChannelsToFeatures(inputs)]
+    features = inputs * height * width
+    if recipe.hidden_units:
+        layers += [Linear(stack, features, recipe.hidden_units), _activation(recipe)]
+        features = recipe.hidden_units
+    return nn.Sequential(*layers, Linear(stack, features, classes))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, the identity or, where the shape changes, a 1x1 projection."""
+
+    def __init__(self, recipe: NetworkRecipe, stack: int, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        bias = _has_bias(recipe)
+        self.residual = nn.Sequential(
+            Convolution(stack, inputs, outputs, stride=stride, bias=bias),
+            *_norm(recipe, stack, outputs),
+            _activation(recipe),
+            Convolution(stack, outputs, outputs, bias=bias),
+            *_norm(recipe, stack, outputs),
+        )
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                Convolution(stack, inputs, outputs, size=1, stride=stride, bias=bias), *_norm(recipe, stack, outputs)
+            )
+        self.activation = _activation(recipe)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.residual(x) + self.shortcut(x))
+
+
+def _resnet(recipe: NetworkRecipe, shape: Shape, classes: int, stack: int) -> nn.Module:
+    """CIFAR-style residual network of 6n + 2 layers (He et al. 2016), projections (option B) between stages."""
+    per_stage = (recipe.depth - 2) // 6
+    layers: list[nn.Module] = [
+        ImagesToChannels(),
+        Convolution(stack, shape[0], recipe.width, bias=_has_bias(recipe)),
+        *_norm(recipe, stack, recipe.width),
+        _activation(recipe),
+    ]
+    inputs = recipe.width
+    for stage in range(3):
+        outputs = recipe.width * 2**stage
+        for block in range(per_stage):
+            stride = 2 if stage > 0 and block == 0 else 1
+            layers += [ResidualBlock(recipe, stack, inputs, outputs, stride)]
+            inputs = outputs
+    return nn.Sequential(*layers, GlobalAverage(), ChannelsToFeatures(inputs), Linear(stack, inputs, classes))

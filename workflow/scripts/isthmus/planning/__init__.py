@@ -1,0 +1,1 @@
+"""What a study will cost, from counted work and measured speeds."""

@@ -1,0 +1,115 @@
+"""A run as a value: everything that decides what a network becomes, apart from its seed.
+
+The dataclasses hold one cell of a study, with every key of the configuration's sections `data`, `network` and
+`training` filled in (the schema in `workflow/schemas/config.schema.yaml` describes each key and holds the defaults).
+Two equal recipes with equal seeds and equal data give equal networks.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """What is learned: the data set, the subset of it, and the label noise."""
+
+    name: str
+    train_size: int | None
+    selection: str
+    selection_seed: int
+    label_noise: float
+    label_noise_draw: str
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """The architecture; input shape and classes come from the data."""
+
+    architecture: str
+    width: int
+    depth: int
+    normalization: str
+    activation: str
+    blocks: int
+    hidden_units: int
+    taper: int
+
+    @property
+    def convolutional(self) -> bool:
+        """Whether it has convolutions."""
+        return self.architecture != "mlp"
+
+    def hidden_widths(self) -> list[int]:
+        """Units of the hidden layers of an `mlp`, first to last: each has 1 / `taper` of those before, 1 at least."""
+        return [max(1, self.width // self.taper**layer) for layer in range(self.depth)]
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """Loss, optimizer, schedule, stopping and what is recorded on the way."""
+
+    loss: str
+    optimizer: str
+    batch_size: int
+    learning_rate: float
+    batch_scaling: str
+    reference_batch_size: int
+    momentum: float
+    nesterov: bool
+    beta1: float
+    beta2: float
+    weight_decay: float
+    sharpness_radius: float
+    sharpness_adaptive: bool
+    sharpness_eta: float
+    averaging: str
+    averaging_start: float
+    averaging_rate: float | None
+    averaging_decay: float
+    schedule: str
+    schedule_interval: str
+    warmup_epochs: float
+    final_rate_fraction: float
+    milestones: tuple[float, ...]
+    decay_factor: float
+    epochs: int
+    steps: int | None
+    until_train_loss: float | None
+    until_train_accuracy: float | None
+    drop_last: bool
+    flip: bool
+    crop_padding: int
+    precision: str
+    snapshots: tuple[int, ...]
+    history_every: int
+    divergence_factor: float
+    statistics_size: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One cell: data, network and training."""
+
+    data: DataRecipe
+    network: NetworkRecipe
+    training: TrainingRecipe
+
+    @classmethod
+    def from_dict(cls, sections: dict[str, dict[str, Any]]) -> "Recipe":
+        """The recipe in `sections`, the nested dictionary that `as_dict` returns. TypeError where keys differ."""
+        training: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in sections["training"].items()
+        }
+        return cls(DataRecipe(**sections["data"]), NetworkRecipe(**sections["network"]), TrainingRecipe(**training))
+
+    def statistics_examples(self, examples: int) -> int:
+        """Of so many training examples, those that batch-norm statistics are computed over; 0 where there are none."""
+        return min(self.training.statistics_size, examples) if self.network.normalization == "batch" else 0
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """The same as nested dictionaries of plain values."""
+        sections = asdict(self)
+        for key, value in sections["training"].items():
+            if isinstance(value, tuple):
+                sections["training"][key] = list(value)
+        return sections

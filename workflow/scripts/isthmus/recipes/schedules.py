@@ -1,0 +1,65 @@
+"""Learning rates: the rule that ties them to the batch size, and their course over a run, averaging included."""
+
+import math
+
+from isthmus.recipes.recipe import TrainingRecipe
+
+
+def peak_rate(training: TrainingRecipe) -> float:
+    """The peak learning rate, batch scaling included (linear: Goyal et al. 2017; sqrt: Krizhevsky 2014)."""
+    return training.learning_rate * _batch_factor(training)
+
+
+def _batch_factor(training: TrainingRecipe) -> float:
+    """What batch scaling multiplies rates by."""
+    ratio = training.batch_size / training.reference_batch_size
+    factor = {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}
+    return factor[training.batch_scaling]
+
+
+def averaging_begins(averaging: str, start: float, steps_per_epoch: int, total_steps: int) -> int:
+    """The number of steps after which weights are averaged (`swa` or `ema`), from `start`, a fraction of the run.
+
+    To the nearest step for `ema`, to the nearest end of an epoch for `swa`.
+    """
+    interval = steps_per_epoch if averaging == "swa" else 1
+    return interval * math.floor(start * total_steps / interval + 0.5)
+
+
+def learning_rate(training: TrainingRecipe, step: int, steps_per_epoch: int, total_steps: int) -> float:
+    """The rate of step `step` (0, ..., total_steps - 1).
+
+    After a linear warm-up, `cosine` follows (1 + cos(pi u)) / 2 (Loshchilov & Hutter 2017) and `linear` 1 - u, with u
+    from 0 at the end of the warm-up to 1 at the end of the run; `step` multiplies by `decay_factor` at each milestone.
+    With `schedule_interval` epoch, u stays at its value at the start of the epoch, as when
+    `torch.optim.lr_scheduler.CosineAnnealingLR` is stepped once an epoch.
+
+    Where `averaging` is `swa` and has an `averaging_rate`, that rate, batch scaling included, takes the place of the
+    schedule as soon as averaging begins.
+    """
+    if training.averaging == "swa" and training.averaging_rate is not None:
+        begins = averaging_begins(training.averaging, training.averaging_start, steps_per_epoch, total_steps)
+        if step >= begins:
+            return training.averaging_rate * _batch_factor(training)
+    peak = peak_rate(training)
+    interval = steps_per_epoch if training.schedule_interval == "epoch" else 1
+    step -= step % interval
+    warmup = training.warmup_epochs * steps_per_epoch
+    if step < warmup:
+        return peak * (step // interval + 1) / (math.floor(warmup / interval) + 1)
+    progress = (step - warmup) / (total_steps - warmup)
+    if training.schedule == "step":
+        passed = sum(step / total_steps >= milestone for milestone in training.milestones)
+        return peak * training.decay_factor**passed
+    if training.schedule == "constant":
+        return peak
+    shape = {"linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}
+    end = training.final_rate_fraction
+    return peak * (end + (1 - end) * shape[training.schedule])
+
+
+def run_length(training: TrainingRecipe, examples: int) -> tuple[int, int]:
+    """Steps per epoch and steps of the whole run for a number of training examples."""
+    whole, rest = divmod(examples, training.batch_size)
+    per_epoch = whole if training.drop_last or not rest else whole + 1
+    return per_epoch, training.steps if training.steps is not None else training.epochs * per_epoch

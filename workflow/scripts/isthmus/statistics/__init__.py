@@ -1,0 +1,1 @@
+"""Intervals, tests and contrasts for the numbers in the tables."""

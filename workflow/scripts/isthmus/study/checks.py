@@ -1,0 +1,321 @@
+"""What a configuration may not ask for though its schema allows it: mistakes that take knowledge to see.
+
+A batch larger than the training set, a depth no residual network has, an axis that is no key. Every function yields
+sentences, each with the key, what was given and what is allowed.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from isthmus.core.errors import UserError
+from isthmus.core.messages import schema_errors, shown, unknown_key
+from isthmus.data.facts import BUILTIN, Facts
+from isthmus.recipes.cells import AXES
+from isthmus.recipes.schedules import averaging_begins
+from isthmus.study.grid import SECTIONS, cells, sections_of
+from isthmus.study.schema import study_schema
+
+
+def dataset_errors(described: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """What is wrong with the section `datasets`."""
+    for name, dataset in described.items():
+        where = f"datasets.{name}"
+        if dataset["source"] != "parquet" and {"train", "test"} & dataset.keys():
+            yield f"{where}: files are named under `train` and `test`; this takes `source: parquet`"
+        if dataset["source"] == "parquet":
+            for key in ("train", "test"):
+                if key not in dataset:
+                    yield f"{where}: the key `{key}` is missing; a Parquet set names its files"
+        elif name not in BUILTIN:
+            names = ", ".join(BUILTIN)
+            yield f"{where}: no built-in data set has this name; there are {names}, or set `source: parquet`"
+
+
+def same_but_for_case(studies: Iterable[str]) -> Iterator[str]:
+    """Names of studies that would share a folder where the file system does not tell capitals apart."""
+    seen: dict[str, str] = {}
+    for name in studies:
+        if name.lower() in seen:
+            yield f"studies.{name}: there is also {seen[name.lower()]}; names must differ by more than their case"
+        seen.setdefault(name.lower(), name)
+
+
+def study_errors(
+    where: str,
+    given: dict[str, Any],
+    study: dict[str, Any],
+    datasets: dict[str, dict[str, Any]],
+    look_up: Callable[[str, dict[str, Any]], Facts],
+    known: dict[str, Facts],
+) -> Iterator[str]:
+    """What is wrong with one study beyond the schema.
+
+    given: the study before its defaults were filled in; known: facts of data sets, to which new ones are added.
+    """
+    found = list(_axis_errors(f"{where}.grid", given, study["grid"]))
+    yield from found
+    if found:
+        return
+    yield from _where_errors(where, study)
+    yield from _pair_errors(where, study)
+    yield from _idle_errors(where, study)
+    unusable: set[str] = set()
+    found_in_cells: dict[str, None] = {}  # a dictionary keeps the order and drops repetitions
+    for axes in cells(study["grid"]):
+        sections = sections_of(study, axes)
+        name = sections["data"]["name"]
+        if name not in datasets:
+            unknown = f"{where}.data.name: {shown(name)} was given; there are {', '.join(sorted(datasets))}"
+            found_in_cells |= {unknown: None}
+            continue
+        if name not in known and name not in unusable:
+            try:
+                known[name] = look_up(name, datasets[name])
+            except UserError as error:
+                unusable.add(name)
+                yield f"{where}.data.name: {error}"
+        if name in known:
+            found_in_cells |= dict.fromkeys(_cell_errors(where, sections, known[name]))
+            found_in_cells |= dict.fromkeys(_rewind_errors(where, study["analyses"], sections, known[name]))
+            found_in_cells |= dict.fromkeys(_selection_errors(where, study["analyses"], sections, known[name]))
+    yield from found_in_cells
+    yield from _shifted_errors(where, study, datasets, look_up, known)
+    yield from _sweep_errors(where, study, known)
+
+
+def _axis_errors(where: str, given: dict[str, Any], grid: dict[str, list[Any]]) -> Iterator[str]:
+    """What is wrong with axes other than the four that always exist."""
+    sections = study_schema()
+    for axis, values in grid.items():
+        if axis in (*AXES, "seed"):
+            continue
+        home = next((section for section in SECTIONS if axis in sections[section]["properties"]), None)
+        scalars = [
+            key
+            for section in SECTIONS
+            for key, described in sections[section]["properties"].items()
+            if described.get("type") != "array"
+        ]
+        if home is None or axis not in scalars:
+            if home is not None:
+                yield f"{where}.{axis}: this key holds a list, and lists cannot be axes"
+            else:
+                yield unknown_key(f"{where}.{axis}", axis, [*AXES, "seed", *sorted(scalars)])
+            continue
+        if axis in given.get(home, {}):
+            yield f"{where}.{axis}: also given as {home}.{axis}; keep one of the two"
+        for number, value in enumerate(values):
+            if isinstance(value, dict | list):
+                yield f"{where}.{axis}[{number}]: {shown(value)} was given; an axis takes single values"
+            else:
+                yield from schema_errors(value, sections[home]["properties"][axis], f"{where}.{axis}[{number}]")
+
+
+def _where_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the parts of the grid that analyses are limited to."""
+    for analysis, options in study["analyses"].items():
+        for axis, values in options.get("where", {}).items():
+            place = f"{where}.analyses.{analysis}.where.{axis}"
+            if axis == "seed" or axis not in study["grid"]:
+                yield unknown_key(place, axis, [key for key in study["grid"] if key != "seed"])
+                continue
+            absent = [value for value in values if value not in study["grid"][axis]]
+            if absent:
+                yield f"{place}: {shown(absent[0])} was given; the grid has {shown(study['grid'][axis])}"
+
+
+def _pair_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the pairs that analyses of pairs of networks ask for."""
+    seed = study["grid"]["seed"]
+    networks = seed if isinstance(seed, int) else len(seed)
+    possible = networks * (networks - 1) // 2
+    for analysis, options in study["analyses"].items():
+        if "pairs" not in options:  # an analysis of single networks
+            continue
+        place = f"{where}.analyses.{analysis}"
+        if not possible:
+            yield f"{place}: it works on pairs of networks, and {where}.grid.seed gives one network a cell"
+        elif options["pairs"] != "all" and options["pairs"] > possible:
+            yield f"{place}.pairs: {options['pairs']} was given; {networks} seeds make {possible} pairs"
+
+
+# Keys of `training` that do nothing by themselves: whether a recipe makes use of one, and what it takes to.
+DEPENDENT: dict[str, tuple[Callable[[dict[str, Any]], bool], str]] = {
+    "sharpness_adaptive": (lambda training: training["sharpness_radius"] > 0, "a sharpness_radius above 0"),
+    "sharpness_eta": (
+        lambda training: training["sharpness_radius"] > 0 and training["sharpness_adaptive"],
+        "a sharpness_radius above 0 and sharpness_adaptive",
+    ),
+    "averaging_start": (lambda training: training["averaging"] != "none", "averaging swa or ema"),
+    "averaging_rate": (lambda training: training["averaging"] == "swa", "averaging swa"),
+    "averaging_decay": (lambda training: training["averaging"] == "ema", "averaging ema"),
+}
+
+
+def _idle_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
+    """Keys that were set although no cell of the study makes use of them."""
+    described = study_schema()["training"]["properties"]
+    recipes = [sections_of(study, axes)["training"] for axes in cells(study["grid"])]
+    for key, (used, needed) in DEPENDENT.items():
+        given = [recipe[key] for recipe in recipes if recipe[key] != described[key]["default"]]
+        if given and not any(map(used, recipes)):
+            place = f"{where}.grid" if key in study["grid"] else f"{where}.training"
+            yield f"{place}.{key}: {shown(given[0])} was given, and no network makes use of it; it needs {needed}"
+
+
+def _shifted_errors(
+    where: str,
+    study: dict[str, Any],
+    datasets: dict[str, dict[str, Any]],
+    look_up: Callable[[str, dict[str, Any]], Facts],
+    known: dict[str, Facts],
+) -> Iterator[str]:
+    """What is wrong with second data sets that networks are tested on. `known` holds the facts of those trained on."""
+    for analysis, options in study["analyses"].items():
+        other = options.get("shifted_data")
+        if other is None:
+            continue
+        place = f"{where}.analyses.{analysis}.shifted_data"
+        if other not in datasets:
+            yield f"{place}: {shown(other)} was given; there are {', '.join(sorted(datasets))}"
+            continue
+        try:
+            known[other] = known.get(other) or look_up(other, datasets[other])
+        except UserError as error:
+            yield f"{place}: {error}"
+            continue
+        chosen = [
+            axes
+            for axes in cells(study["grid"])
+            if all(axes.get(k) in values for k, values in options["where"].items())
+        ]
+        for name in dict.fromkeys(sections_of(study, axes)["data"]["name"] for axes in chosen):
+            if name in known and _kind(known[name]) != _kind(known[other]):
+                yield (
+                    f"{place}: {other} was given, which has {_kind(known[other])}; networks trained on {name} take "
+                    f"{_kind(known[name])}"
+                )
+
+
+def _kind(known: Facts) -> str:
+    """What images and labels of a data set are like, in words."""
+    channels, height, width = known.shape
+    return f"{channels} channel{'s' if channels > 1 else ''} of {height}x{width} pixels and {known.classes} classes"
+
+
+def _sweep_errors(where: str, study: dict[str, Any], known: dict[str, Facts]) -> Iterator[str]:
+    """What is wrong with the sweeps of analyses that have networks of their own, on images of the study's data set."""
+    for analysis, options in study["analyses"].items():
+        for name, sweep in options.get("sweeps", {}).items():
+            place, data = f"{where}.analyses.{analysis}.sweeps.{name}", study["data"].get("name")
+            if "images" not in sweep["data"]:
+                continue
+            if "name" in study["grid"]:
+                yield f"{place}.data: images was given; that takes one data set, and {where}.grid has several"
+            elif data in known:
+                facts = known[data]
+                for number in sweep["outputs"]:
+                    if number not in (1, facts.classes):
+                        yield f"{place}.outputs: {number} was given; images of {data} take 1 output or {facts.classes}"
+                if max(sweep["points"]) > facts.train_size:
+                    most = f"{data} has {facts.train_size} training examples"
+                    yield f"{place}.points: {max(sweep['points'])} was given; {most}"
+
+
+def _cell_errors(where: str, sections: dict[str, dict[str, Any]], known: Facts) -> Iterator[str]:
+    """What is wrong with one cell, the data being known."""
+    data, network, training = (sections[section] for section in SECTIONS)
+    examples = data["train_size"] or known.train_size
+    if examples > known.train_size:
+        yield f"{where}.data.train_size: {examples} was given; {data['name']} has {known.train_size} training examples"
+    elif training["batch_size"] > examples:
+        yield f"{where}.grid.batch_size: {training['batch_size']} was given; there are {examples} training examples"
+    else:
+        yield from _network_errors(where, network, known)
+        yield from _training_errors(where, training, examples)
+        single = {"mlp": True, "cnn": False, "resnet": max(known.shape[1:]) <= 4}[network["architecture"]]
+        if network["normalization"] == "batch" and single:  # one value per channel and example in some layer
+            yield from _lonely_batch(where, training, examples)
+
+
+def _network_errors(where: str, network: dict[str, Any], known: Facts) -> Iterator[str]:
+    depth, blocks = network["depth"], network["blocks"]
+    if network["architecture"] == "resnet" and (depth < 8 or depth % 6 != 2):
+        yield f"{where}.grid.depth: {depth} was given; a resnet has 6n + 2 layers: 8, 14, 20, 26, 32, ..."
+    if network["architecture"] == "cnn" and min(known.shape[1:]) < 2**blocks:
+        size = "x".join(str(side) for side in known.shape[1:])
+        yield f"{where}.network.blocks: {blocks} was given; each halves the image, and {size} pixels allow fewer"
+
+
+def _training_errors(where: str, training: dict[str, Any], examples: int) -> Iterator[str]:
+    if training["learning_rate"] is None:
+        yield f"{where}.training.learning_rate: no rate is given for batch size {training['batch_size']}"
+    if training["nesterov"] and (training["optimizer"] != "sgd" or training["momentum"] == 0):
+        yield f"{where}.training.nesterov: true was given; it needs the optimizer sgd with a momentum above 0"
+    length = _epochs(training, examples)
+    if training["warmup_epochs"] >= length:
+        yield f"{where}.training.warmup_epochs: {training['warmup_epochs']} was given; the run has {length:g} epochs"
+    late = [epoch for epoch in training["snapshots"] if epoch > length]
+    if late:
+        yield f"{where}.training.snapshots: {late[0]} was given; the run has {length:g} epochs"
+    yield from _averaging_errors(where, training, examples)
+
+
+def _averaging_errors(where: str, training: dict[str, Any], examples: int) -> Iterator[str]:
+    kind, start, per_epoch = training["averaging"], training["averaging_start"], _per_epoch(training, examples)
+    if kind == "none":
+        return
+    steps = round(_epochs(training, examples) * per_epoch)
+    every, moments = (per_epoch, "ends of epochs") if kind == "swa" else (1, "steps")
+    count = steps // every - max(averaging_begins(kind, start, per_epoch, steps) // every, 1) + 1
+    if count < 2:
+        run = f"the run of {_epochs(training, examples):g} epochs has {max(count, 0)} {moments} from there on"
+        yield f"{where}.training.averaging_start: {start} was given; {run}, and {kind} takes 2 at least"
+
+
+def _epochs(training: dict[str, Any], examples: int) -> float:
+    """The length of the run in epochs."""
+    return training["epochs"] if training["steps"] is None else training["steps"] / _per_epoch(training, examples)
+
+
+def _per_epoch(training: dict[str, Any], examples: int) -> int:
+    """Steps per epoch."""
+    whole, rest = divmod(examples, training["batch_size"])
+    return whole + (rest > 0 and not training["drop_last"])
+
+
+def _rewind_errors(
+    where: str, analyses: dict[str, Any], sections: dict[str, dict[str, Any]], known: Facts
+) -> Iterator[str]:
+    """What is wrong with the steps of training that analyses go back to."""
+    training, examples = sections["training"], sections["data"]["train_size"] or known.train_size
+    if training["batch_size"] > examples:
+        return  # which is an error of its own
+    steps = round(_epochs(training, examples) * _per_epoch(training, examples))
+    for analysis, options in analyses.items():
+        if options.get("rewind_step", 0) >= steps:
+            given = f"{options['rewind_step']} was given; at batch size {training['batch_size']}"
+            yield f"{where}.analyses.{analysis}.rewind_step: {given} the run has {steps} steps"
+
+
+def _selection_errors(
+    where: str, analyses: dict[str, Any], sections: dict[str, dict[str, Any]], known: Facts
+) -> Iterator[str]:
+    """What is wrong with choosing a method of alignment on training examples that it was not matched on."""
+    examples, fewest = sections["data"]["train_size"] or known.train_size, 2 * known.classes
+    for analysis, options in analyses.items():
+        chosen = options.get("alignment", {}).get("method") == "auto"
+        if chosen and examples < fewest and any(kind.endswith("-aligned") for kind in options["kinds"]):
+            yield (
+                f"{where}.analyses.{analysis}.alignment.method: auto matches and selects on separate training examples "
+                f"and takes at least {fewest}, two for each class; there are {examples}: add some or set another method"
+            )
+
+
+def _lonely_batch(where: str, training: dict[str, Any], examples: int) -> Iterator[str]:
+    batch = training["batch_size"]
+    if batch == 1 or (examples % batch == 1 and not training["drop_last"]):
+        yield (
+            f"{where}.grid.batch_size: {batch} was given; with {examples} examples it leaves a batch of one, which "
+            "cannot be batch-normalized: choose another size or set training.drop_last"
+        )

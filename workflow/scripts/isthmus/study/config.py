@@ -1,0 +1,84 @@
+"""The configuration: checked as a whole before anything runs, with errors a user can act on.
+
+The schema (`workflow/schemas/config.schema.yaml`, and `options` in `workflow/schemas/stages/*.yaml`) gives types,
+ranges, defaults and descriptions; `isthmus.study.checks` sees what a schema cannot say. All mistakes are reported at
+once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from isthmus.core.defaults import typed, with_defaults
+from isthmus.core.errors import ConfigurationError
+from isthmus.core.messages import schema_errors
+from isthmus.data.facts import BUILTIN, Facts
+from isthmus.data.facts import facts as look_up_facts
+from isthmus.recipes.cells import cell_name
+from isthmus.recipes.recipe import Recipe
+from isthmus.study.checks import dataset_errors, same_but_for_case, study_errors
+from isthmus.study.grid import SECTIONS, Cell, Study, cells, sections_of
+from isthmus.study.schema import schema, study_schema
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A checked configuration: studies, descriptions and facts of data sets by name, and the packing of jobs."""
+
+    studies: dict[str, Study]
+    datasets: dict[str, dict[str, Any]]
+    facts: dict[str, Facts]
+    jobs: dict[str, Any]
+
+
+def load(config: dict[str, Any], look_up: Callable[[str, dict[str, Any]], Facts] = look_up_facts) -> Configuration:
+    """Check a configuration, fill in its defaults and spell out its cells.
+
+    look_up: tells size and shape of a data set from its name and description.
+    Raises ConfigurationError with every mistake found, one a line.
+    """
+    given = _plain(config)
+    _refuse(schema_errors(given, schema(), ""))
+    complete = with_defaults(given, schema())
+    described = schema()["properties"]["datasets"]["additionalProperties"]
+    datasets = {name: with_defaults({}, described) for name in BUILTIN} | complete["datasets"]
+    errors = list(dataset_errors(complete["datasets"]))
+    _refuse(errors)
+    facts: dict[str, Facts] = {}
+    for name, study in complete["studies"].items():
+        errors += study_errors(f"studies.{name}", given["studies"][name], study, datasets, look_up, facts)
+    errors += same_but_for_case(complete["studies"])
+    _refuse(errors)
+    studies = {name: _study(name, study) for name, study in complete["studies"].items()}
+    return Configuration(studies, datasets, facts, complete["jobs"])
+
+
+def _refuse(errors: list[str]) -> None:
+    if errors:
+        raise ConfigurationError("\n".join(["the configuration cannot be used:", *(f"  - {each}" for each in errors)]))
+
+
+def _plain(value: Any) -> Any:
+    """A copy with plain dictionaries and string keys (YAML may give integers, Snakemake its own types)."""
+    if isinstance(value, dict):
+        return {str(key): _plain(content) for key, content in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(content) for content in value]
+    return value
+
+
+def _study(name: str, study: dict[str, Any]) -> Study:
+    """A study of the checked configuration, its cells spelled out."""
+    spelled = {}
+    for axes in cells(study["grid"]):
+        sections = sections_of(study, axes)
+        for section in SECTIONS:
+            described = study_schema()[section]["properties"]
+            sections[section] = {key: typed(value, described.get(key, {})) for key, value in sections[section].items()}
+        values = sections["data"] | sections["network"] | sections["training"]
+        own = {axis: values[axis] for axis in axes}
+        cell = cell_name(own)
+        spelled[cell] = Cell(name, cell, own, Recipe.from_dict(sections))
+    seed = study["grid"]["seed"]
+    seeds = tuple(range(seed)) if isinstance(seed, int) else tuple(sorted(seed))
+    return Study(name, spelled, seeds, study["analyses"])

@@ -1,0 +1,130 @@
+"""Makes docs/configuration.md and docs/tables.md from the schemas: `make docs`."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from isthmus.study.schema import schema
+from isthmus.tables.descriptions import SCHEMAS, stages
+from isthmus.tables.quantities import quantities
+
+DOCS = SCHEMAS.parents[1] / "docs"
+NOTICE = "<!-- Made from workflow/schemas by `make docs`; edit the schemas, not this page. -->"
+
+
+def configuration_page() -> str:
+    """The configuration reference in Markdown, a table per section."""
+    top = schema()["properties"]
+    study = top["studies"]["additionalProperties"]["properties"]
+    lines = [NOTICE, "", "# Configuration", "", INTRODUCTION, ""]
+    for section in ("data", "network", "training"):
+        lines += _section(f"studies.NAME.{section}", study[section])
+    lines += _section("studies.NAME.grid", study["grid"])
+    lines += ["## `studies.NAME.analyses`", "", study["analyses"]["description"], ""]
+    for name, options in study["analyses"]["properties"].items():
+        lines += _section(f"studies.NAME.analyses.{name}", options)
+    if not study["analyses"]["properties"]:
+        lines += ["No analysis beyond training is there yet.", ""]
+    lines += _section("datasets.NAME", top["datasets"]["additionalProperties"], top["datasets"]["description"])
+    lines += _section("jobs", top["jobs"])
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def tables_page() -> str:
+    """The tables, column by column, in Markdown."""
+    lines = [NOTICE, "", "# Tables", "", TABLES_INTRODUCTION, ""]
+    for stage in stages().values():
+        for table in stage.tables:
+            lines += [f"## `{table.name}`", "", f"A row is {table.row}. Made by the stage `{stage.name}`.", ""]
+            lines += ["| column | type | null | meaning |", "| --- | --- | --- | --- |"]
+            for column in table.columns:
+                unit = f" ({column.unit})" if column.unit else ""
+                null = "yes" if column.nullable else "no"
+                lines.append(f"| `{column.name}` | {column.type} | {null} | {column.description}{unit} |")
+            lines.append("")
+    lines += _quantities()
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _quantities() -> Iterator[str]:
+    """What the analysis `relations` compares, a line per quantity."""
+    yield from ("## Quantities of `relations`", "", QUANTITIES_INTRODUCTION, "")
+    yield from ("| quantity | group | from | rows | value |", "| --- | --- | --- | --- | --- |")
+    for quantity in quantities():
+        rows = f"`{quantity.rows}`" if quantity.rows else "all"
+        rows += f", smallest `{quantity.at}`" if quantity.at else ""
+        yield f"| `{quantity.name}` | {quantity.group} | `{quantity.table}` | {rows} | `{quantity.value}` |"
+    yield ""
+
+
+def _section(title: str, described: dict[str, Any], description: str = "") -> Iterator[str]:
+    yield from (f"## `{title}`", "", description or described.get("description", ""), "")
+    yield from ("| key | allowed | default | meaning |", "| --- | --- | --- | --- |")
+    yield from _rows(described)
+    yield ""
+
+
+def _rows(described: dict[str, Any], within: str = "") -> Iterator[str]:
+    """A line for each key of an object, and, where these are objects with keys of their own, for those too."""
+    for key, inner in described.get("properties", {}).items():
+        default = (
+            f"`{json.dumps(inner['default'])}`"
+            if "default" in inner
+            else "required"
+            if _required(key, described)
+            else ""
+        )
+        yield f"| `{within}{key}` | {_allowed(inner)} | {default} | {inner['description']} |"
+        yield from _rows(inner, f"{within}{key}.")
+        each = inner.get("additionalProperties")
+        if isinstance(each, dict):
+            yield from _rows(each, f"{within}{key}.NAME.")
+
+
+def _required(key: str, described: dict[str, Any]) -> bool:
+    return key in described.get("required", [])
+
+
+def _allowed(described: dict[str, Any]) -> str:
+    """What a key may hold, short."""
+    if "enum" in described:
+        return ", ".join(f"`{value}`" for value in described["enum"])
+    if "oneOf" in described:
+        return " or ".join(_allowed(each) for each in described["oneOf"])
+    types = described.get("type", "anything")
+    text = " or ".join([types] if isinstance(types, str) else types)
+    if described.get("type") == "array" and isinstance(described.get("items"), dict):
+        text = f"list of {_allowed(described['items'])}"
+    if described.get("type") == "object" and isinstance(described.get("additionalProperties"), dict):
+        text = f"mapping to {_allowed(described['additionalProperties'])}"
+    bounds = {"minimum": ">= {}", "exclusiveMinimum": "> {}", "maximum": "<= {}", "exclusiveMaximum": "< {}"}
+    return ", ".join([text, *(form.format(described[key]) for key, form in bounds.items() if key in described)])
+
+
+INTRODUCTION = """A configuration is one YAML file: `config.yaml`, or the file given with `--configfile`
+(`make figures CONFIG=...`). A file that has `studies` stands alone; one without amends `config.yaml` (with the
+`datasets` and `jobs` of a machine, say). It is checked as a whole before anything runs, and all mistakes are reported
+at once, each with the key, what was given and what is allowed.
+
+A **study** trains one network per combination of its grid: every axis but `seed` makes *cells*, and `seed` the
+networks of a cell. Results are found under `results/NAME/`, in a folder per cell. Changing `jobs` changes no result
+beyond rounding and reruns nothing, except that `jobs.seeds` renames the blocks."""
+
+TABLES_INTRODUCTION = """Every table is one Parquet file, `results/tables/NAME.parquet`, with the rows of all
+studies. Strings are dictionary-encoded, accuracies are fractions in [0, 1], losses are means over examples without any
+weight penalty, and what is not known is null, never NaN. Descriptions and units are in the files too, as field
+metadata. A table is checked against this description whenever it is written."""
+
+QUANTITIES_INTRODUCTION = """A number per network, from the rows of a table for which a condition holds; where
+a network has several, their mean, and from rows of pairs the mean over the pairs that the network is in.
+They are described with the stages that measure them, in `workflow/schemas/stages/`."""
+
+
+def main() -> None:
+    DOCS.mkdir(exist_ok=True)
+    (DOCS / "configuration.md").write_text(configuration_page(), encoding="utf-8")
+    (DOCS / "tables.md").write_text(tables_page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""The schema of the configuration, read from `workflow/schemas/`, and the defaults it holds."""
+
+from functools import cache
+from typing import Any
+
+import yaml
+
+from isthmus.tables.descriptions import SCHEMAS, stages
+
+# Every analysis of the networks of the grid may be limited to part of it.
+WHERE = {
+    "description": "Part of the grid to work on, values by axis, e.g. `{depth: [3]}`; `{}` is all of it.",
+    "type": "object",
+    "default": {},
+    "additionalProperties": {"type": "array", "minItems": 1, "uniqueItems": True},
+}
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The schema of the whole configuration, the options of every analysis included, references resolved."""
+    described = yaml.safe_load((SCHEMAS / "config.schema.yaml").read_text(encoding="utf-8"))
+    definitions = described.pop("$defs")
+    analyses = definitions["study"]["properties"]["analyses"]
+    analyses["additionalProperties"] = False
+    analyses["properties"] = {
+        stage.name: {
+            "description": stage.description,
+            "type": "object",
+            "additionalProperties": False,
+            "properties": stage.options | ({} if stage.unit in ("sweep", "study") else {"where": WHERE}),
+        }
+        for stage in stages().values()
+        if stage.options is not None
+    }
+
+    def resolve(node: Any) -> Any:
+        if isinstance(node, list):
+            return [resolve(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        node = dict(node)
+        reference = node.pop("$ref", None)
+        if reference is not None:
+            node = definitions[reference.removeprefix("#/$defs/")] | node
+        return {key: resolve(value) for key, value in node.items()}
+
+    return resolve(described)
+
+
+def study_schema() -> dict[str, Any]:
+    """The properties of a study: `data`, `network`, `training`, `grid`, `analyses`."""
+    return schema()["properties"]["studies"]["additionalProperties"]["properties"]

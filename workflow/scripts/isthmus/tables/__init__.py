@@ -1,0 +1,1 @@
+"""Parquet tables with a schema in which every column is described."""

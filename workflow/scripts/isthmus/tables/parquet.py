@@ -1,0 +1,120 @@
+"""Tidy Parquet tables with a schema that is checked when they are written.
+
+The columns of every table are described in `workflow/schemas/stages/*.yaml`. A row that lacks a column, has one too
+many, a value of another type, a null where none is allowed or a number that is not finite is an error at the
+moment of writing: what is not known is null, never NaN.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from isthmus.core.errors import DataError
+from isthmus.core.files import write_whole
+from isthmus.tables.descriptions import Table, table
+
+TYPES = {
+    "string": pa.dictionary(pa.int32(), pa.string()),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+}
+ROW_GROUP = 100_000
+PARTS_TOGETHER = 200  # a small table in memory is mostly overhead: this many are merged into one
+ACCEPTED: dict[str, tuple[type, ...]] = {"string": (str,), "int64": (int,), "float64": (float, int), "bool": (bool,)}
+
+
+def arrow_schema(described: Table) -> pa.Schema:
+    """The Arrow schema of a table: types, nullability, and descriptions and units as field metadata."""
+    return pa.schema(
+        [
+            pa.field(
+                column.name,
+                TYPES[column.type],
+                nullable=column.nullable,
+                metadata={"description": column.description, "unit": column.unit},
+            )
+            for column in described.columns
+        ],
+        metadata={"table": described.name, "row": described.row},
+    )
+
+
+def _check(described: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    names = {column.name for column in described.columns}
+    for number, row in enumerate(rows):
+        where = f"table {described.name!r}, row {number}"
+        if row.keys() != names:
+            missing, unknown = sorted(names - row.keys()), sorted(row.keys() - names)
+            raise ValueError(f"{where}: missing columns {missing}, unknown columns {unknown}")
+        for column in described.columns:
+            value = row[column.name]
+            if value is None:
+                if not column.nullable:
+                    raise ValueError(f"{where}: column {column.name!r} must not be null")
+                continue
+            wrong = isinstance(value, bool) and column.type != "bool"
+            if wrong or not isinstance(value, ACCEPTED[column.type]):
+                raise ValueError(f"{where}: column {column.name!r} is {value!r}, expected {column.type}")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{where}: column {column.name!r} is {value!r}; write what is not known as null")
+
+
+def write_table(path: Path | str, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Check `rows` against the schema of the table `name` and write them to `path`, whole or not at all.
+
+    Raises ValueError where a row does not fit, KeyError where there is no such table.
+    """
+    described = table(name)
+    _check(described, rows)
+    content = pa.Table.from_pylist([dict(row) for row in rows], schema=arrow_schema(described))
+    write_whole(path, lambda temporary: pa.parquet.write_table(content, temporary, write_page_checksum=True))
+
+
+def read_table(path: Path | str) -> pa.Table:
+    """Read one Parquet file. Raises DataError, naming the file, where it is absent, cut short or no Parquet."""
+    try:
+        with pa.parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"cannot read the table {path} ({error}); delete it and run the workflow again") from error
+
+
+def _merged(parts: Sequence[pa.Table]) -> pa.Table:
+    """Tables of one schema as one, in one piece of memory for each column."""
+    return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+
+
+def collect(paths: Iterable[Path | str], destination: Path | str, name: str) -> int:
+    """Append the files `paths`, in that order, into one table at `destination`; return its number of rows.
+
+    At most `ROW_GROUP` rows, `PARTS_TOGETHER` small files and one file are in memory.
+    Raises DataError where a file is damaged or has other columns.
+    """
+    schema = arrow_schema(table(name))
+    rows = written = 0
+
+    def write(temporary: Path) -> None:
+        nonlocal rows, written
+        waiting: list[pa.Table] = []
+        with pa.parquet.ParquetWriter(temporary, schema, write_page_checksum=True) as writer:
+            for path in paths:
+                part = read_table(path)
+                if not part.schema.equals(schema):
+                    raise DataError(f"{path} does not have the columns of the table {name!r}; delete it and run again")
+                waiting.append(part.cast(schema))
+                rows += part.num_rows
+                if rows - written >= ROW_GROUP:
+                    writer.write_table(_merged(waiting))
+                    waiting, written = [], rows
+                elif len(waiting) > PARTS_TOGETHER:
+                    waiting = [_merged(waiting)]
+            if waiting:
+                writer.write_table(_merged(waiting))
+
+    write_whole(destination, write)
+    return rows

@@ -1,0 +1,1 @@
+"""Training networks: one loop, its optimizers, checkpoints and tables."""

@@ -1,0 +1,127 @@
+"""What training costs, and the words in which every analysis says what it costs: work in calls, memory in MB.
+
+Work is a list of calls - gradients, evaluations, products with the Hessian, dense algebra, steps of a search - with the
+number of multiplications in each, counted in closed form before anything runs. The resources of a job are those counts
+at the generous speeds below; `make plan` takes the same counts at speeds that were measured. Memory is a generous
+guess; a job that needs more gets more when it is retried.
+
+Nothing here imports torch, since a Snakefile is parsed often, and no measuring code imports this, so that a better
+estimate reruns nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from isthmus.data.facts import Facts
+from isthmus.models.sizes import multiplications, parameters, units
+from isthmus.recipes.recipe import Recipe
+
+PROCESS_MB = 1000
+# A slow core: multiplications a second in training, seconds a step costs whatever its size.
+MULTIPLICATIONS_PER_SECOND = 5e9
+SECONDS_PER_STEP = 2e-3
+# By the kind of a call: its multiplications over those of a forward pass on its examples, and its steps.
+GENEROUS = {"gradient": (3, 1), "evaluation": (1, 0), "product": (9, 10), "algebra": (1, 0), "search": (1, 1)}
+# Measured on small MLPs: the shares of the products and of the steps of a search that were taken of those allowed for.
+LIKELY_PRODUCTS = 0.4
+LIKELY_STEPS = 0.3
+EVALUATED_TOGETHER = 256  # examples in an evaluation call, the default of jobs.evaluation_batch_size
+
+
+@dataclass(frozen=True)
+class Calls:
+    """`count` calls of a kind for each of `networks` networks (or points of a path), which may share a call.
+
+    size: multiplications of a forward pass on the examples of one call, for one network; of `algebra`, its own.
+    batch_size: decides how many networks are stacked in a call (`isthmus.core.devices.stack_size`); 0 where none ever
+    are. likely: the share of `count` that is expected, where this is a limit of a search that ends when it has found.
+    """
+
+    kind: str
+    count: float
+    size: float
+    networks: int = 1
+    batch_size: int = 0
+    likely: float = 1.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """The calls of a job, and seconds that were measured outright and hardly depend on networks or machines."""
+
+    calls: tuple[Calls, ...]
+    seconds: float = 0.0
+
+    def minutes(self) -> int:
+        """A generous guess of the minutes that takes on one slow core, 10 at least."""
+        seconds = self.seconds
+        for each in self.calls:
+            passes, steps = GENEROUS[each.kind]
+            once = passes * each.size / MULTIPLICATIONS_PER_SECOND + steps * SECONDS_PER_STEP
+            seconds += each.count * each.networks * once
+        return 10 + round(seconds / 60)
+
+
+def evaluations(examples: float, forward: int, networks: int, batch_size: int) -> Calls:
+    """One evaluation of each of `networks` on `examples` examples."""
+    return Calls("evaluation", examples / EVALUATED_TOGETHER, EVALUATED_TOGETHER * forward, networks, batch_size)
+
+
+def sizes_of(recipe: Recipe, known: Facts) -> tuple[int, int, int]:
+    """Training examples, those that batch-norm statistics take, and multiplications of a forward pass on one."""
+    examples = recipe.data.train_size or known.train_size
+    forward = multiplications(recipe.network, known.shape, known.classes)
+    return examples, recipe.statistics_examples(examples), forward
+
+
+def examples_at_a_point(recipe: Recipe, known: Facts, options: Mapping[str, Any]) -> float:
+    """Examples that a point of a path is evaluated on, batch-norm statistics included."""
+    examples, statistics, _ = sizes_of(recipe, known)
+    most = options["evaluation_examples"] or max(examples, known.test_size)
+    return min(most, examples) + min(most, known.test_size) + statistics
+
+
+def work(recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int) -> Work:
+    """Training `networks` networks to the end of their epochs. No options."""
+    given, (examples, statistics, forward) = recipe.training, sizes_of(recipe, known)
+    per_epoch = ceil(examples / given.batch_size)
+    steps = given.steps if given.steps is not None else given.epochs * per_epoch
+    moments = steps / per_epoch / given.history_every + 2
+    gradients = steps * (2 if given.sharpness_radius else 1)  # sharpness-aware training takes two a step
+    evaluated = moments * (examples + known.test_size + statistics)
+    step = Calls("gradient", gradients, given.batch_size * forward, networks, given.batch_size)
+    return Work((step, evaluations(evaluated, forward, networks, given.batch_size)))
+
+
+def memory_mb(
+    recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int, evaluation_batch_size: int
+) -> int:
+    """A generous guess of the memory that training needs, in MB: process, data, weights and activations."""
+    training = recipe.training
+    shape, classes = known.shape, known.classes
+    pixels = shape[0] * shape[1] * shape[2]
+    data = (known.train_size + known.test_size) * pixels * 6
+    kept = 8 + len(training.snapshots) + 2 * (training.sharpness_radius > 0) + 2 * (training.averaging != "none")
+    weights = networks * parameters(recipe.network, shape, classes) * 4 * kept
+    activations = units(recipe.network, shape, classes)
+    batch = max(3 * networks * training.batch_size, evaluation_batch_size, training.statistics_size)
+    return PROCESS_MB + round((data + weights + 4 * 4 * batch * activations) / 1e6)
+
+
+def disk_bytes(recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int) -> float:
+    """Bytes of the weights that stay on the disk, as a result and as a checkpoint of what has finished."""
+    snapshots = 2 + len(recipe.training.snapshots) + (recipe.training.averaging != "none")
+    return 2.0 * snapshots * networks * 4 * parameters(recipe.network, known.shape, known.classes)
+
+
+def run_time(minutes: int, attempt: int, longest: int | None) -> int:
+    """Minutes that a job asks for that should take `minutes`: in its next try more, never above `longest`.
+
+    What a job has not finished when its time is up, its next try resumes.
+
+    >>> run_time(60, 1, 100), run_time(60, 2, 100), run_time(60, 2, None)
+    (60, 100, 120)
+    """
+    return attempt * minutes if longest is None else min(attempt * minutes, longest)

@@ -1,0 +1,76 @@
+"""Trained weights on disk: one safetensors file per block, with everything needed to rebuild its networks.
+
+Tensors are called `{seed}/{snapshot}/{parameter}`, e.g. `3/final/1.weight`; snapshots are `initial`, `epoch-10` (where
+the recipe asks for them) and `final`; where `final` is an average of weights, `last` are those that training ended
+with. The metadata hold the recipe, the shape of the images and the classes.
+
+    network = load_network("results/digits/train/width=8+depth=1+batch_size=32/0.safetensors", seed=3)
+    logits = network(images[None])[0]
+"""
+
+import json
+from pathlib import Path
+
+from torch import nn
+
+from isthmus.core.errors import DataError
+from isthmus.core.tensors import Tensors, load_tensors, save_tensors
+from isthmus.data.dataset import Dataset
+from isthmus.models.architectures import build
+from isthmus.recipes.recipe import Recipe
+from isthmus.training.checkpoint import State
+
+
+def write_weights(path: Path | str, recipe: Recipe, dataset: Dataset, states: list[State], seeds: list[int]) -> None:
+    """Write all snapshots of the networks `seeds` of the finished `states`."""
+    tensors = {
+        f"{seed}/{label}/{name}": tensor
+        for state in states
+        for seed, snapshots in state.snapshots.items()
+        if seed in seeds
+        for label, content in snapshots.items()
+        for name, tensor in content.items()
+    }
+    metadata = {
+        "recipe": json.dumps(recipe.as_dict()),
+        "shape": json.dumps(list(dataset.train_images.shape[1:])),
+        "classes": str(dataset.classes),
+    }
+    save_tensors(path, tensors, metadata)
+
+
+def load_weights(path: Path | str, seed: int, snapshot: str = "final") -> Tensors:
+    """The parameters of one network at one snapshot, by name, on the CPU.
+
+    Raises DataError where the file is missing or damaged, or lacks the network or the snapshot.
+    """
+    return _select(path, load_tensors(path)[0], seed, snapshot)
+
+
+def load_snapshots(path: Path | str) -> dict[int, dict[str, Tensors]]:
+    """All snapshots of all networks in a file, by seed and snapshot. DataError where it is missing or damaged."""
+    found: dict[int, dict[str, Tensors]] = {}
+    for key, value in load_tensors(path)[0].items():
+        seed, snapshot, name = key.split("/", 2)
+        found.setdefault(int(seed), {}).setdefault(snapshot, {})[name] = value
+    return found
+
+
+def load_network(path: Path | str, seed: int, snapshot: str = "final") -> nn.Module:
+    """The network itself, a stack of one, with the weights of one snapshot. Errors as for `load_weights`."""
+    tensors, metadata = load_tensors(path)
+    weights = _select(path, tensors, seed, snapshot)
+    recipe = Recipe.from_dict(json.loads(metadata["recipe"]))
+    channels, height, width = json.loads(metadata["shape"])
+    network = build(recipe.network, (channels, height, width), int(metadata["classes"]))
+    network.load_state_dict({name: tensor[None] for name, tensor in weights.items()})
+    return network
+
+
+def _select(path: Path | str, tensors: Tensors, seed: int, snapshot: str) -> Tensors:
+    prefix = f"{seed}/{snapshot}/"
+    weights = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    if not weights:
+        there = sorted({name.rsplit("/", 1)[0] for name in tensors})
+        raise DataError(f"{path} holds no snapshot {seed}/{snapshot}; it holds {', '.join(there)}")
+    return weights
