@@ -69,7 +69,7 @@ test-slow: $(READY) ## the proofs that take minutes
 	$(BIN)/python -m pytest -m slow
 
 test-slurm: $(READY) ## a study on a SLURM of one node on this machine (Debian, root; docs/cluster.md)
-	$(BIN)/python -m pytest -m slurm tests/test_slurm.py
+	$(BIN)/python -m pytest -m slurm tests/workflow/test_slurm.py
 
 format: $(READY) ## format Python and Snakemake files
 	$(BIN)/ruff check --fix .

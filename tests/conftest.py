@@ -14,7 +14,7 @@ from isthmus.data.sources import prepare, write_prepared
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--disturb", type=int, help="disturb every operation by a unit in the last place: tests/rounding.py"
+        "--disturb", type=int, help="disturb every operation by a unit in the last place: tests/support/rounding.py"
     )
 
 

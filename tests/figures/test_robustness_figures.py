@@ -1,0 +1,207 @@
+"""The figures of robustness say what the table says."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from drawn import assert_laid_out, ends, line, note
+from matplotlib.figure import Figure
+from running import SCRIPTS
+
+from isthmus.core.errors import DataError
+from isthmus.figures import robustness
+from isthmus.statistics.bootstrap import bootstrap_interval
+from isthmus.tables.descriptions import table
+
+DRAW = {"robustness": robustness.draw_robustness, "robustness-width": robustness.draw_robustness_width}
+CORRUPTIONS = ("gaussian_noise", "contrast", "jpeg")
+COLUMNS = [column.name for column in table("robustness").columns]
+
+
+def frames(
+    widths: Sequence[int] = (8, 32, 128),
+    depths: Sequence[int] = (1, 3),
+    batch_sizes: Sequence[int] = (32, 256),
+    seeds: int = 4,
+    extra: Sequence[str] = ("",),
+    diverged: Sequence[tuple[int, int, int]] = ((8, 3, 0),),
+    corruptions: Sequence[str] = CORRUPTIONS,
+    severities: Sequence[int] = (1, 2, 3, 4, 5),
+    shifted: bool = False,
+) -> dict[str, pd.DataFrame]:
+    """An invented but plausible table `robustness`; `diverged` holds (width, depth, seed)."""
+    random, rows = np.random.default_rng(0), []
+    sets = [("none", 0), *product(corruptions, severities), *([("shifted", 0)] if shifted else [])]
+    for end, width, depth, batch, seed in product(extra, widths, depths, batch_sizes, range(seeds)):
+        cell = f"width={width}+depth={depth}+batch_size={batch}{end}"
+        keys = {"study": "digits", "cell": cell, "width": width, "depth": depth, "batch_size": batch, "seed": seed}
+        lost = (width, depth, seed) in diverged
+        clean = 0.97 - 0.3 / width - 0.01 * random.random()
+        for name, severity in sets:
+            loss = 0.3 if name == "shifted" else (0.02 + 0.02 * len(name) / 5) * severity
+            accuracy = clean - loss * (1 + 2 / width) * (1 + 0.1 * random.random()) if loss else clean
+            values = {} if lost else {"accuracy": accuracy, "relative_accuracy": accuracy / clean, "loss": 1 - accuracy}
+            place = {"corruption": name, "severity": severity, "images": 0 if lost else 360, "parameters": 100 * width}
+            row = keys | place | {"diverged": lost} | values
+            rows.append({column: row.get(column) for column in COLUMNS})
+    return {"robustness": pd.DataFrame(rows, columns=COLUMNS)}
+
+
+def mean_by_network(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean accuracy over all corruptions, a row per network."""
+    return rows.query("corruption in @CORRUPTIONS").groupby(["width", "depth", "batch_size", "seed"])["accuracy"].mean()
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, pd.DataFrame]:
+    return frames(shifted=True)
+
+
+@pytest.fixture(scope="module")
+def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+    return {name: draw("digits", tables) for name, draw in DRAW.items()}
+
+
+def test_a_panel_per_corruption_starts_from_the_clean_accuracy(
+    tables: dict[str, pd.DataFrame], figures: dict[str, Figure]
+) -> None:
+    panels = figures["robustness"].axes
+    titles = [axes.get_title("left") for axes in panels]
+    assert titles == ["Gaussian noise", "contrast", "JPEG", "mean over corruptions"]
+    own = tables["robustness"].query("depth == 1 and batch_size == 32")
+    for axes, name in zip(panels[:3], CORRUPTIONS, strict=True):
+        for number, width in enumerate((8, 32, 128)):
+            rows = own[own["corruption"].isin([name, "none"]) & (own["width"] == width)]
+            samples = [sample.to_numpy() for _, sample in rows.groupby("severity")["accuracy"]]
+            at, means = line(axes, f"{name} width={width}")
+            np.testing.assert_allclose(means, [sample.mean() for sample in samples])
+            np.testing.assert_array_equal(at.round(), range(6))
+            expected = [bootstrap_interval(sample, limits=(0, 1)) for sample in samples]
+            np.testing.assert_allclose(ends(axes, number), expected)
+
+
+def test_the_last_panel_is_the_mean_over_the_corruptions_of_each_network(
+    tables: dict[str, pd.DataFrame], figures: dict[str, Figure]
+) -> None:
+    own = tables["robustness"].query("depth == 1 and batch_size == 32 and width == 32 and corruption in @CORRUPTIONS")
+    networks = own.groupby(["severity", "seed"])["accuracy"].mean()
+    samples = [sample.to_numpy() for _, sample in networks.groupby("severity")]
+    axes = figures["robustness"].axes[3]
+    np.testing.assert_allclose(line(axes, "mean over corruptions width=32")[1][1:], [each.mean() for each in samples])
+    np.testing.assert_allclose(ends(axes, 1)[1:], [bootstrap_interval(each, limits=(0, 1)) for each in samples])
+
+
+def test_means_and_ratios_against_width_are_those_of_the_table(
+    tables: dict[str, pd.DataFrame], figures: dict[str, Figure]
+) -> None:
+    rows = tables["robustness"].query("not diverged")
+    keys = ["width", "depth", "batch_size", "seed"]
+    clean, shifted = (rows[rows["corruption"] == name].set_index(keys)["accuracy"] for name in ("none", "shifted"))
+    corrupted = mean_by_network(rows)
+    expected = {
+        "mean_accuracy": corrupted,
+        "ratio": corrupted / clean,
+        "shifted_accuracy": shifted,
+        "shifted_ratio": shifted / clean,
+    }
+    for panel, batch_size in enumerate((32, 256)):
+        for row, (column, values) in enumerate(expected.items()):
+            axes = figures["robustness-width"].axes[4 * panel + row]
+            for depth in (1, 3):
+                own = values.xs((depth, batch_size), level=("depth", "batch_size"))
+                np.testing.assert_allclose(line(axes, f"{column} depth={depth}")[1], own.groupby("width").mean())
+
+
+def test_rows_of_the_second_data_set_are_drawn_where_it_was_asked_for() -> None:
+    small = {"widths": (8, 16), "depths": (1,), "batch_sizes": (32,), "seeds": 2, "diverged": []}
+    assert len(robustness.draw_robustness_width("digits", frames(**small)).axes) == 2
+    figure = robustness.draw_robustness_width("digits", frames(**small, corruptions=(), shifted=True))
+    assert len(figure.axes) == 2
+    assert "corrupted images" not in note(figure)
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_where_no_corruptions_were_asked_for_the_figure_says_so(name: str) -> None:
+    assert note(DRAW[name]("digits", frames(corruptions=()))).startswith("No corruptions were asked for. Name some")
+
+
+def test_notes_count_networks_and_say_what_is_shown(figures: dict[str, Figure]) -> None:
+    text = note(figures["robustness"])
+    assert "n = 4 networks per point." in text
+    assert "None of the 12 networks diverged. On 360 test images. Shown: depth 1, batch size 32 (1 of 4" in text
+    text = note(figures["robustness-width"])
+    assert "n = 3 to 4 networks per point; 2 of 48 networks diverged and are left out" in text
+    assert "mean over 3 corruptions at the severities 1 to 5. On 360 test images." in text
+
+
+@pytest.mark.parametrize(
+    ("severities", "words"),
+    [((1, 3, 5), "the severities 1, 3, 5"), ((4, 5), "the severities 4, 5"), ((3,), "severity 3")],
+)
+def test_the_note_names_the_severities(severities: Sequence[int], words: str) -> None:
+    tables = frames(widths=(8, 16), depths=(1,), batch_sizes=(32,), seeds=2, severities=severities)
+    assert f"mean over 3 corruptions at {words}." in note(robustness.draw_robustness_width("digits", tables))
+    figure = robustness.draw_robustness("digits", tables)
+    assert line(figure.axes[0], "gaussian_noise width=8")[0].round().tolist() == [0, *severities]
+
+
+def test_the_combination_with_most_networks_left_is_shown() -> None:
+    lost = [(width, 1, 0) for width in (8, 16)]
+    tables = frames(widths=(8, 16), batch_sizes=(32,), seeds=3, diverged=lost)
+    assert "Shown: depth 3, batch size 32 (1 of 2 comb" in note(robustness.draw_robustness("digits", tables))
+
+
+@pytest.mark.parametrize("name", DRAW)
+@pytest.mark.parametrize("diverged", [[], [(64, 2, 0)]])
+def test_a_single_network_diverged_or_not_can_be_drawn(name: str, diverged: list[tuple[int, int, int]]) -> None:
+    figure = DRAW[name]("digits", frames(widths=[64], depths=[2], batch_sizes=[128], seeds=1, diverged=diverged))
+    figure.draw_without_rendering()
+    texts = {text.get_text() for axes in figure.axes for text in axes.texts}
+    assert texts == ({"all diverged"} if diverged else set())
+    assert ("All 1 networks diverged" if diverged else "n = 1 network per point") in note(figure)
+
+
+def test_other_axes_get_panels_of_their_own() -> None:
+    extra = [f"+label_noise={noise}+optimizer=sgd" for noise in ("0.0", "0.2")]
+    tables = frames(widths=[8, 16], depths=[1], batch_sizes=[32], seeds=2, extra=extra)
+    figure = robustness.draw_robustness_width("digits", tables)
+    assert [axes.get_title("left") for axes in figure.axes[::2]] == [
+        f"label noise {noise}\nbatch size 32" for noise in ("0.0", "0.2")
+    ]
+    assert "Throughout: label noise 0.0, optimizer sgd." in note(robustness.draw_robustness("digits", tables))
+
+
+def test_of_many_widths_depths_and_batch_sizes_some_are_shown() -> None:
+    many = {"depths": range(1, 6), "batch_sizes": [2**k for k in range(3, 11)], "seeds": 1, "severities": (1,)}
+    figure = robustness.draw_robustness_width("digits", frames(widths=(8, 16), diverged=[], **many))
+    assert len(figure.axes) == 2 * 6
+    assert "(6 of 8 values); depth 1, 2, 4 and 5 (4 of 5 values)." in note(figure)
+    figure = robustness.draw_robustness("digits", frames(widths=range(1, 10), depths=[1], batch_sizes=[32], seeds=2))
+    assert "(6 of 9 values)" in note(figure)
+    assert len(figure.axes[0].lines) == 6
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(tmp_path: Path, name: str) -> None:
+    names = ("gaussian_noise", "shot_noise", "impulse_noise", "gaussian_blur", "brightness", "contrast", "pixelate")
+    tables = frames(shifted=True, corruptions=(*names, "jpeg", "translation", "rotation"), widths=(8, 16, 32, 64, 128))
+    figure = DRAW[name]("digits", tables)
+    assert_laid_out(figure, tmp_path)
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_a_study_without_rows_is_named(tables: dict[str, pd.DataFrame], name: str) -> None:
+    with pytest.raises(DataError, match="'nothing'"):
+        DRAW[name]("nothing", tables)
+
+
+def test_figures_never_import_torch() -> None:
+    program = "import sys, isthmus.figures.robustness; assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
+    environment: dict[str, Any] = {"PYTHONPATH": str(SCRIPTS)}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)

@@ -1,0 +1,450 @@
+"""The figures of lottery tickets say what the tables say."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from drawn import assert_laid_out, filled, line, note, said
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from running import SCRIPTS
+from scipy.stats import binom
+
+from isthmus.core.errors import DataError
+from isthmus.figures import style, tickets
+from isthmus.figures.pruned import KINDS, percent, percent_axis
+from isthmus.figures.ticket_speed import median_interval
+from isthmus.statistics.bootstrap import bootstrap_interval
+from isthmus.tables.parquet import read_table, write_table
+
+DRAW = {
+    "tickets": tickets.draw_tickets,
+    "ticket-speed": tickets.draw_ticket_speed,
+    "ticket-layers": tickets.draw_ticket_layers,
+    "ticket-stability": tickets.draw_ticket_stability,
+    "ticket-curvature": tickets.draw_ticket_curvature,
+}
+ALL_KINDS = tuple(KINDS)
+# Accuracy lost, and slowness, where half of the weights that matter are gone.
+HARM = {"ticket": 1.0, "one_shot": 1.6, "magnitude_at_initialization": 2.2, "reinitialized": 3.0, "random": 4.0}
+Rows = list[dict[str, Any]]
+
+
+def _masks(width: int, kind: str, share: float) -> list[tuple[int, int]]:
+    """Prunable and kept weights of three layers; the first is pruned most, and in the end wholly, at initialization."""
+    sizes = (64 * width, width**2, 10 * width)
+    power = {"magnitude_at_initialization": (1.5, 0.9, 0.3)}.get(kind, (1.05, 1.0, 0.5))
+    left = [round(size * share**each) for size, each in zip(sizes, power, strict=True)]
+    left[0] = 0 if kind == "magnitude_at_initialization" and share < 0.12 else left[0]
+    return list(zip(sizes, left, strict=True))
+
+
+def _measured(random: np.random.Generator, width: int, kind: str, density: float) -> dict[str, Any]:
+    """Invented results of a network: what is pruned much is less accurate, slower and sharper."""
+    lack = HARM.get(kind, 0.0) * (8 / width) ** 0.5 * max(1 / density - 1, 0) / 10
+    accuracy = 0.975 - 0.04 * (8 / width) - 0.05 * lack**1.3 + random.normal(0, 0.003)
+    accuracy = float(np.clip(accuracy, 0.1, 1))
+    steps = float(900 * (1 - 0.25 * (kind == "ticket") * (density < 1) + 0.3 * lack) * np.exp(random.normal(0, 0.08)))
+    loss = 0.02 * (1 + lack) * float(np.exp(random.normal(0, 0.1)))
+    top = 12 * (1 + 0.8 * lack) * float(np.exp(random.normal(0, 0.15)))
+    found = {"test_accuracy": accuracy, "test_loss": 1.1 - accuracy, "train_loss": loss, "train_accuracy": 0.999}
+    found |= {"early_stopping_step": round(steps), "steps": 3000, "stopped": "epochs", "seconds": 1.0}
+    found["steps_to_dense"] = round(steps) if steps < 1500 or kind == "dense" else None
+    if kind in ("dense", "ticket"):
+        error = max(0.0, float(random.normal(0.04 * (8 / width) ** 0.5 - 0.02 + 0.02 * lack, 0.004)))
+        error = round(error * 2000) / 2000
+        found |= {"stability_test_error": error, "stability_train_error": 0.8 * error}
+        found |= {"stability_test_loss": 4 * error, "stability_train_loss": 5 * error}
+    curvature = {"top_eigenvalue": top, "top_eigenvalue_residual": 0.01, "top_eigenvalue_converged": True}
+    return found | curvature | {"trace": 9 * top, "trace_error": 0.1, "curvature_loss": loss, "curvature_images": 500}
+
+
+def make_tables(
+    study: str = "digits",
+    widths: Sequence[int] = (8, 32, 128),
+    depths: Sequence[int] = (2,),
+    batch_sizes: Sequence[int] = (32,),
+    seeds: int = 5,
+    extra: Sequence[str] = ("",),
+    diverged: Sequence[tuple[int, int, str]] = (),
+    levels: int = 12,
+    kinds: Sequence[str] = ALL_KINDS,
+    stability: bool = True,
+    curvature: Sequence[str] = ALL_KINDS,
+) -> dict[str, Rows]:
+    """Invented but plausible rows of `tickets` and `ticket_layers`, a network pruned by a fifth at every level.
+
+    `diverged` holds (width, seed, kind); a dense network that diverged takes all that are made of it along. `extra`
+    are ends of cell names, `curvature` names the kinds it is measured on.
+    """
+    random = np.random.default_rng(0)
+    made: dict[str, Rows] = {"tickets": [], "ticket_layers": []}
+    for end, width, depth, batch, seed in product(extra, widths, depths, batch_sizes, range(seeds)):
+        cell = f"width={width}+depth={depth}+batch_size={batch}{end}"
+        keys = {"study": study, "cell": cell, "width": width, "depth": depth, "batch_size": batch, "seed": seed}
+        for kind, level in [("dense", 0), *product(kinds, range(1, levels + 1))]:
+            masks, share = _masks(width, kind, 0.8**level), 0.8**level
+            prunable, kept = (sum(column) for column in zip(*masks, strict=True))
+            lost = (width, seed, kind) in diverged or (width, seed, "dense") in diverged
+            place = keys | {"kind": kind, "level": level, "kept_fraction": share}
+            row = place | {"prunable": prunable, "parameters": prunable + 2 * width, "diverged": lost}
+            row |= {
+                "statistics_examples": 0,
+                "scope": "global",
+                "rewind_step": 100 if kind in ("dense", "ticket", "one_shot") else 0,
+            }
+            if not lost:
+                row |= {"kept": kept, "density": kept / prunable, "emptied_layers": sum(not left for _, left in masks)}
+                row |= _measured(random, width, kind, kept / prunable)
+            row = filled("tickets", row)
+            for column in row:
+                off = column.startswith("stability") and not stability
+                uncurved = kind not in (*curvature, "dense") or not curvature
+                off |= uncurved and column.startswith(("top_eigenvalue", "trace", "curvature"))
+                row[column] = None if off else row[column]
+            made["tickets"].append(row)
+            for index, (size, left) in enumerate(masks, start=1):
+                layer = {"layer": str(2 * index), "layer_index": index, "prunable": size}
+                layer |= {} if lost else {"kept": left, "density": left / size}
+                made["ticket_layers"].append(filled("ticket_layers", place | layer))
+    return made
+
+
+def frames(folder: Path, **given: Any) -> dict[str, pd.DataFrame]:
+    """The invented tables as data frames, written and read, so that the schema has checked them."""
+    read = {}
+    for name, rows in make_tables(**given).items():
+        write_table(folder / f"{name}.parquet", name, rows)
+        read[name] = read_table(folder / f"{name}.parquet").to_pandas()
+    return read
+
+
+def band(axes: Axes) -> tuple[float, float]:
+    """The lower and the upper end of the dense network's band."""
+    (found,) = (patch for patch in axes.patches if patch.get_gid() == "dense interval")
+    box = found.get_extents().transformed(axes.transData.inverted())
+    return box.y0, box.y1
+
+
+def legend(figure: Figure) -> dict[str, tuple[Any, Any, Any]]:
+    """Colour, marker and line style of the entries of the legend."""
+    (found,) = figure.legends
+    looks = [(key.get_color(), key.get_marker(), key.get_linestyle()) for key in found.get_lines()]
+    return dict(zip((text.get_text() for text in found.get_texts()), looks, strict=True))
+
+
+def own(tables: dict[str, pd.DataFrame], width: int, kind: str) -> pd.DataFrame:
+    """The networks of a width and a kind that did not diverge."""
+    rows = tables["tickets"]
+    return rows[(rows["width"] == width) & (rows["kind"] == kind) & ~rows["diverged"]]
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
+    given = {"seeds": 5, "levels": 11, "diverged": [(8, 0, "dense"), (32, 1, "random")]}
+    return frames(tmp_path_factory.mktemp("tables"), **given)
+
+
+@pytest.fixture(scope="module")
+def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+    return {name: draw("digits", tables) for name, draw in DRAW.items()}
+
+
+def test_accuracies_are_means_of_the_networks_that_did_not_diverge(
+    tables: dict[str, pd.DataFrame], figures: dict[str, Figure]
+) -> None:
+    for axes, width in zip(figures["tickets"].axes, (8, 32, 128), strict=True):
+        for kind in ALL_KINDS:
+            by_level = own(tables, width, kind).groupby("level")
+            kept, accuracy = line(axes, f"test_accuracy kind={kind}")
+            np.testing.assert_allclose(accuracy, by_level["test_accuracy"].mean())
+            np.testing.assert_allclose(np.log(kept / by_level["density"].mean()), 0, atol=0.05)
+        dense = own(tables, width, "dense")["test_accuracy"]
+        assert line(axes, "dense")[1][0] == pytest.approx(dense.mean())
+        np.testing.assert_allclose(band(axes), bootstrap_interval(dense))
+
+
+def test_accuracy_on_corrupted_images_has_a_row_where_it_was_measured(tmp_path: Path) -> None:
+    made = frames(tmp_path, widths=[8], kinds=["ticket"], seeds=3, levels=2)
+    assert len(tickets.draw_tickets("digits", made).axes) == 1
+    made["tickets"]["corrupted_accuracy"] = 0.8 * made["tickets"]["test_accuracy"]
+    below = tickets.draw_tickets("digits", made).axes[1]
+    expected = own(made, 8, "ticket").groupby("level")["corrupted_accuracy"].mean()
+    np.testing.assert_allclose(line(below, "corrupted_accuracy kind=ticket")[1], expected)
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_weights_kept_fall_to_the_right_and_are_labelled_in_percent(figures: dict[str, Figure], name: str) -> None:
+    for axes in figures[name].axes:
+        assert axes.get_xscale() == "log"
+        left, right = axes.get_xlim()
+        assert left > 1 > 0.1 > right
+        assert axes.xaxis.get_major_formatter()(0.2) == "20"
+    assert figures[name].axes[-1].get_xlabel() == "weights kept (%)"
+
+
+@pytest.mark.parametrize(
+    ("least", "expected"),
+    [(0.7, ["100", "80", "70"]), (0.3, ["100", "70", "50", "30"]), (0.08, ["100", "50", "20", "10"])],
+)
+def test_labels_of_weights_kept_are_round_and_have_room(least: float, expected: list[str]) -> None:
+    axis = style.new_figure(3, 2).add_subplot().xaxis
+    percent_axis(axis, [least, 1.0])
+    assert [percent(tick) for tick in axis.get_majorticklocs()] == expected
+
+
+def test_what_the_axis_shows_is_the_density_and_not_what_was_asked_for(tmp_path: Path) -> None:
+    made = frames(tmp_path, widths=[8], kinds=["ticket"], seeds=2, levels=4)
+    made["tickets"]["density"] *= 0.5
+    kept, _ = line(tickets.draw_tickets("digits", made).axes[0], "test_accuracy kind=ticket")
+    np.testing.assert_allclose(kept, own(made, 8, "ticket").groupby("level")["density"].mean())
+
+
+def test_two_levels_that_keep_as_many_weights_have_a_point_each(tmp_path: Path) -> None:
+    made = frames(tmp_path, widths=[8], kinds=["ticket"], seeds=3, levels=3)
+    rows = made["tickets"]
+    rows.loc[rows["level"] == 3, "density"] = rows.loc[rows["level"] == 2, "density"].to_numpy()
+    assert len(line(tickets.draw_tickets("digits", made).axes[0], "test_accuracy kind=ticket")[0]) == 3
+
+
+def test_medians_count_never_as_infinitely_slow(tables: dict[str, pd.DataFrame], figures: dict[str, Figure]) -> None:
+    axes = figures["ticket-speed"].axes
+    ended = 0
+    for panel, width in enumerate((8, 32, 128)):
+        for kind in ALL_KINDS:
+            by_level = own(tables, width, kind).groupby("level")["steps_to_dense"]
+            medians = by_level.apply(lambda steps: float(np.median(steps.astype(float).fillna(np.inf))))
+            drawn = line(axes[2 * panel], f"steps kind={kind}")[1]
+            np.testing.assert_allclose(drawn, medians.replace(np.inf, np.nan))
+            shares = by_level.apply(lambda steps: float(steps.notna().mean()))
+            np.testing.assert_allclose(line(axes[2 * panel + 1], f"share kind={kind}")[1], shares)
+            assert (np.isnan(drawn) == (shares <= 0.5)).all()
+            ended += int(np.isnan(drawn).sum())
+        dense = own(tables, width, "dense")["early_stopping_step"].to_numpy(dtype=float)
+        assert line(axes[2 * panel], "dense")[1][0] == np.median(dense)
+        np.testing.assert_allclose(band(axes[2 * panel]), (dense.min(), dense.max()))
+    assert ended > 0
+    rows = tables["tickets"].query("kind != 'dense' and not diverged")
+    never = int(rows["steps_to_dense"].isna().sum())
+    assert f"{never} of {len(rows)} pruned networks never get there." in note(figures["ticket-speed"])
+
+
+def test_the_interval_of_a_median_covers_it_whatever_the_distribution() -> None:
+    random = np.random.default_rng(0)
+    for networks in (6, 10, 25):
+        samples = np.exp(random.normal(0, 2, (2000, networks)))
+        found = [median_interval(sample) for sample in samples]
+        assert np.mean([low <= 1 <= high for _, low, high in found]) >= 0.94
+        rank = int((np.sort(samples[0]) < found[0][1]).sum())
+        assert binom.cdf(rank, networks, 0.5) <= 0.025
+    assert median_interval(np.array([3.0, 1.0, np.inf])) == (3.0, 1.0, np.inf)
+    assert median_interval(np.array([1.0, np.inf]))[0] == np.inf
+    np.testing.assert_equal(median_interval(np.array([2.0])), (2.0, np.nan, np.nan))
+    np.testing.assert_equal(median_interval(np.array([])), (np.nan,) * 3)
+
+
+def test_speed_needs_a_dense_network_to_compare_with(tmp_path: Path) -> None:
+    made = frames(tmp_path, widths=[8], seeds=4, levels=3, kinds=["ticket", "magnitude_at_initialization"])
+    rows = made["tickets"]
+    lost = (rows["seed"] == 0) & (rows["kind"] != "magnitude_at_initialization")
+    rows.loc[lost, "diverged"] = True
+    rows.loc[lost | (rows["seed"] == 0), ["steps_to_dense", "early_stopping_step"]] = None
+    text = note(tickets.draw_ticket_speed("digits", made))
+    assert "0 of 18 pruned networks never get there." in text
+    assert "3 pruned networks whose dense network diverged or has no lowest test loss" in text
+    assert "n = 3 networks per point; 4 of 28 networks diverged" in text
+
+
+def test_where_nobody_gets_there_the_share_is_zero_and_the_note_says_so(tmp_path: Path) -> None:
+    made = frames(tmp_path, widths=[8], seeds=2, levels=2)
+    rows = made["tickets"]
+    rows.loc[rows["kind"] != "dense", "steps_to_dense"] = None
+    figure = tickets.draw_ticket_speed("digits", made)
+    figure.draw_without_rendering()
+    assert "20 of 20 pruned networks never get there." in note(figure)
+    assert np.isnan(line(figure.axes[0], "steps kind=ticket")[1]).all()
+    assert not line(figure.axes[1], "share kind=ticket")[1].any()
+
+
+def test_layers_are_those_of_the_widest_cell(tables: dict[str, pd.DataFrame], figures: dict[str, Figure]) -> None:
+    figure = figures["ticket-layers"]
+    titles = [axes.get_title("left") for axes in figure.axes]
+    assert titles == ["ticket", "one-shot", "magnitude at initialization"]
+    assert "Shown: width 128, depth 2, batch size 32 (1 of 3 cells, the widest)." in note(figure)
+    layers = tables["ticket_layers"].query("width == 128 and layer_index == 2")
+    expected = layers[layers["kind"].isin(["dense", "one_shot"])].groupby("level")["density"].mean()
+    kept, density = line(figure.axes[1], "layer=2")
+    np.testing.assert_allclose(density, expected)
+    networks = tables["tickets"].query("width == 128 and kind in ('dense', 'one_shot')")
+    np.testing.assert_allclose(kept, networks.groupby("level")["density"].mean())
+    np.testing.assert_allclose(*line(figure.axes[0], "even"))
+
+
+def test_emptied_layers_are_marked_and_not_drawn(figures: dict[str, Figure]) -> None:
+    axes = figures["ticket-layers"].axes[2]
+    emptied = int((0.8 ** np.arange(12) < 0.12).sum())
+    assert np.isnan(line(axes, "layer=1")[1]).sum() == emptied
+    crosses, height = line(axes, "emptied layer=1")
+    assert len(crosses) == emptied
+    assert (height < 0.1).all()
+    assert "emptied" in legend(figures["ticket-layers"])
+    assert not line(figures["ticket-layers"].axes[0], "emptied layer=1")[0].size
+
+
+def test_of_many_layers_some_are_shown_and_the_note_says_so(tmp_path: Path) -> None:
+    made = frames(tmp_path, widths=[8], seeds=2, levels=3, kinds=["ticket"])
+    layers = made["ticket_layers"]
+    more = [layers.assign(layer_index=layers["layer_index"] + 3 * block) for block in range(7)]
+    figure = tickets.draw_ticket_layers("digits", made | {"ticket_layers": pd.concat(more)})
+    shown = [each for each in figure.axes[0].lines if str(each.get_gid()).startswith("layer=")]
+    assert [each.get_gid() for each in (shown[0], shown[-1])] == ["layer=1", "layer=21"]
+    assert len(shown) == 8
+    assert "Layers shown: 8 of 21, the first and the last among them." in note(figure)
+
+
+def test_barriers_start_at_the_dense_network(tables: dict[str, pd.DataFrame], figures: dict[str, Figure]) -> None:
+    upper, lower = figures["ticket-stability"].axes
+    for axes, column in ((upper, "stability_test_error"), (lower, "stability_train_loss")):
+        for width in (8, 32, 128):
+            rows = pd.concat([own(tables, width, "dense"), own(tables, width, "ticket")])
+            kept, drawn = line(axes, f"{column} width={width}")
+            np.testing.assert_allclose(drawn, rows.groupby("level")[column].mean())
+            assert kept[0] == pytest.approx(1, rel=0.05)
+    assert set(line(upper, "stable")[1]) == {0.02}
+    assert not [each for each in lower.lines if each.get_gid() == "stable"]
+
+
+def test_eigenvalues_are_divided_by_their_own_loss(tables: dict[str, pd.DataFrame], figures: dict[str, Figure]) -> None:
+    axes = figures["ticket-curvature"].axes[0:3]
+    rows = own(tables, 8, "ticket").assign(over=lambda rows: rows["top_eigenvalue"] / rows["curvature_loss"])
+    columns = (("top_eigenvalue", "top_eigenvalue"), ("over", "top_eigenvalue_over_loss"), ("trace", "trace"))
+    for each, (column, name) in zip(axes, columns, strict=True):
+        expected = np.exp(np.log(rows[column]).groupby(rows["level"]).mean())
+        np.testing.assert_allclose(line(each, f"{name} kind=ticket")[1], expected)
+        assert each.get_yscale() == "log"
+    dense = np.log(own(tables, 8, "dense")["trace"])
+    np.testing.assert_allclose(band(axes[2]), np.exp(bootstrap_interval(dense)))
+
+
+def test_curvature_shows_what_was_measured_and_says_what_was_not(tmp_path: Path) -> None:
+    made = frames(tmp_path, widths=[8], seeds=3, levels=3, curvature=["ticket"])
+    rows = made["tickets"]
+    rows[["trace", "trace_error"]] = None
+    rows.loc[(rows["kind"] == "ticket") & (rows["seed"] == 0), "top_eigenvalue_converged"] = False
+    rows.loc[(rows["kind"] == "ticket") & (rows["seed"] == 1) & (rows["level"] == 2), "top_eigenvalue"] = -1.0
+    figure = tickets.draw_ticket_curvature("digits", made)
+    assert len(figure.axes) == 2
+    assert list(legend(figure)) == ["ticket", "dense"]
+    text = note(figure)
+    assert "Not measured: trace." in text
+    assert "Drawn without having converged to the tolerance asked for: 3 of 12 top eigenvalues." in text
+    assert "1 of the top eigenvalue (not positive)" in text
+    assert "On 500 training examples." in text
+
+
+def test_a_kind_looks_the_same_whatever_others_there_are(tmp_path: Path, figures: dict[str, Figure]) -> None:
+    looks = legend(figures["tickets"])
+    assert list(looks) == [
+        *("ticket", "one-shot", "magnitude at initialization", "reinitialized", "random mask", "dense")
+    ]
+    assert len(set(looks.values())) == len(looks)
+    few = frames(tmp_path, widths=[8], kinds=["random", "reinitialized"], curvature=["random"], seeds=2, levels=2)
+    for name in ("tickets", "ticket-speed", "ticket-curvature"):
+        found = legend(DRAW[name]("digits", few))
+        assert found == {label: looks[label] for label in found}
+        assert found.keys() <= {"random mask", "reinitialized", "dense"}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("tickets", "n = 4 to 5 networks per point; 67 of 840 networks diverged and are left out"),
+        ("ticket-speed", "n = 4 to 5 networks per point; 67 of 840 networks diverged and are left out"),
+        ("ticket-layers", "n = 5 networks per point. Lines: means. Bars: 95 %"),
+        ("ticket-stability", "n = 4 to 5 networks per point; 12 of 180 networks diverged and are left out"),
+        ("ticket-curvature", "n = 4 to 5 networks per point; 67 of 840 networks diverged and are left out"),
+    ],
+)
+def test_diverged_networks_are_left_out_and_counted(figures: dict[str, Figure], name: str, expected: str) -> None:
+    assert expected in note(figures[name])
+
+
+def test_the_notes_say_how_networks_were_pruned(figures: dict[str, Figure]) -> None:
+    for name in ("tickets", "ticket-speed", "ticket-layers", "ticket-stability"):
+        assert "Magnitudes ranked over the whole network; tickets rewound to step 100." in note(figures[name])
+
+
+def test_what_nobody_asked_for_is_said(tmp_path: Path) -> None:
+    made = frames(tmp_path, widths=[8], seeds=2, levels=2, kinds=["random"], stability=False, curvature=[])
+    assert note(tickets.draw_ticket_stability("digits", made)).startswith("No stability was asked for. Set `stability")
+    assert note(tickets.draw_ticket_curvature("digits", made)).startswith("No curvature was asked for. Name kinds")
+    assert note(tickets.draw_ticket_layers("digits", made)).startswith("Nothing to draw: no network was pruned")
+    made["tickets"][["early_stopping_step", "steps_to_dense"]] = None
+    assert set(said(tickets.draw_ticket_speed("digits", made))) == {"not measured"}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "diverged"),
+    [
+        (ALL_KINDS, []),
+        (("ticket",), ALL_KINDS),
+        (ALL_KINDS, ["dense"]),
+    ],
+)
+def test_a_single_seed_and_level_diverged_or_not_can_be_drawn(
+    tmp_path: Path, kinds: Sequence[str], diverged: Sequence[str]
+) -> None:
+    lost = [(64, 0, kind) for kind in diverged]
+    made = frames(tmp_path, widths=[64], seeds=1, levels=1, kinds=kinds, diverged=lost)
+    for draw in DRAW.values():
+        figure = draw("digits", made)
+        figure.draw_without_rendering()
+        assert diverged != ["dense"] or set(said(figure)) == {"all diverged"}
+        assert diverged or "n = 1 network per point" in note(figure)
+
+
+def test_other_axes_get_panels_of_their_own(tmp_path: Path) -> None:
+    extra = [f"+label_noise={noise}+optimizer=sgd" for noise in ("0.0", "0.2")]
+    made = frames(tmp_path, widths=[8], seeds=2, levels=2, kinds=["ticket"], extra=extra)
+    for name in ("tickets", "ticket-speed", "ticket-stability", "ticket-curvature"):
+        figure = DRAW[name]("digits", made)
+        titles = [title.split("\n")[0] for axes in figure.axes if (title := axes.get_title("left"))]
+        assert titles == ["label noise 0.0", "label noise 0.2"]
+        assert "Throughout: optimizer sgd." in note(figure)
+    assert "label noise 0.0, optimizer sgd (1 of 2 cells" in note(tickets.draw_ticket_layers("digits", made))
+
+
+def test_of_many_cells_some_are_shown_and_the_note_says_which(tmp_path: Path) -> None:
+    many = {"widths": [2**k for k in range(3, 11)], "depths": (1, 2, 3), "batch_sizes": (32, 64), "levels": 1}
+    made = frames(tmp_path, **many, seeds=1, kinds=["ticket"])
+    for name, panels in (("tickets", 6), ("ticket-curvature", 3)):
+        figure = DRAW[name]("digits", made)
+        assert len([axes for axes in figure.axes if axes.get_title("left")]) == panels
+        assert "width 8, 128 and 1024 (3 of 8 values)" in note(figure)
+    figure = tickets.draw_ticket_stability("digits", made)
+    assert len(figure.axes) == 2 * 4
+    assert "(6 of 8 values)" in note(figure)
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(
+    tmp_path: Path, figures: dict[str, Figure], name: str
+) -> None:
+    assert_laid_out(figures[name], tmp_path)
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_a_study_without_rows_is_named(tables: dict[str, pd.DataFrame], name: str) -> None:
+    with pytest.raises(DataError, match="'nothing'"):
+        DRAW[name]("nothing", tables)
+
+
+def test_figures_do_not_import_torch() -> None:
+    program = "import sys; import isthmus.figures.tickets; assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": str(SCRIPTS)})

@@ -1,0 +1,64 @@
+"""Runs the real workflow in a folder of a test: the repository's Snakefile, a small configuration, real jobs."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "workflow" / "scripts"
+SHARED = ROOT.parent / "shared" / "data"  # real data sets, where there are any: tests that need them skip without
+
+
+def small_study(**grid: Any) -> dict[str, Any]:
+    """A study of the digits that trains in a second; keyword arguments replace axes of the grid."""
+    return {
+        "training": {"epochs": 2},
+        "grid": {"width": [4, 8], "depth": [1], "batch_size": [128], "seed": 2} | grid,
+    }
+
+
+def configuration(**studies: Any) -> dict[str, Any]:
+    """A configuration of the given studies, two seeds to a job."""
+    return {"studies": studies, "jobs": {"seeds": 2}}
+
+
+def command(folder: Path, config: dict[str, Any], *arguments: str, root: Path = ROOT) -> list[str]:
+    """The command line that runs the workflow of `root` on `config` in `folder`."""
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--directory", str(folder)),
+        *("--configfile", str(path), "--workflow-profile", str(root / "profiles" / "default")),
+        *(arguments or ("all",)),
+    ]
+
+
+def run(folder: Path, config: dict[str, Any], *arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run the workflow to its end; what it printed is in `stdout`, both streams together."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command(folder, config, *arguments, root=root),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        timeout=300,
+    )
+
+
+def succeed(folder: Path, config: dict[str, Any], *arguments: str, root: Path = ROOT) -> str:
+    """Run the workflow and return what it printed; AssertionError with it where the workflow failed."""
+    done = run(folder, config, *arguments, root=root)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def planned(folder: Path, config: dict[str, Any], *arguments: str, root: Path = ROOT) -> set[str]:
+    """The jobs that a dry run would start, by their messages."""
+    printed = succeed(folder, config, *(arguments or ("all",)), "--dry-run", root=root)
+    return set(re.findall(r"^Job \d+: (.*)$", printed, re.MULTILINE))

@@ -1,0 +1,142 @@
+"""What a study will cost: the jobs of a dry run, work in closed form, speeds of this machine."""
+
+import math
+import os
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from running import ROOT, configuration, planned, run, small_study
+
+from isthmus.core.devices import Settings
+from isthmus.data.facts import BUILTIN
+from isthmus.planning import plan
+from isthmus.planning.calibration import Speed
+from isthmus.study.config import load
+from isthmus.study.costs import cost_of
+
+CPU = Settings(torch.device("cpu"))
+
+
+def asked(folder: Path, config: dict[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the script as `make plan` does."""
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    command = [sys.executable, str(ROOT / "workflow" / "scripts" / "plan.py"), "--directory", str(folder)]
+    command += ["--configfile", str(path), "--workflow-profile", str(ROOT / "profiles" / "default"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def demands(study: dict[str, Any]) -> list[plan.Demand]:
+    """What the first training job of each cell, and the first of each analysis, asks for."""
+    loaded = load(configuration(small=study))
+    found = []
+    for name in loaded.studies["small"].cells:
+        for stage in ("train", *study.get("analyses", {})):
+            wildcards = {"study": "small", "cell": name, "block": "0"}
+            demand = plan.demand_of(plan.Job("any", stage, wildcards, 1, 1000, 10, 0, 1, 1), loaded)
+            assert demand is not None
+            found.append(demand)
+    return found
+
+
+def test_the_jobs_are_those_of_a_dry_run(tmp_path: Path) -> None:
+    config = configuration(small=small_study(seed=5) | {"analyses": {"movement": {}, "relations": {}}})
+    printed = asked(tmp_path, config)
+    assert printed.returncode == 0, printed.stderr
+    counts = {
+        line.split()[0]: int(line.split()[1]) for line in re.findall(r"^\w+ +\d+.*", printed.stdout, re.MULTILINE)
+    }
+    jobs = planned(tmp_path, config)
+    kinds = {
+        "data": "Preparing",
+        "train": "Training",
+        "movement": "Measuring",
+        "relations": "Relating",
+        "tables": "Collect",
+        "claims": "Testing",
+        "figures": "Drawing",
+    }
+    assert counts == {stage: sum(job.startswith(word) for job in jobs) for stage, word in kinds.items()}
+    assert counts["train"] == 6
+
+
+def test_a_configuration_that_cannot_be_used_is_refused_as_by_the_workflow(tmp_path: Path) -> None:
+    config = configuration(small=small_study(widht=[3]))
+    refused = asked(tmp_path, config)
+    assert refused.returncode == 1
+    assert "studies.small.grid.widht: unknown key (did you mean `width`?)" in refused.stderr
+    assert refused.stderr.strip() in run(tmp_path, config).stdout
+
+
+def test_speeds_are_positive_finite_and_never_fall_with_size() -> None:
+    study = small_study(width=[4, 64]) | {"analyses": {"curvature": {}, "movement": {}}}
+    speeds = plan.calibrate(demands(study), "auto", CPU)
+    assert {kind for kind, _ in speeds.calls} == {"gradient", "evaluation", "product"}
+    for speed in [speeds.algebra, *speeds.calls.values()]:
+        taken = [speed(10.0**power) for power in range(12)]
+        assert all(0 < seconds < math.inf for seconds in taken)
+        assert taken == sorted(taken)
+    assert all(0 < seconds < 60 for seconds in [speeds.jacobian, *speeds.starts.values()])
+
+
+def test_between_two_measured_sizes_seconds_follow_a_power_law() -> None:
+    speed = Speed.of([(1e4, 1.0), (1e2, 0.1), (1e6, 0.5)])
+    assert [speed(size) for size in (1, 1e2, 1e3, 1e4, 1e5, 1e7)] == pytest.approx([0.1, 0.1, 0.1**0.5, 1, 1, 10])
+    with pytest.raises(ValueError, match="positive"):
+        Speed.of([(1e4, 0.0)])
+
+
+@pytest.mark.parametrize("analysis", [None, *"connect", "curvature", "movement", "robustness", "tickets"])
+def test_a_stage_costs_more_where_networks_are_larger_or_train_longer(analysis: str | None) -> None:
+    curve = Speed.of([(1e3, 1e-4), (1e8, 1e-1)])
+    speeds = plan.Speeds(
+        {(kind, "mlp"): curve for kind in ("gradient", "evaluation", "product")}, curve, 1e-3, {"": 2.0}
+    )
+    wanted: dict[str, Any] = {"analyses": {analysis: {}}} if analysis else {}
+
+    def seconds(width: int, epochs: int) -> float:
+        study = small_study(width=[width]) | {"training": {"epochs": epochs}} | wanted
+        return plan.seconds_of(demands(study)[-1], speeds, "auto", CPU)
+
+    assert seconds(8, 2) < seconds(64, 2) < seconds(512, 2)
+    if analysis in (None, "tickets"):
+        assert seconds(8, 2) < seconds(8, 20) < seconds(8, 200)
+
+
+def test_matching_hidden_units_counts_by_its_method() -> None:
+    def multiplications(kind: str, **alignment: Any) -> float:
+        study = small_study(depth=[3]) | {"analyses": {"connect": {"kinds": [kind], "alignment": alignment}}}
+        return sum(call.count * call.size * call.networks for call in demands(study)[-1].work.calls)
+
+    aligned = partial(multiplications, "linear-aligned")
+    unaligned = multiplications("linear")
+    activations, weights = aligned(method="activations"), aligned(method="weights")
+    assert aligned(method="combined") - unaligned == pytest.approx(activations - unaligned + weights - unaligned)
+    assert min(activations, weights) > unaligned
+    assert aligned(method="auto", selection_images=1) > aligned(method="combined") + weights - unaligned
+    assert aligned(method="weights", restarts=4) - unaligned == pytest.approx((weights - unaligned) / 2)
+
+
+def test_networks_in_a_stack_share_calls() -> None:
+    demand = demands(small_study(width=[8]))[0]
+    overhead = Speed.of([(1.0, 1.0), (1e12, 1.0)])
+    speeds = plan.Speeds({(kind, "mlp"): overhead for kind in ("gradient", "evaluation")}, overhead, 1.0, {"": 0.0})
+    together, apart = (plan.seconds_of(demand, speeds, stack, CPU) for stack in (2, 1))
+    assert apart == pytest.approx(2 * together)
+
+
+def test_every_analysis_is_counted_and_minutes_are_generous() -> None:
+    from isthmus.tables.descriptions import stages
+
+    of_tables = {stage.name for stage in stages().values() if stage.unit in ("study", "configuration")}
+    assert {stage for stage in stages() if cost_of(stage) is not None} == set(stages()) - of_tables
+    work = demands(small_study())[0].work
+    assert work.minutes() == 10
+    assert BUILTIN["digits"].train_size == 1437
