@@ -141,7 +141,7 @@ def test_plumbing_changes_nothing(copy: Copy) -> None:
     """Modules that carry numbers without changing them do not make hours of training run again."""
     before = copy.digests()
     for name in sorted(digest.PLUMBING):
-        copy.append(f"isthmus/{name}.py", "\n\ndef another() -> int:\n    return 1\n")
+        copy.append(f"isthmus/{name.replace('.', '/')}.py", "\n\ndef another() -> int:\n    return 1\n")
     assert changed(before, copy.digests()) == set()
 
 
@@ -169,3 +169,20 @@ def test_modules_that_import_each_other_are_no_obstacle(copy: Copy) -> None:
     before = copy.digests(["circle.py"])
     copy.edit("isthmus/other.py", "VALUE = 1", "VALUE = 2")
     assert copy.digests(["circle.py"]) != before
+
+
+def test_the_code_of_a_package_counts_for_its_modules(copy: Copy) -> None:
+    before = copy.digests([TRAINING])
+    copy.append("isthmus/training/__init__.py", "\nVALUE = 1\n")
+    assert copy.digests([TRAINING]) != before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["from . import schedules", "import importlib\nimportlib.import_module('isthmus.core.' + 'seeds')"],
+    ids=["relative", "computed"],
+)
+def test_imports_that_cannot_be_followed_are_refused(copy: Copy, statement: str) -> None:
+    copy.append("isthmus/recipes/schedules.py", f"\n{statement}\n")
+    with pytest.raises(AssertionError, match=r"schedules\.py:\d+: "):
+        copy.digests([TRAINING])

@@ -1,5 +1,6 @@
 """Random streams: a function of the seed and the purpose, and of nothing else."""
 
+import hashlib
 import itertools
 
 import numpy as np
@@ -11,11 +12,10 @@ from isthmus.core.seeds import Stream
 
 
 def test_the_numbers_of_the_streams_never_change() -> None:
-    """Every stored result depends on them; streams may only be added."""
-    numbers = {stream.name: int(stream) for stream in Stream}
-    fixed = ["INITIALIZATION", "ORDER", "LABEL_NOISE", "AUGMENTATION", "PROBES", "SELECTION", "SPLIT", "BOOTSTRAP"]
-    assert {name: numbers[name] for name in fixed} == {name: number for number, name in enumerate(fixed)}
-    assert len(set(numbers.values())) == len(numbers)
+    """Every stored result depends on them; new purposes are names."""
+    fixed = """INITIALIZATION ORDER LABEL_NOISE AUGMENTATION PROBES SELECTION SPLIT BOOTSTRAP PAIRS ALIGNMENT CURVATURE
+        PLANES PERTURBATIONS THEORY WALKS CORRUPTIONS RANDOM_MASKS REINITIALIZATION SGD_NOISE PRUNED SUBSETS"""
+    assert {stream.name: int(stream) for stream in Stream} == {name: place for place, name in enumerate(fixed.split())}
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,18 @@ def test_torch_takes_every_integer_as_a_seed() -> None:
     assert max(drawn) > 2**62  # all the bits are in use
     firsts = {float(torch.rand((), generator=torch.Generator().manual_seed(value))) for value in drawn}
     assert len(firsts) > 190
+
+
+def test_a_named_stream_is_the_hash_of_its_name() -> None:
+    """64 bits of its SHA-256 with the highest bit set, which no number of a purpose reaches."""
+    digest = hashlib.sha256(b"langevin noise").hexdigest()
+    key = int(digest[:16], 16) | 1 << 63
+    expected = np.random.default_rng(np.random.SeedSequence(entropy=3, spawn_key=(key, 2))).random(10)
+    assert np.array_equal(seeds.generator(3, "langevin noise", 2).random(10), expected)
+    assert not np.array_equal(seeds.generator(3, "langevin noises", 2).random(10), expected)
+
+
+def test_no_name_draws_what_a_number_draws() -> None:
+    names = [stream.name for stream in Stream] + [str(int(stream)) for stream in Stream]
+    numbered = {seeds.integer(0, stream) for stream in Stream}
+    assert len({seeds.integer(0, name) for name in names} | numbered) == len(names) + len(numbered)

@@ -92,14 +92,14 @@ def _imports(path: Path) -> frozenset[Path]:
     for name in _imported_names(path):
         parts = name.split(".")
         if parts[0] == "isthmus":
-            folders = [LIBRARY.joinpath(*parts[1:end]) for end in range(1, len(parts) + 1)]
-            candidates = [*(folder / "__init__.py" for folder in folders), folders[-1].with_suffix(".py")]
+            places = [LIBRARY.joinpath(*parts[1:end]) for end in range(1, len(parts) + 1)]
+            candidates = [file for place in places for file in (place / "__init__.py", place.with_suffix(".py"))]
             found |= {each for each in candidates if each.is_file()}
     return frozenset(found)
 
 
 def _imported_names(path: Path) -> Iterator[str]:
-    """Everything that a file imports, by its full name; of `from a import b`, both `a` and `a.b`."""
+    """Everything that a file imports, by its full name: `a.b` for `from a import b`, whether module or name."""
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -1,18 +1,24 @@
 """Random streams that do not depend on who shares the job.
 
-From the seed of a network come separate streams, one per purpose, each derived with
-`numpy.random.SeedSequence` (O'Neill's seed-hashing scheme) from the seed, the purpose and, where needed, a
-counter such as the epoch. A stream is thus a function of what it is for: nothing has to be saved to go on after
-an interruption, and two networks of one job never draw from a shared generator.
+Each network seed gives separate streams, one per purpose. A stream is derived with `numpy.random.SeedSequence` (O'Neill's
+seed-hashing scheme) from the seed, the purpose and, where needed, counters such as the epoch. It is therefore a function
+of what it is for: nothing has to be saved to resume after an interruption, and two networks of one job never draw from a
+shared generator.
+
+The purposes of the first versions have numbers (`Stream`). A new purpose needs no entry anywhere: it is a name, which is
+hashed, and the name alone decides what is drawn.
+
+    generator(seed, "langevin noise", step)
 """
 
+import hashlib
 from enum import IntEnum
 
 import numpy as np
 
 
 class Stream(IntEnum):
-    """What a stream is for. The numbers are part of every result: never change one, only add."""
+    """The purposes that have a number. The numbers are part of every result: nothing is changed or added here."""
 
     INITIALIZATION = 0
     ORDER = 1
@@ -37,17 +43,31 @@ class Stream(IntEnum):
     SUBSETS = 20
 
 
-def sequence(seed: int, stream: Stream, *counters: int) -> np.random.SeedSequence:
-    """The seed sequence of `stream` for the network seed `seed`, at the given counters (epoch, step, ...)."""
-    return np.random.SeedSequence(entropy=seed, spawn_key=(int(stream), *counters))
+def sequence(seed: int, stream: Stream | str, *counters: int) -> np.random.SeedSequence:
+    """The seed sequence of `stream` for the network seed `seed`, at the given counters (epoch, step, ...).
+
+    stream: the name of a purpose, or one of the numbered purposes.
+    """
+    return np.random.SeedSequence(entropy=seed, spawn_key=(_key(stream), *counters))
 
 
-def generator(seed: int, stream: Stream, *counters: int) -> np.random.Generator:
-    """A NumPy generator over `sequence(seed, stream, *counters)`."""
+def generator(seed: int, stream: Stream | str, *counters: int) -> np.random.Generator:
+    """A NumPy generator over `sequence(seed, stream, *counters)`.
+
+    >>> generator(0, "example").integers(10, size=3) == generator(0, "example").integers(10, size=3)
+    array([ True,  True,  True])
+    """
     return np.random.default_rng(sequence(seed, stream, *counters))
 
 
-def integer(seed: int, stream: Stream, *counters: int) -> int:
-    """A 63-bit integer from the same sequence, to seed a generator of another library (torch's, say)."""
+def integer(seed: int, stream: Stream | str, *counters: int) -> int:
+    """A 63-bit integer from the same sequence, to seed a generator of another library such as torch."""
     state = sequence(seed, stream, *counters).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
+
+
+def _key(stream: Stream | str) -> int:
+    """The number of a stream: 64 bits of the hash of its name, the highest of them set, so that no number meets it."""
+    if isinstance(stream, Stream):
+        return int(stream)
+    return int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "big") | 1 << 63
