@@ -1,12 +1,12 @@
 """Random streams that do not depend on who shares the job.
 
-Each network seed gives separate streams, one per purpose. A stream is derived with `numpy.random.SeedSequence` (O'Neill's
-seed-hashing scheme) from the seed, the purpose and, where needed, counters such as the epoch. It is therefore a function
-of what it is for: nothing has to be saved to resume after an interruption, and two networks of one job never draw from a
-shared generator.
+Each network seed gives separate streams, one per purpose. A stream is derived with `numpy.random.SeedSequence`
+(O'Neill's seed-hashing scheme) from the seed, the purpose and, where needed, counters such as the epoch. It is
+therefore a function of what it is for: nothing has to be saved to resume after an interruption, and two networks of
+one job never draw from a shared generator.
 
-The purposes of the first versions have numbers (`Stream`). A new purpose needs no entry anywhere: it is a name, which is
-hashed, and the name alone decides what is drawn.
+The purposes of the first versions have numbers (`Stream`). A new purpose needs no entry anywhere: it is a name, which
+is hashed, and the name alone decides what is drawn.
 
     generator(seed, "langevin noise", step)
 """
