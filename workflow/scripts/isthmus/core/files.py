@@ -8,6 +8,9 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 
 def write_whole(path: Path | str, write: Callable[[Path], object]) -> None:
@@ -41,3 +44,11 @@ def sha256_of(*chunks: bytes | memoryview) -> str:
     for chunk in chunks:
         digest.update(chunk)
     return digest.hexdigest()
+
+
+def read_yaml(path: Path | str) -> Any:
+    """The content of a YAML file, by the parser in C where PyYAML has it: the schemas are read by every job.
+
+    Raises yaml.YAMLError, with line and column, where it is not YAML.
+    """
+    return yaml.load(Path(path).read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))

@@ -19,6 +19,7 @@ from isthmus.recipes.recipe import Recipe
 from isthmus.study.checks import dataset_errors, same_but_for_case, study_errors
 from isthmus.study.grid import SECTIONS, Cell, Study, cells, sections_of
 from isthmus.study.schema import schema, study_schema
+from isthmus.study.stage_checks import stage_errors
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ def load(config: dict[str, Any], look_up: Callable[[str, dict[str, Any]], Facts]
     look_up: tells size and shape of a data set from its name and description.
     Raises ConfigurationError with every mistake found, one a line.
     """
+    _refuse(stage_errors(), "the descriptions of stages cannot be used:")
     given = _plain(config)
     _refuse(schema_errors(given, schema(), ""))
     complete = with_defaults(given, schema())
@@ -53,9 +55,9 @@ def load(config: dict[str, Any], look_up: Callable[[str, dict[str, Any]], Facts]
     return Configuration(studies, datasets, facts, complete["jobs"])
 
 
-def _refuse(errors: list[str]) -> None:
+def _refuse(errors: list[str], what: str = "the configuration cannot be used:") -> None:
     if errors:
-        raise ConfigurationError("\n".join(["the configuration cannot be used:", *(f"  - {each}" for each in errors)]))
+        raise ConfigurationError("\n".join([what, *(f"  - {each}" for each in errors)]))
 
 
 def _plain(value: Any) -> Any:

@@ -3,8 +3,7 @@
 from functools import cache
 from typing import Any
 
-import yaml
-
+from isthmus.core.files import read_yaml
 from isthmus.tables.descriptions import SCHEMAS, stages
 
 # Every analysis of the networks of the grid may be limited to part of it.
@@ -19,7 +18,7 @@ WHERE = {
 @cache
 def schema() -> dict[str, Any]:
     """The schema of the whole configuration, the options of every analysis included, references resolved."""
-    described = yaml.safe_load((SCHEMAS / "config.schema.yaml").read_text(encoding="utf-8"))
+    described = read_yaml(SCHEMAS / "config.schema.yaml")
     definitions = described.pop("$defs")
     analyses = definitions["study"]["properties"]["analyses"]
     analyses["additionalProperties"] = False

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from isthmus.core.files import read_yaml
 
 SCHEMAS = Path(__file__).resolve().parents[3] / "schemas"
 
@@ -86,12 +86,8 @@ class Stage:
 
 
 def _read(path: Path) -> Stage:
-    described = yaml.safe_load(path.read_text(encoding="utf-8"))
+    described = read_yaml(path)
     name, unit = described["stage"], described["unit"]
-    for table, content in described.get("tables", {}).items():
-        taken = KEYS[unit].keys() & content["columns"].keys()
-        if taken:
-            raise ValueError(f"{path}: the table {table} has columns named like its keys: {', '.join(sorted(taken))}")
     tables = tuple(
         Table(
             table,

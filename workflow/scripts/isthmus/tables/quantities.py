@@ -9,8 +9,7 @@ them.
 from dataclasses import dataclass
 from functools import cache
 
-import yaml
-
+from isthmus.core.files import read_yaml
 from isthmus.tables.descriptions import SCHEMAS, stages
 
 OUTCOME = "outcome"
@@ -50,7 +49,7 @@ def quantities() -> tuple[Quantity, ...]:
     """All quantities, by group and then in the order of stages and of their descriptions."""
     found = []
     for stage in stages():
-        described = yaml.safe_load((SCHEMAS / "stages" / f"{stage}.yaml").read_text(encoding="utf-8"))
+        described = read_yaml(SCHEMAS / "stages" / f"{stage}.yaml")
         found += [Quantity(name, **given) for name, given in described.get("quantities", {}).items()]
     others = [quantity.group for quantity in found if quantity.group not in GROUPS]
     order = [*GROUPS, *dict.fromkeys(others)]

@@ -16,6 +16,7 @@ import yaml
 
 from isthmus.core.defaults import with_defaults
 from isthmus.core.errors import ConfigurationError
+from isthmus.core.files import read_yaml
 from isthmus.core.messages import schema_errors
 from isthmus.tables.descriptions import SCHEMAS
 
@@ -115,7 +116,7 @@ def literal(operand: str) -> float | str | None:
 
 def claim_schema() -> dict[str, Any]:
     """The schema of one claim."""
-    return yaml.safe_load((SCHEMAS / "claims.schema.yaml").read_text(encoding="utf-8"))
+    return read_yaml(SCHEMAS / "claims.schema.yaml")
 
 
 def parse_claims(content: dict[str, Any]) -> tuple[Claim, ...]:
@@ -141,7 +142,7 @@ def parse_claims(content: dict[str, Any]) -> tuple[Claim, ...]:
 def read_claims(path: Path = CLAIMS) -> dict[str, Any]:
     """The content of the file of claims, for `parse_claims`. Raises ConfigurationError where it is no YAML."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return read_yaml(path)
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path} is no YAML: {error}") from None
 
