@@ -57,4 +57,4 @@ def test_a_wrong_description_is_one_sentence(workflow: Path, stage: str, change:
 
 
 def test_the_stages_of_the_workflow_are_described_without_a_mistake() -> None:
-    assert stage_errors() == []
+    assert stage_errors() == ()

@@ -5,7 +5,7 @@ ranges, defaults and descriptions; `isthmus.study.checks` sees what a schema can
 once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ def load(config: dict[str, Any], look_up: Callable[[str, dict[str, Any]], Facts]
     return Configuration(studies, datasets, facts, complete["jobs"])
 
 
-def _refuse(errors: list[str], what: str = "the configuration cannot be used:") -> None:
+def _refuse(errors: Sequence[str], what: str = "the configuration cannot be used:") -> None:
     if errors:
         raise ConfigurationError("\n".join([what, *(f"  - {each}" for each in errors)]))
 

@@ -1,6 +1,7 @@
 """Checks of the files in `workflow/schemas/stages/`, so that a mistake in one is a sentence that names the file."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ NEEDED_OPTION = {"pair": "pairs", "sweep": "sweeps"}
 """The option without which nothing says what a stage of a unit works on."""
 
 
-def stage_errors(schemas: Path = SCHEMAS) -> list[str]:
+@cache
+def stage_errors(schemas: Path = SCHEMAS) -> tuple[str, ...]:
     """Everything that is wrong with the descriptions of stages in a folder of schemas, one sentence a mistake."""
     allowed = read_yaml(schemas / "stage.schema.yaml")
     errors, described = [], {}
@@ -26,7 +28,7 @@ def stage_errors(schemas: Path = SCHEMAS) -> list[str]:
     for path, content in described.items():
         others = (message for message in _beyond_schema(path, content, tables, schemas.parent / "report"))
         errors += [f"workflow/schemas/stages/{path.name}: {message}" for message in others]
-    return errors
+    return tuple(errors)
 
 
 def _beyond_schema(path: Path, content: dict[str, Any], tables: dict[str, Path], captions: Path) -> Iterator[str]:
