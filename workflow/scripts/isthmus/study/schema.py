@@ -1,4 +1,4 @@
-"""The schema of the configuration, read from `workflow/schemas/`, and the defaults it holds."""
+"""The schema of the configuration, read from `workflow/schemas/`."""
 
 from functools import cache
 from typing import Any
@@ -7,9 +7,9 @@ import yaml
 
 from isthmus.tables.descriptions import SCHEMAS, stages
 
-# Every analysis of the networks of the grid may be limited to part of it.
+# Every analysis of the grid's networks can be limited to part of the grid.
 WHERE = {
-    "description": "Part of the grid to work on, values by axis, e.g. `{depth: [3]}`; `{}` is all of it.",
+    "description": "Limit the analysis to part of the grid, by axis: `{depth: [3]}`; `{}` means all of it.",
     "type": "object",
     "default": {},
     "additionalProperties": {"type": "array", "minItems": 1, "uniqueItems": True},
@@ -18,7 +18,7 @@ WHERE = {
 
 @cache
 def schema() -> dict[str, Any]:
-    """The schema of the whole configuration, the options of every analysis included, references resolved."""
+    """The schema of the whole configuration, including every analysis's options, with references resolved."""
     described = yaml.safe_load((SCHEMAS / "config.schema.yaml").read_text(encoding="utf-8"))
     definitions = described.pop("$defs")
     analyses = definitions["study"]["properties"]["analyses"]

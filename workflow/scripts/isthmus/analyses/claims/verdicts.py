@@ -186,8 +186,8 @@ def size(claim: Claim, measured: Measured) -> str | None:
     """How large the effect is compared with the published one; None without a published value or a tolerance.
 
     This uses 95 % intervals, which include the published value's own error if it is known. The verdict is `as
-    published` if the whole interval is within the tolerance, `smaller` if all of it is outside on the side of no effect,
-    and `larger` if all of it is outside on the other side.
+    published` if the whole interval is within the tolerance, `smaller` if all of it lies beyond the tolerance on the
+    side of no effect, and `larger` if all of it lies beyond on the other side.
     """
     if claim.published is None or claim.tolerance is None:
         return None

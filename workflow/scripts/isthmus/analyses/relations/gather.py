@@ -21,7 +21,7 @@ from isthmus.statistics.pairs import network_values
 from isthmus.tables.quantities import Quantity, quantities
 
 # If a table does not say how many examples a share refers to, means of shares are rounded to this grid. Two different
-# shares of at most 2^15 examples differ by at least 2^-30, so they stay apart, while rounding errors, about 2^-52, vanish.
+# shares of at most 2^15 examples differ by at least 2^-30, so they stay apart. Rounding errors, about 2^-52, vanish.
 SHARE_GRID = 2.0**30
 NETWORK = ["cell", "seed"]  # identifies a network within a study
 PAIR = ["seed_a", "seed_b"]
