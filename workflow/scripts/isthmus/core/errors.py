@@ -20,5 +20,5 @@ class Interrupted(Exception):
     """
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__(f"stopped by signal {signal_number}; the state is saved and the next run goes on from it")
+        super().__init__(f"stopped by signal {signal_number}; the state is saved, and the next run continues from it")
         self.signal_number = signal_number

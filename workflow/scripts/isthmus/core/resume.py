@@ -31,9 +31,9 @@ class Records:
                 record = json.loads(path.read_text(encoding="utf-8"))
                 if record["fingerprint"] == fingerprint:
                     return record["content"]
-                logging.info("%s belongs to another recipe, data or code: measured anew", path)
+                logging.info("%s belongs to another recipe, data or code: measuring again", path)
             except (ValueError, KeyError, TypeError) as error:
-                logging.warning("%s is damaged (%s): measured anew", path, error)
+                logging.warning("%s is damaged (%s): measuring again", path, error)
         content = measure()
         text = json.dumps({"fingerprint": fingerprint, "content": content}, allow_nan=False)
         write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

@@ -33,9 +33,11 @@ def adjusted(
     p, shares = np.array(p, dtype=float), np.array(shares, dtype=float)
     passing = np.array(passing, dtype=float).reshape(len(p), len(p))
     if (shares < 0).any() or shares.sum() > 1 + 1e-9:
-        raise ValueError("the shares of the level are 0 or more, and 1 at most in sum")
+        raise ValueError("the shares of the level must be at least 0 and sum to at most 1")
     if (passing < 0).any() or (passing.sum(axis=1) > 1 + 1e-9).any() or passing.diagonal().any():
-        raise ValueError("what a hypothesis passes on is 0 or more, 1 at most in sum, and nothing to itself")
+        raise ValueError(
+            "the proportions passed on must be at least 0, sum to at most 1 per hypothesis, and be 0 to itself"
+        )
     result, least = np.ones(len(p)), 0.0
     left = [place for place in range(len(p)) if not np.isnan(p[place])]
     while left:

@@ -21,7 +21,7 @@ def dataset_errors(described: dict[str, dict[str, Any]]) -> Iterator[str]:
     for name, dataset in described.items():
         where = f"datasets.{name}"
         if dataset["source"] != "parquet" and {"train", "test"} & dataset.keys():
-            yield f"{where}: files are named under `train` and `test`; this takes `source: parquet`"
+            yield f"{where}: `train` and `test` name Parquet files; set `source: parquet`, or leave them out"
         if dataset["source"] == "parquet":
             for key in ("train", "test"):
                 if key not in dataset:
@@ -134,7 +134,7 @@ def _pair_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
             continue
         place = f"{where}.analyses.{analysis}"
         if not possible:
-            yield f"{place}: it works on pairs of networks, and {where}.grid.seed gives one network a cell"
+            yield f"{place}: it works on pairs of networks, but {where}.grid.seed gives one network per cell"
         elif options["pairs"] != "all" and options["pairs"] > possible:
             yield f"{place}.pairs: {options['pairs']} was given; {networks} seeds make {possible} pairs"
 
@@ -160,7 +160,7 @@ def _idle_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
         given = [recipe[key] for recipe in recipes if recipe[key] != described[key]["default"]]
         if given and not any(map(used, recipes)):
             place = f"{where}.grid" if key in study["grid"] else f"{where}.training"
-            yield f"{place}.{key}: {shown(given[0])} was given, and no network makes use of it; it needs {needed}"
+            yield f"{place}.{key}: {shown(given[0])} was given, but no network uses it; it needs {needed}"
 
 
 def _shifted_errors(
@@ -270,7 +270,7 @@ def _averaging_errors(where: str, training: dict[str, Any], examples: int) -> It
     count = steps // every - max(averaging_begins(kind, start, per_epoch, steps) // every, 1) + 1
     if count < 2:
         run = f"the run of {_epochs(training, examples):g} epochs has {max(count, 0)} {moments} from there on"
-        yield f"{where}.training.averaging_start: {start} was given; {run}, and {kind} takes 2 at least"
+        yield f"{where}.training.averaging_start: {start} was given; {run}, and {kind} needs at least 2"
 
 
 def _epochs(training: dict[str, Any], examples: int) -> float:

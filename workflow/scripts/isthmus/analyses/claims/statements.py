@@ -127,7 +127,7 @@ def parse_claims(content: dict[str, Any]) -> tuple[Claim, ...]:
     sources, given = content.get("sources", {}), content.get("claims", [])
     described, errors, made = claim_schema(), [], []
     names = [str(each.get("id", f"claims[{number}]")) for number, each in enumerate(given)]
-    errors += [f"{name}: there are several claims of this id" for name in dict.fromkeys(names) if names.count(name) > 1]
+    errors += [f"{name}: several claims have this id" for name in dict.fromkeys(names) if names.count(name) > 1]
     for name, each in zip(names, given, strict=True):
         found = schema_errors(each, described, name) or _errors(name, each, sources)
         errors += found
@@ -144,7 +144,7 @@ def read_claims(path: Path = CLAIMS) -> dict[str, Any]:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path} is no YAML: {error}") from None
+        raise ConfigurationError(f"{path} is not valid YAML: {error}") from None
 
 
 def _claim(complete: dict[str, Any], twin: str | None, sources: dict[str, str]) -> Claim:
@@ -187,13 +187,13 @@ def _measure_errors(name: str, measure: dict[str, Any]) -> Iterator[str]:
     if kind in AXIS_MEASURES and (by is None or sides):
         yield f"{name}.measure: a {kind} goes along the axis `by`, and has neither `of` nor `to`"
     if any(isinstance(side, dict) == (by is not None) for side in sides):
-        yield f"{name}.measure: with `by`, `of` and `to` are values of it; without, conditions"
+        yield f"{name}.measure: `of` and `to` must be values of the axis `by`, or conditions if there is no `by`"
     if kind in WHOLE and (by or sides):
         yield f"{name}.measure: a {kind} is over all rows, and has neither `by` nor `of` nor `to`"
     if (kind == "plateau") != ("tolerance" in measure):
-        yield f"{name}.measure.tolerance: this is for plateaus, which need it"
+        yield f"{name}.measure.tolerance: a plateau needs it, and no other measure takes it"
     if "scale" in measure and kind != "slope":
-        yield f"{name}.measure.scale: this is for slopes"
+        yield f"{name}.measure.scale: only slopes take it"
 
 
 def _other_errors(name: str, claim: dict[str, Any], sources: dict[str, str]) -> Iterator[str]:
