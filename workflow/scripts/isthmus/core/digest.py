@@ -98,7 +98,7 @@ def _imports(path: Path) -> frozenset[Path]:
 
 
 def _imported_names(path: Path) -> Iterator[str]:
-    """Full names of everything a file imports; `from a import b` gives `a.b`."""
+    """Everything that a file imports, by its full name; of `from a import b`, both `a` and `a.b`."""
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

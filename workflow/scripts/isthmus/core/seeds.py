@@ -1,8 +1,9 @@
-"""Random streams that do not depend on which networks share a job.
+"""Random streams that do not depend on who shares the job.
 
-Each network has separate streams, one per purpose. `numpy.random.SeedSequence` (O'Neill's seed-hashing scheme) derives
-each stream from the network's seed, the purpose and, where needed, a counter such as the epoch. Resuming after an
-interruption therefore needs no saved generator state, and no two networks draw from the same generator.
+From the seed of a network come separate streams, one per purpose, each derived with
+`numpy.random.SeedSequence` (O'Neill's seed-hashing scheme) from the seed, the purpose and, where needed, a
+counter such as the epoch. A stream is thus a function of what it is for: nothing has to be saved to go on after
+an interruption, and two networks of one job never draw from a shared generator.
 """
 
 from enum import IntEnum
@@ -11,7 +12,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """What a stream is for. Every result depends on these numbers: never change one, only add."""
+    """What a stream is for. The numbers are part of every result: never change one, only add."""
 
     INITIALIZATION = 0
     ORDER = 1
@@ -37,7 +38,7 @@ class Stream(IntEnum):
 
 
 def sequence(seed: int, stream: Stream, *counters: int) -> np.random.SeedSequence:
-    """The seed sequence of `stream` for the network seed `seed` and the given counters (epoch, step, ...)."""
+    """The seed sequence of `stream` for the network seed `seed`, at the given counters (epoch, step, ...)."""
     return np.random.SeedSequence(entropy=seed, spawn_key=(int(stream), *counters))
 
 
@@ -47,6 +48,6 @@ def generator(seed: int, stream: Stream, *counters: int) -> np.random.Generator:
 
 
 def integer(seed: int, stream: Stream, *counters: int) -> int:
-    """A 63-bit integer from the same sequence, for seeding another library's generator, such as torch's."""
+    """A 63-bit integer from the same sequence, to seed a generator of another library (torch's, say)."""
     state = sequence(seed, stream, *counters).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))

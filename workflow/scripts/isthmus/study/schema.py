@@ -18,7 +18,7 @@ WHERE = {
 
 @cache
 def schema() -> dict[str, Any]:
-    """The schema of the whole configuration, including every analysis's options, with references resolved."""
+    """The schema of the whole configuration, the options of every analysis included, references resolved."""
     described = yaml.safe_load((SCHEMAS / "config.schema.yaml").read_text(encoding="utf-8"))
     definitions = described.pop("$defs")
     analyses = definitions["study"]["properties"]["analyses"]
