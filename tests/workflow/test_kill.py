@@ -73,6 +73,6 @@ def test_a_terminated_job_saves_first_and_says_so(tmp_path: Path) -> None:
     config = study(400) | {"jobs": {"seeds": 2, "checkpoint_seconds": 3600}}
     status, printed = disturb(tmp_path, config, TRAINING, signal.SIGTERM, 0.3)
     assert status != 0
-    assert "the state is saved and the next run goes on from it" in printed
+    assert "the state is saved, and the next run continues from it" in printed
     work = tmp_path / "results/checkpoints/small/train/width=24+depth=2+batch_size=16/0"
     assert [path.name for path in work.iterdir()] == ["seeds-0+1.safetensors"]

@@ -253,7 +253,7 @@ def test_a_claim_needs_a_source_a_known_key_and_a_border() -> None:
         with pytest.raises(ConfigurationError) as raised:
             parse_claims({"sources": {"somebody": "x"}, "claims": [good | {"source": "somebody"} | change]})
         assert message in str(raised.value)
-    with pytest.raises(ConfigurationError, match="A1a: there are several claims of this id"):
+    with pytest.raises(ConfigurationError, match="A1a: several claims have this id"):
         parse_claims({"sources": {"johannsen2026": "x"}, "claims": [good, good]})
 
 

@@ -564,7 +564,7 @@ def test_an_average_takes_two_networks_at_least(training: dict[str, Any], run: s
     line = mistake(training=training)
     assert line == (
         f"studies.s.training.averaging_start: {training.get('averaging_start', 0.75)} was given; the run of {run} "
-        f"from there on, and {least} takes 2 at least"
+        f"from there on, and {least} needs at least 2"
     )
     assert study_of(training=training | {"steps": 180, "averaging_start": 0.75}).cells
 
@@ -583,7 +583,7 @@ def test_options_that_no_network_of_a_study_makes_use_of_are_refused(training: d
     key, value = next(iter(training.items()))
     line = mistake(training=training)
     assert line.startswith(f"studies.s.training.{key}: ")
-    assert line.endswith(f"was given, and no network makes use of it; it needs {needed}")
+    assert line.endswith(f"was given, but no network uses it; it needs {needed}")
     grid = {"sharpness_radius": [0, 0.5], "averaging": ["none", "swa", "ema"], "sharpness_adaptive": [False, True]}
     assert len(study_of(grid | {key: [value]}).cells) == (6 if key == "sharpness_adaptive" else 12), "some do"
 

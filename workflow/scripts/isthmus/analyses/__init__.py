@@ -1,1 +1,1 @@
-"""What a study can ask for beyond its trained networks: one package for each analysis."""
+"""What a study can ask for beyond trained networks: one package per analysis."""

@@ -1,1 +1,1 @@
-"""What any program needs: errors, whole files, tensors on disk, random streams, logs, resuming, devices, digests."""
+"""What any program needs: errors, atomic files, tensors on disk, random streams, logs, resuming, devices, digests."""

@@ -1,11 +1,11 @@
-"""Values completed by a JSON schema: its defaults, and numbers in the type it gives them."""
+"""Complete values from a JSON schema: fill in its defaults and convert numbers to its types."""
 
 import copy
 from typing import Any
 
 
 def with_defaults(value: Any, described: dict[str, Any]) -> Any:
-    """`value` with the defaults of its schema filled in, at every depth; the original is left as it is."""
+    """A copy of `value` with the schema's defaults filled in at every depth."""
     if not isinstance(value, dict) or described.get("type") != "object":
         return copy.deepcopy(value)
     properties = described.get("properties", {})
@@ -21,7 +21,7 @@ def with_defaults(value: Any, described: dict[str, Any]) -> Any:
 
 
 def typed(value: Any, described: dict[str, Any]) -> Any:
-    """A number in the type its schema gives it, so that `1` and `1.0` are one recipe and one name of a cell."""
+    """Convert a number to the type in its schema, so that `1` and `1.0` give the same recipe and the same cell name."""
     types = described.get("type") or [each.get("type") for each in described.get("oneOf", [])]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value

@@ -1,4 +1,4 @@
-"""Where and how networks run: device, threads, memory format, and how many are trained at once."""
+"""Where and how networks run: device, threads, memory format, and how many train together."""
 
 import os
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from isthmus.core.errors import UserError
 
 @dataclass(frozen=True)
 class Settings:
-    """How the computation is done; none of it changes a result beyond rounding."""
+    """How to compute. None of these settings changes a result beyond rounding."""
 
     device: torch.device
     channels_last: bool = False
@@ -19,9 +19,9 @@ class Settings:
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The device for `jobs.device`; `auto` takes a GPU where this process sees one (`CUDA_VISIBLE_DEVICES`).
+    """The device for `jobs.device`; `auto` takes a GPU if this process sees one (`CUDA_VISIBLE_DEVICES`).
 
-    Raises UserError where a GPU is wanted and none is seen.
+    Raises UserError if a GPU is wanted but none is visible.
     """
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
@@ -31,9 +31,9 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def set_up(threads: int, deterministic: bool) -> None:
-    """Give this process `threads` CPU threads and, on request, PyTorch's deterministic algorithms.
+    """Set the number of CPU threads and, on request, switch on PyTorch's deterministic algorithms.
 
-    float32 means float32: the 19-bit TF32 products that GPUs use by default are switched off.
+    This also switches off TF32, the 19-bit format in which GPUs may multiply float32 matrices.
     """
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -44,26 +44,26 @@ def set_up(threads: int, deterministic: bool) -> None:
 
 
 def use_channels_last(wanted: bool | str, convolutional: bool, device: torch.device) -> bool:
-    """Whether images are laid out channels-last: convolutions on a GPU, unless `wanted` says otherwise."""
+    """Whether to store images channels-last; `auto` does so for convolutions on a GPU."""
     if not convolutional:
         return False
     return device.type == "cuda" if wanted == "auto" else bool(wanted)
 
 
-# A stack pays while a step of one network is too small to keep a core busy. Measured on a CPU with
-# benchmarks/bench_stacking.py (five MLPs, one thread): 5 times faster at 2 x 10^4 weights x examples a step, even near
-# 3 x 10^7, 0.7 times as fast at 10^8.
+# Stacking pays off while one network's step is too small to keep a core busy. Measured on a CPU with
+# benchmarks/bench_stacking.py (five MLPs, one thread): 5 times as fast at 2 x 10^4 weights x examples per step, equal
+# near 3 x 10^7, 0.7 times as fast at 10^8.
 CPU_STACK_LIMIT = 2e7
-# A guess, not measured yet: on a GPU the launch of a kernel costs as much as some 10^9 multiplications.
+# A guess, not measured yet: on a GPU, launching a kernel costs as much as some 10^9 multiplications.
 GPU_STACK_LIMIT = 1e9
 
 
 def stack_size(
     wanted: int | str, convolutional: bool, parameters: int, batch_size: int, device: torch.device, networks: int
 ) -> int:
-    """How many of `networks` networks one stacked computation trains: `wanted`, or what was measured to be fastest.
+    """How many of `networks` networks to train in one stack: `wanted`, or for `auto` what measured fastest.
 
-    The choice depends on the arguments alone, never on a timing of the moment: a run that is repeated makes it again.
+    The choice depends on the arguments alone, never on a timing at run time, so a repeated run makes the same choice.
     """
     if wanted != "auto":
         return min(int(wanted), networks)

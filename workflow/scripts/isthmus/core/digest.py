@@ -1,14 +1,13 @@
-"""A digest of the library code a script depends on.
+"""A digest of the library code that a script depends on.
 
-Snakemake reruns a job when its script changes, but does not look into what the script imports. Every rule therefore
-carries, as a parameter, the digest of all modules of the library that its script reaches, directly or not, and of the
-packages they stand in. Comments, docstrings and layout do not enter it: only a change of the code does. Modules that
-carry results from one place to another without changing a number (`PLUMBING`) do not enter it either: hours of
-training are not repeated for a new wording in a log, and columns that no longer fit are found when tables are
-collected, whose rule counts plumbing too.
+Snakemake reruns a job when its script changes but does not follow the script's imports. Each rule therefore has a
+parameter: the digest of every library module that its script imports, directly or indirectly, and of the packages that
+contain them. Comments, docstrings and layout do not count. Nor do modules that move results around without changing a
+number (`PLUMBING`), so a reworded log line does not repeat hours of training. If columns no longer fit, the rule that
+collects tables notices, because its digest includes plumbing.
 
-Imports are read, not run. What cannot be followed that way is refused: relative imports, and modules imported by a
-name that is computed.
+Imports are read from the source, never run. Imports that cannot be followed this way are refused: relative imports, and
+modules imported by a computed name.
 """
 
 import ast
@@ -33,9 +32,9 @@ PLUMBING = frozenset(
 
 
 def digest(script: Path | str, plumbing: bool = False) -> str:
-    """The digest, 16 hexadecimal digits, of the library modules that `script` reaches, with or without plumbing.
+    """The digest, 16 hexadecimal digits, of the library modules that `script` imports, with or without plumbing.
 
-    Raises ValueError, naming the file and the line, where a module's imports cannot be followed.
+    Raises ValueError, naming the file and the line, if an import cannot be followed.
     """
     script = Path(script).resolve()
     counted = sorted(reached(script) - (set() if plumbing else {_file(name) for name in PLUMBING}))
@@ -44,7 +43,7 @@ def digest(script: Path | str, plumbing: bool = False) -> str:
 
 
 def reached(script: Path) -> set[Path]:
-    """Files of the library that a script reaches, itself included where it is one of them."""
+    """The library files that a script imports, directly or indirectly; a script within the library includes itself."""
     found: set[Path] = {script} if script.is_relative_to(LIBRARY) else set()
     waiting = sorted(_imports(script))
     while waiting:
@@ -66,12 +65,12 @@ def _tree(path: Path) -> ast.Module:
 
 @cache
 def _code(path: Path) -> str:
-    """The code of a module without comments, descriptions and layout."""
+    """A module's code without comments, docstrings and layout."""
     return _spelled(_tree(path))
 
 
 def _spelled(node: object) -> str:
-    """A syntax tree as text that all versions of Python agree on: fields that are empty or absent are left out."""
+    """A syntax tree as text that is the same in every Python version: empty and absent fields are left out."""
     if isinstance(node, list):
         return "[" + " ".join(_spelled(each) for each in node if not _is_text(each)) + "]"
     if not isinstance(node, ast.AST):
@@ -81,13 +80,13 @@ def _spelled(node: object) -> str:
 
 
 def _is_text(node: object) -> bool:
-    """Whether a statement is a text and nothing else: the description of a module, function or constant."""
+    """Whether a statement is only a string: the docstring of a module, function or constant."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 @cache
 def _imports(path: Path) -> frozenset[Path]:
-    """Files of the library that a file imports, wherever in the file it does, packages on the way included."""
+    """The library files that a file imports, anywhere in the file, with the packages that contain them."""
     found: set[Path] = set()
     for name in _imported_names(path):
         parts = name.split(".")

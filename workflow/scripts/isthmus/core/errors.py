@@ -1,8 +1,8 @@
-"""The errors a user can cause, and the one a stop request causes."""
+"""Errors that a user can cause, and the one raised on a request to stop."""
 
 
 class UserError(Exception):
-    """Something outside the code is wrong. The message says what, where, and what to do."""
+    """Something outside the code is wrong. The message says what is wrong, where, and what to do."""
 
 
 class ConfigurationError(UserError):
@@ -14,11 +14,11 @@ class DataError(UserError):
 
 
 class Interrupted(Exception):
-    """A signal asked the process to stop, and it has saved its state.
+    """A signal asked the process to stop, and the process has saved its state.
 
-    `signal_number` is the signal; a process ended by it exits with 128 + `signal_number` by custom.
+    `signal_number` is the signal. By convention the process then exits with 128 + `signal_number`.
     """
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__(f"stopped by signal {signal_number}; the state is saved and the next run goes on from it")
+        super().__init__(f"stopped by signal {signal_number}; the state is saved, and the next run continues from it")
         self.signal_number = signal_number

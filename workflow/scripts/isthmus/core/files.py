@@ -1,7 +1,7 @@
-"""Files that are either whole or absent.
+"""Files that are either complete or absent.
 
-Whatever is written goes to a temporary name in the same folder and is renamed at the end (POSIX `rename` is
-atomic), so that a reader never sees half a file, whenever the writer was killed.
+Content goes to a temporary file in the same folder, which is renamed at the end. POSIX `rename` is atomic, so a reader
+never sees half a file, even if the writer is killed.
 """
 
 import hashlib
@@ -14,10 +14,10 @@ import yaml
 
 
 def write_whole(path: Path | str, write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary path and move what it wrote to `path`.
+    """Call `write` with a temporary path, then move the file it wrote to `path`.
 
-    The data reach the disk before the name does. On any error the temporary file is removed, `path` keeps
-    what it held, and the error is raised again.
+    The data reach the disk before the rename. On any error, the temporary file is removed, `path` keeps its old
+    content, and the error is raised again.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +26,7 @@ def write_whole(path: Path | str, write: Callable[[Path], object]) -> None:
         write(temporary)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())  # some writers make files that only their owner can read
+        temporary.chmod(0o666 & ~_umask())  # some writers create files that only their owner can read
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -39,7 +39,7 @@ def _umask() -> int:
 
 
 def sha256_of(*chunks: bytes | memoryview) -> str:
-    """The SHA-256 digest of the chunks one after another, in hexadecimal."""
+    """The SHA-256 digest of the concatenated chunks, in hexadecimal."""
     digest = hashlib.sha256()
     for chunk in chunks:
         digest.update(chunk)

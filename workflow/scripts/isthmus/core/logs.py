@@ -1,4 +1,4 @@
-"""The log of a job, and the polite end of one that was told to stop."""
+"""A job's log, and how a job ends cleanly when it is told to stop."""
 
 import logging
 import signal
@@ -14,10 +14,10 @@ from isthmus.core.errors import Interrupted, UserError
 
 @contextmanager
 def job_log(path: Path | str) -> Iterator[None]:
-    """Send `logging` to the file `path` while the block runs, and errors there and to standard error.
+    """While the block runs, send `logging` to the file `path`, and errors to standard error as well.
 
-    A `UserError` is shown as its message alone and ends the process with status 1; `Interrupted` ends it with
-    128 + the signal's number. Anything else is logged with its traceback and raised on.
+    A `UserError` shows its message alone and ends the process with status 1. `Interrupted` ends it with 128 + the
+    signal's number. Any other exception is logged with its traceback and raised again.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,9 +39,9 @@ def job_log(path: Path | str) -> Iterator[None]:
 
 
 class StopRequest:
-    """Notes SIGTERM and SIGINT instead of dying of them, so that a loop can save first.
+    """Record SIGTERM and SIGINT instead of dying, so that a loop can save its state first.
 
-    While the context is entered, `signal_number` is None until a signal came and its number from then on.
+    Within the context, `signal_number` is None until a signal arrives, and then that signal's number.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What a JSON schema holds against a value, as sentences: the key, what was given, what is allowed."""
+"""Violations of a JSON schema as sentences: the key, what was given, and what is allowed."""
 
 import difflib
 import json
@@ -27,25 +27,25 @@ WHOLE = "the configuration"
 
 
 def dotted(where: str, key: object) -> str:
-    """The place of `key` under `where`: `studies.digits`, `grid.width[0]`."""
+    """The path of `key` under `where`: `studies.digits`, `grid.width[0]`."""
     return f"{where}[{key}]" if isinstance(key, int) else f"{where}.{key}".removeprefix(".")
 
 
 def shown(value: Any) -> str:
-    """A value as the user wrote it, shortened."""
+    """A value as the user wrote it, shortened to 60 characters."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def unknown_key(where: str, key: str, allowed: list[str]) -> str:
-    """The sentence for a key that does not exist, with the nearest that does."""
+    """The sentence for an unknown key, with a suggestion of the nearest known one."""
     near = difflib.get_close_matches(key, allowed, 1)
     hint = f" (did you mean `{near[0]}`?)" if near else ""
     return f"{where}: unknown key{hint}; allowed are: {', '.join(allowed) or 'none'}"
 
 
 def schema_errors(value: Any, described: dict[str, Any], where: str) -> list[str]:
-    """What the schema `described` holds against `value`, which stands at `where`, in the order of places."""
+    """How `value`, found at `where`, violates the schema `described`: one sentence per mistake, ordered by path."""
     validator = Validator(described)
     found: dict[str, None] = {}  # a dictionary keeps the order and drops repetitions
     for error in sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path]):
@@ -74,7 +74,7 @@ def _sentences(error: jsonschema.ValidationError, place: str) -> Iterator[str]:
 
 
 def _hint(given: Any) -> str:
-    """Why a number may have arrived as text: YAML reads 1e-3 so, and Snakemake the inner values of --config."""
+    """A hint for numbers read as text: YAML does this to 1e-3, and Snakemake to nested values of --config."""
     if not isinstance(given, str):
         return ""
     try:

@@ -1,8 +1,8 @@
-"""What does not fit into a GPU's memory is done in smaller portions: logged, not a crash.
+"""Retry work that does not fit into GPU memory in smaller portions, with a log line instead of a crash.
 
-Only the size of a portion changes - of a batch in evaluation (`isthmus.models.evaluation`), of a group of networks
-that train together (`isthmus.training.stacks`) - and with it results by rounding alone. A portion of one that does not
-fit is an error, and so is what is not done in portions: batch-norm statistics, and Hessian products.
+This applies to evaluation batches (`isthmus.models.evaluation`) and to groups of networks that train together
+(`isthmus.training.stacks`). Smaller portions change results by rounding alone. If a single item does not fit, that is
+an error. So is running out of memory in work that is not split: batch-norm statistics and Hessian products.
 """
 
 import gc
@@ -16,16 +16,16 @@ Result = TypeVar("Result")
 
 
 def attempt(compute: Callable[[], Result], size: int, what: str) -> Result | None:
-    """What `compute` returns, or None where the device's memory did not suffice for its `size` of `what`.
+    """The result of `compute`, or None if `size` of `what` did not fit into the device's memory.
 
-    What the attempt had taken is free again then. Raises torch.OutOfMemoryError for a size of 1.
+    In the second case the memory is freed again. Raises torch.OutOfMemoryError if `size` is 1.
     """
     try:
         return compute()
     except torch.OutOfMemoryError:
         if size <= 1:
             raise
-    # Outside of the handler, whose exception holds on to the tensors of all that it passed through.
+    # Free memory outside the handler: the exception keeps the tensors of every frame it passed through alive.
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,13 +1,13 @@
-"""One line now and then that says how far a long loop is and how long it will still take."""
+"""An occasional log line that says how far a long loop has come and how long it will still take."""
 
 import logging
 import time
 
 
 class Progress:
-    """Logs at most one line every `every` seconds: what, how far, time left.
+    """Log at most one line every `every` seconds: what is running, how far it is, and the time left.
 
-    total: steps in all; done: steps already made before this process (they do not enter the speed).
+    total: number of steps; done: steps finished before this process started (they do not count towards the speed).
     """
 
     def __init__(self, what: str, total: int, done: int = 0, every: float = 10.0) -> None:
@@ -15,7 +15,7 @@ class Progress:
         self.started = self.last = time.monotonic()
 
     def report(self, done: int, detail: str = "") -> None:
-        """Tell that `done` of the steps are made."""
+        """Report that `done` steps are finished."""
         now = time.monotonic()
         if now - self.last < self.every and done < self.total:
             return
@@ -35,7 +35,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person reads them: `42 s`, `7 min 05 s`, `3 h 20 min`."""
+    """Seconds in readable form: `42 s`, `7 min 05 s`, `3 h 20 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

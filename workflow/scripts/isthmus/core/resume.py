@@ -1,7 +1,7 @@
-"""What a job has measured so far, one small file per measurement, so that a job that is run again goes on from there.
+"""A job's finished measurements, one small file each, so that a restarted job continues where it stopped.
 
-A record is plain JSON under the fingerprint of everything it depends on, written whole or not at all. Numbers come
-back to the last bit.
+A record is plain JSON, stored with a fingerprint of everything it depends on and written atomically. Numbers are
+restored to the last bit.
 """
 
 import json
@@ -16,14 +16,14 @@ from isthmus.core.files import write_whole
 
 @dataclass(frozen=True)
 class Records:
-    """The records in a folder."""
+    """The records in one folder."""
 
     folder: Path
 
     def recall(self, name: str, fingerprint: str, measure: Callable[[], Any]) -> Any:
-        """The record `name` if it is there under this fingerprint; else what `measure` returns, kept as the record.
+        """Return the record `name` if its fingerprint matches; otherwise call `measure` and store its result.
 
-        A damaged record, or one of another fingerprint, is reported in the log and measured anew.
+        A damaged record, or one with another fingerprint, is logged and measured again.
         """
         path = self.folder / f"{name}.json"
         if path.exists():
@@ -31,9 +31,9 @@ class Records:
                 record = json.loads(path.read_text(encoding="utf-8"))
                 if record["fingerprint"] == fingerprint:
                     return record["content"]
-                logging.info("%s belongs to another recipe, data or code: measured anew", path)
+                logging.info("%s belongs to another recipe, data or code: measuring again", path)
             except (ValueError, KeyError, TypeError) as error:
-                logging.warning("%s is damaged (%s): measured anew", path, error)
+                logging.warning("%s is damaged (%s): measuring again", path, error)
         content = measure()
         text = json.dumps({"fingerprint": fingerprint, "content": content}, allow_nan=False)
         write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

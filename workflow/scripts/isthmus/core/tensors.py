@@ -1,7 +1,7 @@
-"""Tensors on disk: safetensors files that are whole, unaltered, or an error that names them.
+"""Tensors on disk, as safetensors files with a checksum over tensors and metadata.
 
-Every file carries a checksum over its tensors and its metadata. Writing goes through a temporary name, reading
-maps the file into memory, so that processes on one machine share its pages.
+A file that is incomplete or altered raises an error that names it. Files are written atomically. Reading maps them into
+memory, so that processes on one machine share their pages.
 """
 
 import json
@@ -20,7 +20,7 @@ Tensors = dict[str, Tensor]
 
 
 def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """SHA-256, in hexadecimal, over the metadata and the name, type, shape and content of every tensor (on the CPU)."""
+    """SHA-256, in hexadecimal, of the metadata and of each CPU tensor's name, type, shape and content."""
     chunks: list[bytes | memoryview] = [json.dumps(dict(metadata), sort_keys=True).encode()]
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
@@ -30,16 +30,16 @@ def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
 
 
 def save_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors and metadata to one file, whole or not at all."""
+    """Write tensors and metadata to one file, atomically."""
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     complete = dict(metadata) | {"checksum": checksum(on_cpu, metadata)}
     write_whole(path, lambda temporary: save_file(on_cpu, temporary, complete))
 
 
 def load_tensors(path: Path | str) -> tuple[Tensors, dict[str, str]]:
-    """The tensors, on the CPU, and the metadata of a file, `checksum` among them.
+    """Read a file's tensors, onto the CPU, and its metadata, which includes `checksum`.
 
-    Raises DataError, naming the file, where it is missing, cut short or altered.
+    Raises DataError, naming the file, if it is missing, truncated or altered.
     """
     if not Path(path).is_file():
         raise DataError(f"{path} does not exist; run the workflow again to make it")

@@ -1,4 +1,4 @@
-"""Random flips and crops, drawn per image and done on the device that holds the images."""
+"""Random flips and crops, drawn for each image and applied on the device that holds the images."""
 
 import torch
 from torch import Tensor
@@ -7,9 +7,9 @@ from isthmus.core import seeds
 
 
 def draw(seed: int, step: int, count: int, flip: bool, padding: int) -> tuple[Tensor, Tensor]:
-    """The draws for one batch of one network: mirrored or not `[count]` (bool), offsets `[2, count]` in 0..2 padding.
+    """Draws for one batch of one network: mirror flags `[count]` (bool) and offsets `[2, count]` in 0..2 padding.
 
-    They depend on the network's seed and the step alone.
+    They depend only on the network's seed and the step.
     """
     generator = torch.Generator().manual_seed(seeds.integer(seed, seeds.Stream.AUGMENTATION, step))
     mirrored = torch.rand(count, generator=generator) < (0.5 if flip else 0.0)
@@ -18,7 +18,7 @@ def draw(seed: int, step: int, count: int, flip: bool, padding: int) -> tuple[Te
 
 
 def augment(images: Tensor, mirrored: Tensor, offsets: Tensor, padding: int, fill: Tensor) -> Tensor:
-    """Mirror and crop images `[M, C, H, W]`; outside the image each channel is `fill` `[C]`."""
+    """Mirror and crop images `[M, C, H, W]`; pixels outside the image get the value `fill` `[C]`."""
     height, width = images.shape[2:]
     columns = torch.arange(width, device=images.device).expand(len(images), -1)
     columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
@@ -27,7 +27,7 @@ def augment(images: Tensor, mirrored: Tensor, offsets: Tensor, padding: int, fil
     padded = fill[:, None, None].repeat(len(images), 1, height + 2 * padding, width + 2 * padding)
     padded[:, :, padding:-padding, padding:-padding] = images
     rows = offsets[0, :, None] + torch.arange(height, device=images.device)
-    # A mirrored image is cropped first and mirrored after, so the offset counts from the image as it was.
+    # A mirrored image is first cropped and then mirrored, so offsets refer to the original image.
     columns = offsets[1, :, None] + columns
     image = torch.arange(len(images), device=images.device)[:, None, None]
     return padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

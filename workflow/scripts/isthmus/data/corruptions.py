@@ -1,15 +1,16 @@
-"""Corruptions of images at five severities, after Hendrycks & Dietterich (2019), adapted to small images.
+"""Image corruptions at five severities, after Hendrycks & Dietterich (2019), adapted to small images.
 
-Every corruption is a pure function of images `[N, C, H, W]`, float32 in [0, 1], that returns such images; what is
-random draws from the NumPy generator it is given. `SEVERITIES` holds their strengths, `corrupt` looks them up.
+Every corruption is a pure function that maps images `[N, C, H, W]`, float32 in [0, 1], to images of the same kind.
+Random corruptions draw from the NumPy generator they are given. `SEVERITIES` holds the strengths; `corrupt` looks them
+up.
 
-For colour images the strengths of the first eight corruptions are those of CIFAR-10-C. Grayscale images here are
-strokes on a plain ground, which so little hardly disturbs: they get the noise, brightness, contrast and JPEG qualities
-of ImageNet-C, as MNIST-C does (Mu & Gilmer 2019), and coarser blur and pixels. Translation and rotation are in neither
-benchmark and have strengths of their own. Lengths scale with the image: they are given as parts of its shorter side.
+For colour images, the first eight corruptions have the strengths of CIFAR-10-C. Grayscale images here are strokes on a
+plain background, which such small strengths hardly disturb. They get the noise, brightness, contrast and JPEG quality
+of ImageNet-C, as in MNIST-C (Mu & Gilmer 2019), and coarser blur and pixels. Neither benchmark has translation and
+rotation, so we chose their strengths. Lengths are fractions of the image's shorter side.
 
-PyTorch's own functions and Pillow do the work: importing those of torchvision costs every job more than a second, since
-PyTorch's compiler comes along.
+The code uses PyTorch and Pillow. Importing torchvision's transforms would cost every job more than a second, because it
+also loads PyTorch's compiler.
 
     corrupted = corrupt(images, "gaussian_noise", severity=3, seed=0)
 """
@@ -27,29 +28,29 @@ from torch import Tensor
 
 from isthmus.core.seeds import Stream, generator
 
-IMAGES_AT_ONCE = 1000  # bounds the memory of what is in between
+IMAGES_AT_ONCE = 1000  # bounds the memory of intermediate results
 
 
 def gaussian_noise(images: Tensor, deviation: float, random: np.random.Generator) -> Tensor:
-    """Add independent Gaussian noise of a standard deviation to every value, and clip."""
+    """Add independent Gaussian noise with standard deviation `deviation` to every value, and clip."""
     noise = random.standard_normal(tuple(images.shape), dtype=np.float32)
     return (images + deviation * torch.from_numpy(noise)).clamp_(0, 1)
 
 
 def shot_noise(images: Tensor, photons: float, random: np.random.Generator) -> Tensor:
-    """Count photons: Poisson with the mean `photons` x, divided by `photons`, for every value x; clipped at 1."""
+    """Replace each value x by a Poisson count with mean `photons` * x, divided by `photons` and clipped at 1."""
     counts = random.poisson(photons * images.double().numpy())
     return torch.from_numpy(counts / photons).to(images.dtype).clamp_(max=1)
 
 
 def impulse_noise(images: Tensor, fraction: float, random: np.random.Generator) -> Tensor:
-    """Replace each value with the probability `fraction`, by 0 or by 1, equally likely (salt and pepper)."""
+    """With probability `fraction`, replace a value by 0 or 1, equally likely (salt and pepper)."""
     drawn = torch.from_numpy(random.random(tuple(images.shape), dtype=np.float32))
     return images.masked_fill(drawn < fraction / 2, 0.0).masked_fill_(drawn >= 1 - fraction / 2, 1.0)
 
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
-    """Convolve with a Gaussian of standard deviation `sigma`, in pixels, cut off at 3 sigma; edges are reflected."""
+    """Convolve with a Gaussian of standard deviation `sigma` pixels, cut off at 3 sigma, with reflected edges."""
     radius = min(math.ceil(3 * sigma), min(images.shape[-2:]) - 1)
     kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma) ** 2).to(images.dtype)
     kernel /= kernel.sum()
@@ -59,24 +60,24 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
 
 
 def brightness(images: Tensor, amount: float) -> Tensor:
-    """Add `amount` to the value of each pixel in HSV space, its largest channel, and clip; hue and saturation stay."""
+    """Add `amount` to each pixel's HSV value (its largest channel) and clip; hue and saturation do not change."""
     value = images.amax(1, keepdim=True)
     brighter = (value + amount).clamp_(0, 1)
     return torch.where(value > 0, images * (brighter / value), brighter).clamp_(0, 1)
 
 
 def contrast(images: Tensor, factor: float) -> Tensor:
-    """Multiply the distance of every value from the mean of its image and channel by `factor`, and clip."""
+    """Scale each value's distance from the mean of its image and channel by `factor`, and clip."""
     mean = images.mean((2, 3), keepdim=True)
     return (mean + factor * (images - mean)).clamp_(0, 1)
 
 
 def pixelate(images: Tensor, kept: float) -> Tensor:
-    """Show the images on a grid with the part `kept` of their rows and columns, rounded, by averages over areas.
+    """Reduce the images to a fraction `kept` of their rows and columns, rounded, and enlarge them again.
 
-    Each coarse pixel is the mean over its area, each pixel of the result the mean over its own of what it covers.
-    Hendrycks & Dietterich enlarge without that second mean, which in small images hits some grids by chance and so
-    disturbs more at some milder severities.
+    Both steps average over areas: each coarse pixel is the mean over its area, and each output pixel is the mean of the
+    coarse pixels it overlaps. Hendrycks & Dietterich enlarge without the second average. In small images, some grids
+    then happen to line up with the pixels, and a milder severity can disturb more than a stronger one.
     """
     height, width = images.shape[-2:]
     rows, columns = (_areas(side, max(round(kept * side), 1)).to(images.dtype) for side in (height, width))
@@ -85,13 +86,13 @@ def pixelate(images: Tensor, kept: float) -> Tensor:
 
 
 def _areas(side: int, fewer: int) -> Tensor:
-    """The lengths `[fewer, side]` that `fewer` equal parts of a line have in common with its `side` pixels."""
+    """Overlaps `[fewer, side]` between `fewer` equal parts of a line and its `side` pixels, in pixels."""
     ends, pixels = torch.arange(fewer + 1, dtype=torch.float64) * side / fewer, torch.arange(side)
     return (torch.minimum(ends[1:, None], pixels + 1) - torch.maximum(ends[:-1, None], pixels)).clamp_(min=0)
 
 
 def jpeg(images: Tensor, quality: float) -> Tensor:
-    """Encode as JPEG of a quality, 1 to 100, and decode; images are rounded to 8 bits."""
+    """Encode as JPEG with a quality from 1 to 100, and decode; images are rounded to 8 bits."""
     raw = (255 * images).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     decoded = np.stack([_through_jpeg(image.squeeze(-1) if image.shape[-1] == 1 else image, quality) for image in raw])
     pixels = torch.from_numpy(decoded).view(len(raw), *raw.shape[1:]).permute(0, 3, 1, 2)
@@ -99,7 +100,7 @@ def jpeg(images: Tensor, quality: float) -> Tensor:
 
 
 def _through_jpeg(image: np.ndarray, quality: float) -> np.ndarray:
-    """One image, uint8 `[H, W]` or `[H, W, 3]`, as it comes out of a JPEG file."""
+    """Write one image, uint8 `[H, W]` or `[H, W, 3]`, to JPEG and read it back."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=round(quality))
     with Image.open(file) as opened:
@@ -107,32 +108,32 @@ def _through_jpeg(image: np.ndarray, quality: float) -> np.ndarray:
 
 
 def translation(images: Tensor, distance: float, random: np.random.Generator) -> Tensor:
-    """Shift each image by `distance` pixels in a direction drawn for each, uniformly."""
+    """Shift each image by `distance` pixels in its own random direction."""
     angles = torch.from_numpy(random.uniform(0, 2 * math.pi, len(images)))
     return shift(images, distance * angles.cos(), distance * angles.sin())
 
 
 def rotation(images: Tensor, degrees: float, random: np.random.Generator) -> Tensor:
-    """Turn each image about its middle by `degrees`, one way or the other, drawn for each."""
+    """Rotate each image about its centre by `degrees`, clockwise or counterclockwise at random."""
     return rotate(images, torch.from_numpy(random.choice([-degrees, degrees], len(images))))
 
 
 def shift(images: Tensor, right: Tensor, down: Tensor) -> Tensor:
-    """Shift each image by so many pixels, `[N]`, bilinearly; edges are repeated into what becomes free."""
+    """Shift each image by `right` and `down` pixels, `[N]` each, bilinearly; gaps repeat the edge."""
     return _moved(images, torch.zeros(len(images)), right, down)
 
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
-    """Turn each image clockwise by `[N]` degrees about its middle, bilinearly; edges are repeated likewise."""
+    """Rotate each image about its centre, clockwise by `[N]` degrees, bilinearly; gaps repeat the edge."""
     return _moved(images, degrees, torch.zeros(len(images)), torch.zeros(len(images)))
 
 
 def _moved(images: Tensor, degrees: Tensor, right: Tensor, down: Tensor) -> Tensor:
-    """Each image turned clockwise and then shifted: where every pixel comes from, as `affine_grid` wants it."""
+    """Rotate each image clockwise, then shift it."""
     height, width = images.shape[-2:]
     angles = torch.deg2rad(degrees.double())
     cosine, sine = angles.cos(), angles.sin()
-    # Rows of the inverse map in pixels from the middle, which affine_grid measures in half images.
+    # affine_grid needs the inverse map, in units of half an image from the centre.
     back_x = torch.stack([cosine, sine * height / width, -2 * (cosine * right + sine * down) / width], dim=1)
     back_y = torch.stack([-sine * width / height, cosine, -2 * (cosine * down - sine * right) / height], dim=1)
     places = F.affine_grid(torch.stack([back_x, back_y], dim=1), list(images.shape), align_corners=False)
@@ -141,11 +142,11 @@ def _moved(images: Tensor, degrees: Tensor, right: Tensor, down: Tensor) -> Tens
 
 @dataclass(frozen=True)
 class Severities:
-    """A corruption with its strengths at the severities 1 to 5.
+    """A corruption and its strengths at severities 1 to 5.
 
-    number: what its draws are seeded with; part of every result, never changed. grayscale, colour: strengths for
-    images of one channel and of several. drawn: whether the corruption is random. of_side: whether the strengths are
-    lengths, as parts of the shorter side of the image.
+    number: seeds its random draws; results depend on it, so never change it. grayscale, colour: strengths for images
+    with one channel and with several. drawn: whether the corruption is random. of_side: whether the strengths are
+    lengths, as fractions of the image's shorter side.
     """
 
     number: int
@@ -156,7 +157,7 @@ class Severities:
     of_side: bool = False
 
 
-BLUR = (0.04, 0.055, 0.07, 0.085, 0.1), (0.0125, 0.01875, 0.021875, 0.025, 0.03125)  # of colour: CIFAR-10-C's at 32
+BLUR = (0.04, 0.055, 0.07, 0.085, 0.1), (0.0125, 0.01875, 0.021875, 0.025, 0.03125)  # colour: CIFAR-10-C at 32 pixels
 SHIFTS = (0.03, 0.06, 0.09, 0.12, 0.15)
 DEGREES = (5, 10, 15, 20, 25)
 
@@ -176,13 +177,13 @@ SEVERITIES: dict[str, Severities] = {
     "translation": Severities(8, translation, SHIFTS, SHIFTS, drawn=True, of_side=True),
     "rotation": Severities(9, rotation, DEGREES, DEGREES, drawn=True),
 }
-"""All corruptions by name, in the order of tables and figures."""
+"""All corruptions by name, in the order in which tables and figures show them."""
 
 
 def strength(corruption: str, severity: int, shape: tuple[int, int, int]) -> float:
-    """The strength of a corruption at a severity, 1 to 5, for images of a shape: channels, height, width.
+    """The strength of a corruption at a severity from 1 to 5, for images of `shape` (channels, height, width).
 
-    What it measures is told by the function of the same name; lengths are in pixels. Raises ValueError for an unknown
+    The function of the same name says what the strength means; lengths are in pixels. Raises ValueError for an unknown
     corruption or severity.
     """
     if corruption not in SEVERITIES:
@@ -196,9 +197,9 @@ def strength(corruption: str, severity: int, shape: tuple[int, int, int]) -> flo
 
 
 def corrupt(images: Tensor, corruption: str, severity: int, seed: int) -> Tensor:
-    """The images `[N, C, H, W]`, float32 in [0, 1], on the CPU, under a corruption at a severity, 1 to 5.
+    """Corrupt images `[N, C, H, W]`, float32 in [0, 1], on the CPU, at a severity from 1 to 5.
 
-    What is random depends on `seed`, the corruption and the severity alone: equal arguments give equal images. Raises
+    Random draws depend only on `seed`, the corruption and the severity, so equal arguments give equal images. Raises
     ValueError for an unknown corruption or severity.
     """
     channels, height, width = images.shape[1:]

@@ -1,8 +1,8 @@
-"""The prepared data set as the jobs see it.
+"""The prepared data set as jobs read it.
 
-A data set is one safetensors file, written once (isthmus.data.sources) and memory-mapped by every job, so that
-the processes of a machine share its pages. What a study makes of it (a subset, noisy labels) is computed from
-seeds whenever it is needed and never stored.
+A data set is one safetensors file. `isthmus.data.sources` writes it once, and every job maps it into memory, so that
+the processes of a machine share its pages. A study's subset and noisy labels are never stored; they are computed from
+seeds whenever they are needed.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from isthmus.core.seeds import Stream, generator
 from isthmus.core.tensors import load_tensors
 
 FORMAT = "isthmus-dataset-1"
-"""Kind and version of a prepared file, in its metadata. Where its content changes, so does the number."""
+"""Kind and version of a prepared file, stored in its metadata. Change the number when the content changes."""
 
 TENSORS = ("train_images", "train_labels", "test_images", "test_labels", "mean", "std")
 """The tensors of a prepared file."""
@@ -29,7 +29,7 @@ class Dataset:
     `train_images`, `test_images`: uint8 [examples, channels, height, width], as stored.
     `train_labels`, `test_labels`: int64 [examples], in 0 .. `classes` - 1.
     `mean`, `std`: float32 [channels], of the training images in raw units; a constant channel has `std` 1.
-    `checksum`: SHA-256 of all of it, in hexadecimal.
+    `checksum`: SHA-256 of the whole data set, in hexadecimal.
     """
 
     name: str
@@ -50,9 +50,9 @@ class Dataset:
 
 
 def load_dataset(path: Path | str) -> Dataset:
-    """The data set in a prepared file, memory-mapped, on the CPU, after its checksum was verified.
+    """Read a prepared file, memory-mapped, on the CPU, and verify its checksum.
 
-    Raises DataError, naming the file, where it is missing, truncated, altered or not a prepared data set.
+    Raises DataError, naming the file, if it is missing, truncated, altered or not a prepared data set.
     """
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT:
@@ -71,15 +71,13 @@ def normalized(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> t
 
 
 def select(labels: np.ndarray, train_size: int | None, selection: str, seed: int) -> np.ndarray:
-    """The training examples a study keeps: sorted indices, int64 [train_size], or all where that is None.
+    """The training examples that a study uses: sorted indices, int64 [train_size], or all if `train_size` is None.
 
-    `labels`: int64 [examples]. `selection` is "first", the first examples, or "balanced", a random subset in
-    which the counts of any two classes differ by at most one, except that a class with too few examples gives
-    all it has and the others make up for it. It is drawn from `seed`; with the same seed, a larger subset
-    contains every smaller one.
+    `labels`: int64 [examples]. `selection`: "first" takes the first examples. "balanced" draws a random subset from
+    `seed`, in which the counts of any two classes differ by at most one; a class with too few examples gives all it
+    has, and the others make up for it. With the same seed, a larger subset contains every smaller one.
 
-    Raises ConfigurationError where `train_size` is not between 1 and the number of examples, or `selection`
-    is neither of the two.
+    Raises ConfigurationError if `train_size` is not between 1 and the number of examples, or if `selection` is unknown.
     """
     if selection not in ("balanced", "first"):
         raise ConfigurationError(f"`selection` is `{selection}`; allowed are `balanced` and `first`.")
@@ -97,10 +95,10 @@ def select(labels: np.ndarray, train_size: int | None, selection: str, seed: int
 
 
 def _balanced_order(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """An order of all examples, int64 [examples], of which every beginning is balanced.
+    """An order of all examples, int64 [examples], in which the first k are balanced for every k.
 
-    The examples of each class are shuffled, then dealt in rounds: one of every class that has some left, in a
-    random order.
+    The examples of each class are shuffled, then dealt in rounds: one from every class that has some left, in random
+    order.
     """
     shuffled = random.permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
@@ -111,12 +109,12 @@ def _balanced_order(labels: np.ndarray, random: np.random.Generator) -> np.ndarr
 
 
 def noisy_labels(labels: np.ndarray, classes: int, fraction: float, generator: np.random.Generator) -> np.ndarray:
-    """A copy of `labels` in which round(`fraction` * examples) of them are wrong (Zhang et al. 2017).
+    """A copy of `labels` with round(`fraction` * examples) wrong ones (Zhang et al. 2017).
 
-    `labels`: int64 [examples], in 0 .. `classes` - 1, and so is the result. Which of them change is uniform
-    among the examples, and what each becomes is uniform among the other classes.
+    `labels` and the result: int64 [examples], in 0 .. `classes` - 1. The changed examples are drawn uniformly, and each
+    gets a label drawn uniformly from the other classes.
 
-    Raises ConfigurationError where `fraction` is outside [0, 1] or there is no other class.
+    Raises ConfigurationError if `fraction` is outside [0, 1] or there is no other class.
     """
     if not 0 <= fraction <= 1:
         raise ConfigurationError(f"`label_noise` is {fraction}; it must be a fraction between 0 and 1.")

@@ -1,4 +1,4 @@
-"""The data as a group of networks sees them: chosen and normalized, each with its own labels and augmentation."""
+"""The data that a group of networks trains on: selected, normalized, with each network's labels and augmentation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from isthmus.recipes.recipe import DataRecipe, Recipe, TrainingRecipe
 
 @dataclass(frozen=True)
 class Examples:
-    """The data as a group of networks sees them, on the device.
+    """The data for a group of networks, on the device.
 
-    images `[N, C, H, W]` float32, normalized; labels `[S, N]`, a row per network; clean_labels `[1, N]`;
-    fill `[C]`, the normalized value of a black pixel.
+    images `[N, C, H, W]`: float32, normalized; labels `[S, N]`: one row per network; clean_labels `[1, N]`;
+    fill `[C]`: the normalized value of a black pixel.
     """
 
     images: Tensor
@@ -34,23 +34,23 @@ class Examples:
 
     @cached_property
     def order(self) -> Tensor:
-        """The order `[N]` that subsets of the training examples are taken from.
+        """The order `[N]` from which subsets of the training examples are taken.
 
-        It follows from the clean labels, so networks that learned different labels are measured on the same examples.
+        It depends on the clean labels, so networks trained on different labels are measured on the same examples.
         """
         return subsets.order(self.clean_labels[0])
 
     def subset(self, size: int, after: int = 0) -> Tensor:
-        """Rising indices, on the device, of training examples: see `isthmus.data.subsets.subset`."""
+        """Indices of training examples, in rising order, on the device: see `isthmus.data.subsets.subset`."""
         return subsets.taken(self.order, size, after).to(self.images.device)
 
     def test_subset(self, size: int) -> Tensor:
-        """Rising indices, on the device, of test examples: see `isthmus.data.subsets.subset`."""
+        """Indices of test examples, in rising order, on the device: see `isthmus.data.subsets.subset`."""
         return subsets.subset(self.test_labels[0], size).to(self.images.device)
 
 
 def training_labels(recipe: DataRecipe, dataset: Dataset, network_seeds: tuple[int, ...]) -> tuple[np.ndarray, Tensor]:
-    """Indices `[N]` of the training examples a recipe selects, and their labels `[S, N]`, noise included."""
+    """Indices `[N]` of the training examples that a recipe selects, and their labels `[S, N]` with label noise."""
     every_label = dataset.train_labels.numpy()
     indices = select(every_label, recipe.train_size, recipe.selection, recipe.selection_seed)
     clean = every_label[indices]
@@ -91,7 +91,7 @@ def stacked_images(
     training: TrainingRecipe,
     channels_last: bool,
 ) -> Tensor:
-    """The (augmented) images `[S, B, C, H, W]` of the chosen examples `[S, B]` at a step, a seed per row."""
+    """Images `[S, B, C, H, W]` of the chosen examples `[S, B]`, augmented for this step with one seed per row."""
     images = examples.images[chosen.flatten()]
     if training.flip or training.crop_padding:
         draws = [draw(seed, step, chosen.shape[1], training.flip, training.crop_padding) for seed in own_seeds]
@@ -103,11 +103,11 @@ def stacked_images(
 
 
 def pair_labels(labels: Tensor, network_seeds: tuple[int, ...], pairs: tuple[Pair, ...]) -> Tensor:
-    """The labels of the training data for curves, `[K, P, N]`, from those of the networks, `[S, N]`, by their seeds.
+    """Training labels for curves between pairs of networks, `[K, P, N]`, from the networks' labels `[S, N]`.
 
-    K is 1 where the two networks of each pair learned the same labels. With label noise drawn per seed they did not:
-    K is 2, a set for each end, and the loss at t is (1 - t) times that on the first and t times that on
-    the second. At its ends a path thus has the losses its networks were trained on.
+    K is 1 if both networks of every pair learned the same labels. With label noise drawn per seed, K is 2, one set of
+    labels for each endpoint; the loss at t is then (1 - t) times the loss on the first set plus t times the loss on the
+    second. At its endpoints, a path thus has the losses that its networks were trained on.
     """
     rows = torch.tensor([[network_seeds.index(seed) for seed in pair] for pair in pairs]).T.to(labels.device)
     both = labels[rows]

@@ -1,7 +1,7 @@
-"""What is known of a data set before any job runs: its sizes, the shape of its images, its classes.
+"""What is known about a data set before any job runs: its size, the shape of its images, its classes.
 
-This is asked for while a Snakefile is parsed, so neither torch nor torchvision is imported, and pyarrow only for data
-sets of the user's own.
+Snakemake needs this while it parses the Snakefile, so this module imports neither torch nor torchvision, and pyarrow
+only for the user's own data sets.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ from isthmus.core.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a data set before any job runs.
+    """What is known about a data set before any job runs.
 
-    `train_size`, `test_size`: numbers of examples. `shape`: channels, height, width. `classes`: their number.
+    `train_size`, `test_size`: numbers of examples. `shape`: channels, height, width. `classes`: number of classes.
     """
 
     train_size: int
@@ -33,15 +33,15 @@ BUILTIN: dict[str, Facts] = {
     "CIFAR100": Facts(50_000, 10_000, (3, 32, 32), 100),
     "SVHN": Facts(73_257, 26_032, (3, 32, 32), 10),
 }
-"""The data sets that need no description."""
+"""Data sets that need no entry in the configuration."""
 
 
 def facts(name: str, description: Mapping[str, Any]) -> Facts:
-    """What is known of the data set `name`; `description` is its entry in `datasets`, with defaults.
+    """The facts about the data set `name`; `description` is its entry in `datasets`, with defaults.
 
-    Cheap: a built-in set is looked up and its files need not exist; of Parquet files the labels and the first
-    image are read. Raises ConfigurationError for an unknown name, DataError for a Parquet file that is
-    missing, damaged or without the columns asked for.
+    This is cheap: built-in sets are looked up and need no files; from Parquet files, only the labels and the first
+    image are read. Raises ConfigurationError for an unknown name, and DataError for a Parquet file that is missing,
+    damaged or lacks the requested columns.
     """
     if description["source"] == "parquet":
         from isthmus.data import parquet_images

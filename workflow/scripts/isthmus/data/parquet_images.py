@@ -1,8 +1,8 @@
 """Image sets in Parquet files, in the layout of the Hugging Face hub.
 
-A row is an example: an encoded image (a struct with a field `bytes`, or the bytes themselves) and an integer
-label. Files are streamed by batches of rows, and large images are decoded by several threads, since Pillow
-releases the interpreter lock while it decodes.
+Each row is one example: an encoded image (a struct with a field `bytes`, or the bytes themselves) and an integer label.
+Files are read in batches of rows. Several threads decode large images, which works because Pillow releases the
+interpreter lock while it decodes.
 """
 
 import io
@@ -22,16 +22,16 @@ from PIL import Image, ImageFile
 
 from isthmus.core.errors import ConfigurationError, DataError
 
-ROWS_PER_BATCH = 2048  # rows whose encoded images are in memory at once
-ROWS_PER_TASK = 64  # images that a thread takes at a time
-THREADED_PIXELS = 64 * 64  # size from which threads help; below it they wait for the interpreter lock
+ROWS_PER_BATCH = 2048  # rows with their encoded images in memory at once
+ROWS_PER_TASK = 64  # images that a thread decodes per task
+THREADED_PIXELS = 64 * 64  # threads help from this size on; below it they wait for the interpreter lock
 
 Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Split:
-    """The training or the test half of a Parquet image set: its files, in order, and its two columns."""
+    """The training or test split of a Parquet image set: its files, in order, and its two columns."""
 
     files: tuple[Path, ...]
     image_column: str
@@ -39,9 +39,9 @@ class Split:
 
 
 def split_of(name: str, description: Mapping[str, Any], split: str) -> Split:
-    """The half `split` ("train" or "test") of the set `name`, as its entry in `datasets` describes it.
+    """The split `split` ("train" or "test") of the set `name`, as described by its entry in `datasets`.
 
-    Raises ConfigurationError where the entry names no files.
+    Raises ConfigurationError if the entry names no files.
     """
     files = description.get(split)
     if not files:
@@ -55,10 +55,10 @@ def split_of(name: str, description: Mapping[str, Any], split: str) -> Split:
 
 
 def read_labels(split: Split) -> np.ndarray:
-    """The labels of a split, int64 [examples], all of them >= 0.
+    """The labels of a split, int64 [examples], all >= 0.
 
-    Reads the label column alone. Raises DataError, naming file and row, for a missing or damaged file, an
-    absent column, or labels that are not integers >= 0.
+    Reads only the label column. Raises DataError, naming file and row, if a file is missing or damaged, if the column
+    is missing, or if a label is not an integer >= 0.
     """
     parts = []
     for file in split.files:
@@ -87,9 +87,9 @@ def read_labels(split: Split) -> np.ndarray:
 
 
 def image_shape(split: Split) -> Shape:
-    """Channels, height and width of the first image of a split; 1 channel if it is grayscale, otherwise 3.
+    """Channels (1 for grayscale, otherwise 3), height and width of the first image of a split.
 
-    Decodes no other image. Raises DataError as `read_images` does.
+    Decodes no other image. Raises DataError like `read_images`.
     """
     for file in split.files:
         with _opened(file, split.image_column, "image_column") as parquet:
@@ -99,11 +99,11 @@ def image_shape(split: Split) -> Shape:
 
 
 def read_images(split: Split, shape: Shape) -> np.ndarray:
-    """All images of a split, uint8 [examples, channels, height, width], every one of the given shape.
+    """All images of a split, uint8 [examples, channels, height, width], all of the given shape.
 
-    Grayscale images in a set of 3 channels are repeated over the channels. Raises DataError, naming file and
-    row, for a missing or damaged file, an absent column, a row without bytes, bytes that are no image, more
-    than 8 bits per channel, or another shape.
+    In a set with 3 channels, grayscale images are repeated over the channels. Raises DataError, naming file and row, if
+    a file is missing or damaged, the column is missing, a row has no bytes, its bytes are not an image, or the image
+    has more than 8 bits per channel or another shape.
     """
     counts = []
     for file in split.files:
@@ -140,14 +140,14 @@ def _read_file(file: Path, split: Split, images: np.ndarray, pool: ThreadPoolExe
             encoded = _encoded(batch.column(0), file, split)
             starts = range(0, len(encoded), ROWS_PER_TASK)
             tasks = [encoded[start : start + ROWS_PER_TASK] for start in starts]
-            # The list waits for the batch and raises the error of its first bad row.
+            # list() waits for the batch and raises the error of its first bad row.
             list(pool.map(decode_rows, [first + start for start in starts], tasks))
             first += len(encoded)
 
 
 @contextmanager
 def _opened(file: Path, column: str, key: str) -> Iterator[pq.ParquetFile]:
-    """The open Parquet file, known to have `column`, which the entry names by its key `key`."""
+    """Open the Parquet file and check that it has `column`, which the entry names under its key `key`."""
     try:
         with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
             columns = parquet.schema_arrow.names
@@ -192,7 +192,7 @@ def _decode(encoded: bytes | None, file: Path, row: int) -> Image.Image:
         opened = Image.open(io.BytesIO(encoded))
         too_deep = _is_too_deep(opened)
         opened.load()
-    except Exception as error:  # Pillow's decoders raise whatever the damage leads them to
+    except Exception as error:  # damaged images make Pillow's decoders raise all kinds of errors
         raise DataError(
             f"{_row(file, row)} is not an image that can be decoded ({_one_line(error)}). Replace the file "
             "with a whole copy, or remove the row."
@@ -207,12 +207,12 @@ def _decode(encoded: bytes | None, file: Path, row: int) -> Image.Image:
     if opened.mode in ("1", "LA", "La"):
         return opened.convert("L")
     if opened.mode == "P" and "transparency" in opened.info:
-        return opened.convert("RGBA").convert("RGB")  # Pillow warns of the direct way
+        return opened.convert("RGBA").convert("RGB")  # Pillow warns about converting directly
     return opened.convert("RGB")
 
 
 def _is_too_deep(image: ImageFile.ImageFile) -> bool:
-    """Whether a channel has more than 8 bits, also where Pillow would silently keep the upper 8 (RGB;16B)."""
+    """Whether a channel has more than 8 bits, including RGB;16B, of which Pillow would silently keep the upper 8."""
     if image.mode.startswith(("I", "F")):
         return True
     return image.format in ("PNG", "TIFF") and any(";16" in str(tile[3]) for tile in image.tile)
@@ -235,7 +235,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _available_cores() -> int:
-    """The cores this process may use, which on a shared machine are fewer than those there are."""
+    """The cores that this process may use, possibly fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,10 +1,10 @@
-"""Which data sets exist, and how each becomes one prepared file.
+"""The sources of data sets, and how each data set becomes one prepared file.
 
-A data set comes from scikit-learn (the handwritten digits, part of its installation), from torchvision (the
-classical sets, downloaded where that is wanted and possible) or from Parquet files of the user's own. All end
-as the same few arrays in one safetensors file, which isthmus.data.dataset reads back.
+A data set comes from scikit-learn (the handwritten digits, installed with it), from torchvision (the classical sets,
+downloaded if allowed and possible) or from the user's own Parquet files. All become the same few arrays in one
+safetensors file, which `isthmus.data.dataset` reads.
 
-What is slow to import (torchvision, pyarrow, scikit-learn) is imported where it is used.
+Modules that are slow to import (torchvision, pyarrow, scikit-learn) are imported where they are used.
 """
 
 import gzip
@@ -24,17 +24,17 @@ from isthmus.core.errors import DataError
 from isthmus.data.facts import BUILTIN, facts
 
 Arrays = tuple[np.ndarray, np.ndarray]
-"""Images, uint8 [examples, channels, height, width], and their labels, int64 [examples]."""
+"""Images, uint8 [examples, channels, height, width], and labels, int64 [examples]."""
 
 
 DIGITS_SPLIT_SEED = 0
-"""Seed of the one split of the digits into training and test set. Part of every result: keep it."""
+"""Seed of the split of the digits into training and test set. Every result depends on it: never change it."""
 
 UNREADABLE = (
     *(OSError, EOFError, RuntimeError, ValueError, TypeError, KeyError, IndexError, AssertionError),
     *(zlib.error, tarfile.TarError, http.client.HTTPException),
 )
-"""What torchvision and the standard library raise over files that cannot be read or downloaded."""
+"""Errors that torchvision and the standard library raise if files cannot be read or downloaded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class PreparedDataset:
     """A data set as arrays.
 
     `train_images`, `test_images`: uint8 [examples, channels, height, width], raw values as stored (0 .. 255;
-    of the digits, 0 .. 16).
+    0 .. 16 for the digits).
     `train_labels`, `test_labels`: int64 [examples], in 0 .. `classes` - 1.
     `mean`, `std`: float32 [channels], of the training images in raw units; a constant channel has `std` 1.
     """
@@ -60,8 +60,8 @@ class PreparedDataset:
 def prepare(name: str, description: Mapping[str, Any]) -> PreparedDataset:
     """The whole data set `name`; `description` is its entry in `datasets`, with defaults.
 
-    Raises ConfigurationError for an unknown name; DataError, naming the file or the folder and what to do,
-    for files that are missing, damaged or of another kind, and for a download that fails.
+    Raises ConfigurationError for an unknown name. Raises DataError, saying which file or folder and what to do, if
+    files are missing, damaged or of another kind, or if a download fails.
     """
     known = facts(name, description)
     if description["source"] == "parquet":
@@ -80,7 +80,7 @@ def prepare(name: str, description: Mapping[str, Any]) -> PreparedDataset:
 
 
 def write_prepared(path: Path | str, prepared: PreparedDataset) -> None:
-    """Write one file of tensors, whole or not at all. `isthmus.data.dataset.load_dataset` is the inverse."""
+    """Write a data set to one file, atomically. `isthmus.data.dataset.load_dataset` reads it."""
     import torch
 
     from isthmus.core.tensors import save_tensors
@@ -92,9 +92,9 @@ def write_prepared(path: Path | str, prepared: PreparedDataset) -> None:
 
 
 def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of every channel, each float32 [channels]; a constant one gets deviation 1.
+    """Mean and standard deviation of every channel, each float32 [channels]; a constant channel gets deviation 1.
 
-    `images`: uint8 [examples, channels, height, width]. The sums are exact, being sums of integers.
+    `images`: uint8 [examples, channels, height, width]. The sums are exact because they are sums of integers.
     """
     axes = (0, 2, 3)
     pixels = images[:, 0].size
@@ -107,7 +107,7 @@ def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _digits() -> tuple[Arrays, Arrays]:
-    """The digits of scikit-learn, pixels of 0 .. 16, in one fixed split with the classes in proportion."""
+    """The digits of scikit-learn, with pixels in 0 .. 16, in one fixed stratified split."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -125,10 +125,10 @@ def _digits() -> tuple[Arrays, Arrays]:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where torchvision keeps a set.
+    """Where torchvision keeps a data set.
 
-    `files`: what it reads, relative to its root, with the MD5 where it knows one. `archive`: the one file
-    they come in, relative to the root, or None. `origin`: where to get them.
+    `files`: the files it reads, relative to its root, with their MD5 if known. `archive`: the single file that contains
+    them, relative to the root, or None. `origin`: where to get them.
     """
 
     files: dict[Path, str | None]
@@ -137,7 +137,7 @@ class _Layout:
 
 
 def _layout(source: Any) -> _Layout:
-    """The layout of a torchvision class: of the MNIST, the CIFAR or the SVHN kind."""
+    """The layout of a torchvision class like MNIST, CIFAR or SVHN."""
     if hasattr(source, "resources"):
         raw = Path(source.__name__, "raw")
         packed = [file for file, _ in source.resources]
@@ -153,10 +153,10 @@ def _layout(source: Any) -> _Layout:
 
 
 def _from_torchvision(name: str, root: Path, download: bool) -> tuple[Arrays, Arrays]:
-    """A torchvision set, training and test, from the files under `root`, packed or not, or by a download.
+    """The training and test split of a torchvision set, from files under `root`, packed or not, or from a download.
 
-    torchvision reads unpacked files only, and would unpack them beside the packed ones. So that nothing but a
-    download writes to `root`, it is shown a temporary folder with links and unpacked copies.
+    torchvision reads unpacked files only and would unpack them next to the packed ones. So that only a download writes
+    to `root`, torchvision reads from a temporary folder with links and unpacked copies.
     """
     import torchvision.datasets
 
@@ -183,9 +183,9 @@ def _from_torchvision(name: str, root: Path, download: bool) -> tuple[Arrays, Ar
 
 
 def _stage(name: str, layout: _Layout, root: Path, folder: Path) -> list[Path]:
-    """Show every file of a set under `folder`, linked or unpacked from `root`; return those that are nowhere.
+    """Link or unpack every file of a set from `root` to `folder`; return the files that were not found.
 
-    Raises DataError for a file that is damaged.
+    Raises DataError if a file is damaged.
     """
     from torchvision.datasets.utils import check_integrity
 
@@ -214,14 +214,14 @@ def _stage(name: str, layout: _Layout, root: Path, folder: Path) -> list[Path]:
 
 
 def _open_split(source: Any, root: Path | str, split: str, download: bool = False) -> Any:
-    """A torchvision data set; SVHN names its splits, the others have a flag."""
+    """A torchvision data set; SVHN names its splits, while the others have a flag."""
     if source.__name__ == "SVHN":
         return source(root, split=split, download=download)
     return source(root, train=split == "train", download=download)
 
 
 def _read_split(name: str, source: Any, root: Path, folder: str, split: str) -> Arrays:
-    """Images and labels from the staged files in `folder`; errors name `root`, where they come from."""
+    """Images and labels from the staged files in `folder`; errors name `root`, where the user put the files."""
     known = BUILTIN[name]
     size = known.train_size if split == "train" else known.test_size
     with _damage_named(root, name, f"{split} files in the folder "):
@@ -242,7 +242,7 @@ def _read_split(name: str, source: Any, root: Path, folder: str, split: str) -> 
 
 @contextmanager
 def _damage_named(place: Path, name: str, what: str) -> Iterator[None]:
-    """Turn what is raised over damaged files into a DataError that names their place."""
+    """Turn errors about damaged files into a DataError that names the file or folder."""
     try:
         yield
     except UNREADABLE as error:

@@ -1,12 +1,12 @@
-"""Which examples a measurement looks at when it does not look at all of them.
+"""Which examples a measurement uses when it does not use all of them.
 
-All subsets are taken from the front of one order of the examples, drawn once with a fixed seed: the examples of each
-class are shuffled, then the classes are interleaved so that the front of the order holds every class in proportion to
-its size, to less than one example. A subset is therefore random within each class, a larger subset contains every
-smaller one, and what is taken `after` the first examples shares none with them.
+All subsets come from one order of the examples, drawn once with a fixed seed. The examples of each class are shuffled.
+The classes are then interleaved so that, at every length, the front of the order holds each class in proportion to its
+size, to within less than one example. A subset is therefore random within each class, a larger subset contains every
+smaller one, and examples taken `after` the first ones do not overlap with them.
 
-Evenly spaced subsets look harmless and are not: in MNIST's training file even and odd places come from two populations
-of writers, so that every 50th image, say, is a biased sample.
+Evenly spaced subsets look harmless but are not: in MNIST's training file, images at even and at odd indices come from
+two populations of writers, so that every 50th image, say, is a biased sample.
 
 >>> import torch
 >>> labels = torch.tensor([0, 1] * 50)
@@ -29,9 +29,9 @@ from isthmus.core.seeds import Stream, generator
 
 
 def order(labels: Tensor) -> Tensor:
-    """An order of all examples, int64 `[N]`, whose every beginning holds the classes in proportion to their sizes.
+    """An order of all examples, int64 `[N]`, in which the first k hold the classes in proportion, for every k.
 
-    labels: `[N]`, the class of each example, the clean ones where training used others; all 0 where there are none.
+    labels: `[N]`, the clean class of each example, even if training used noisy labels; all 0 if there are no classes.
     """
     classes = labels.cpu().numpy()
     random = generator(0, Stream.SUBSETS)
@@ -42,17 +42,17 @@ def order(labels: Tensor) -> Tensor:
 
 
 def _interleaved(counts: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """An order `[N]` of examples sorted by class, `counts` of each, that is everywhere less than one off proportion.
+    """Interleave examples sorted by class, `counts` of each, into an order `[N]` that keeps the classes in proportion.
 
     With C classes there is an order in which the first k examples hold every class within 1 - 1 / (2 C - 2) of its
-    share of k (Tijdeman 1980, "The chairman assignment problem"). That bound leaves each example a first and a last
-    place, and taking at each place the example whose last place comes soonest keeps to all of them. Ties are broken at
-    random.
+    share of k (Tijdeman 1980, "The chairman assignment problem"). That bound gives each example an earliest and a
+    latest place. Always taking the example whose latest place comes soonest meets all bounds. Ties are broken
+    at random.
     """
     total, parts = int(counts.sum()), max(2 * len(counts) - 2, 1)
     rank = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
     scale = parts * np.repeat(counts, counts)
-    # Places count from 1, in whole numbers throughout: rounding must not decide on which side of the bound one lies.
+    # Places count from 1 and are computed in integers, so that rounding cannot move one across its bound.
     first = -(-(parts * rank + 1) * total // scale)
     last = (parts * (rank + 1) - 1) * total // scale + 1
     ties = random.permutation(total)
@@ -66,15 +66,15 @@ def _interleaved(counts: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def subset(labels: Tensor, size: int, after: int = 0) -> Tensor:
-    """Rising indices, int64 `[min(size, N - after)]`, of the examples that follow the first `after` ones of the order.
+    """Indices, int64 `[min(size, N - after)]` in rising order, of the examples after the first `after` of the order.
 
-    labels: as for `order`. Raises ValueError where `size` is below 1 or nothing is left after the first examples.
+    labels: as for `order`. Raises ValueError if `size` is below 1 or no examples are left.
     """
     return taken(order(labels), size, after)
 
 
 def taken(ordered: Tensor, size: int, after: int = 0) -> Tensor:
-    """The same as `subset` from an `order` that is known already, `[N]`."""
+    """Like `subset`, from an `order` `[N]` that was computed before."""
     if size < 1 or after >= len(ordered):
         raise ValueError(f"no subset of {size} examples after the first {after}: there are {len(ordered)}")
     return ordered[after : after + size].sort().values

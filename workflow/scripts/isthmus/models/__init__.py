@@ -1,1 +1,1 @@
-"""Networks as functions of their weights: architectures, stacks, evaluation, permutations of hidden units."""
+"""Networks as functions of their weights: architectures, stacks, evaluation, pruning masks, unit permutations."""

@@ -1,7 +1,7 @@
-"""The architectures: fully connected, convolutional, residual - any width, any depth, one network or a stack.
+"""The architectures: fully connected, convolutional and residual, of any width and depth, for one network or a stack.
 
-A network is built from a recipe, the shape of its inputs and the number of classes. All of them map images
-`[S or 1, B, channels, height, width]` to logits `[S, B, classes]`, S being the number of networks in the stack.
+A network is built from a recipe, the shape of its inputs and the number of classes. It maps images
+`[S or 1, B, channels, height, width]` to logits `[S, B, classes]`, where S is the number of networks in the stack.
 """
 
 from typing import Any
@@ -28,13 +28,25 @@ Shape = tuple[int, int, int]
 
 
 def build(recipe: NetworkRecipe, shape: Shape, classes: int, stack: int = 1) -> nn.Module:
-    """An uninitialized stack of `stack` networks for images of `shape` (channels, height, width)."""
+    """An uninitialized stack of `stack` networks for images of `shape` (channels, height, width).
+
+    >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
+    >>> build(recipe, (1, 8, 8), classes=10, stack=3)(torch.zeros(1, 5, 1, 8, 8)).shape
+    torch.Size([3, 5, 10])
+    """
     builders = {"mlp": _mlp, "cnn": _cnn, "resnet": _resnet}
     return builders[recipe.architecture](recipe, shape, classes, stack)
 
 
 def initialize(network: nn.Module, network_seeds: list[int] | tuple[int, ...]) -> None:
-    """Initialize every member s of a stack from `network_seeds[s]`, on the CPU, whatever shares the stack."""
+    """Initialize network s of a stack from `network_seeds[s]`, on the CPU, independent of the rest of the stack.
+
+    >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
+    >>> pair, single = build(recipe, (1, 8, 8), 10, stack=2), build(recipe, (1, 8, 8), 10)
+    >>> initialize(pair, [5, 7]); initialize(single, [7])
+    >>> torch.equal(pair[1].weight[1], single[1].weight[0])
+    True
+    """
     for member, seed in enumerate(network_seeds):
         generator = torch.Generator().manual_seed(seeds.integer(seed, seeds.Stream.INITIALIZATION))
         for module in network.modules():
@@ -42,7 +54,12 @@ def initialize(network: nn.Module, network_seeds: list[int] | tuple[int, ...]) -
 
 
 def count_parameters(recipe: NetworkRecipe, shape: Shape, classes: int) -> int:
-    """Trainable scalars of one network; nothing is allocated."""
+    """The number of trainable scalars of one network; allocates no memory for them.
+
+    >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
+    >>> count_parameters(recipe, (1, 8, 8), 10)  # (64 + 1) * 4 + (4 + 1) * 10
+    310
+    """
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in build(recipe, shape, classes).parameters())
 
@@ -57,14 +74,14 @@ def _activation(recipe: NetworkRecipe) -> nn.Module:
 
 
 def _has_bias(recipe: NetworkRecipe) -> bool:
-    # Batch normalization subtracts the mean, and with it any bias before it.
+    # Batch normalization subtracts the mean, which removes any bias before it.
     return recipe.normalization != "batch"
 
 
 def _mlp(recipe: NetworkRecipe, shape: Shape, classes: int, stack: int) -> nn.Module:
-    """`depth` hidden layers of `width` units, or fewer from layer to layer (`taper`).
+    """`depth` hidden layers of `width` units each, or with `taper` ever fewer units.
 
-    Width 300, depth 2 and taper 3 are LeNet-300-100 (LeCun et al. 1998).
+    Width 300, depth 2 and taper 3 give LeNet-300-100 (LeCun et al. 1998).
     """
     layers: list[nn.Module] = [ImagesToFeatures()]
     inputs = shape[0] * shape[1] * shape[2]
@@ -76,9 +93,9 @@ def _mlp(recipe: NetworkRecipe, shape: Shape, classes: int, stack: int) -> nn.Mo
 
 
 def _cnn(recipe: NetworkRecipe, shape: Shape, classes: int, stack: int) -> nn.Module:
-    """`blocks` blocks of `depth` 3x3 convolutions and a 2x2 max pooling, channels doubling; then linear layers.
+    """`blocks` blocks of `depth` 3x3 convolutions and 2x2 max pooling, then linear layers; channels double per block.
 
-    Three blocks of two, batch norm, ReLU and 256 hidden units are the CNN of arXiv 2604.07603.
+    Three blocks of two, batch norm, ReLU and 256 hidden units give the CNN of arXiv 2604.07603.
     """
     layers: list[nn.Module] = [ImagesToChannels()]
     inputs, height, width = shape
@@ -99,7 +116,12 @@ def _cnn(recipe: NetworkRecipe, shape: Shape, classes: int, stack: int) -> nn.Mo
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, the identity or, where the shape changes, a 1x1 projection."""
+    """Two 3x3 convolutions and a shortcut: the identity, or a 1x1 projection if the shape changes.
+
+    >>> recipe = NetworkRecipe("resnet", 2, 8, "none", "relu", blocks=1, hidden_units=0, taper=1)
+    >>> ResidualBlock(recipe, stack=1, inputs=2, outputs=4, stride=2)(torch.zeros(5, 2, 8, 8)).shape
+    torch.Size([5, 4, 4, 4])
+    """
 
     def __init__(self, recipe: NetworkRecipe, stack: int, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -123,7 +145,7 @@ class ResidualBlock(nn.Module):
 
 
 def _resnet(recipe: NetworkRecipe, shape: Shape, classes: int, stack: int) -> nn.Module:
-    """CIFAR-style residual network of 6n + 2 layers (He et al. 2016), projections (option B) between stages."""
+    """A CIFAR-style residual network with 6n + 2 layers (He et al. 2016) and projections (option B) between stages."""
     per_stage = (recipe.depth - 2) // 6
     layers: list[nn.Module] = [
         ImagesToChannels(),

@@ -1,7 +1,7 @@
-"""Loss and accuracy of a stack of networks, in evaluation mode, with batch-norm statistics made afresh.
+"""Loss and accuracy of a stack of networks in evaluation mode, with freshly computed batch-norm statistics.
 
-Running statistics are no state of a network (stale ones are how barriers and pruned networks get misjudged):
-whoever evaluates names the images over which the statistics are to be computed at the very weights in question.
+Networks here keep no running statistics, because stale ones distort the losses of interpolated and pruned networks.
+Instead, the caller passes images, over which the statistics are computed at the weights that are evaluated.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,10 +18,16 @@ from isthmus.models.stacked import BatchNorm
 
 @contextmanager
 def evaluation_mode(network: nn.Module, images: Tensor, parameters: dict[str, Tensor] | None = None) -> Iterator[None]:
-    """Switch `network` to evaluation mode, batch-norm statistics computed over `images` in one pass, then back.
+    """Put `network` into evaluation mode, with batch-norm statistics of `images`, and restore its mode afterwards.
 
-    images: `[S or 1, B, C, H, W]`, un-augmented. parameters: weights in place of the network's own, as for
-    `torch.func.functional_call`. All layers see the statistics of the whole of `images`, so they are exact for it.
+    images: `[S or 1, B, C, H, W]`, without augmentation, all in one batch. parameters: weights that replace the
+    network's own, as for `torch.func.functional_call`.
+
+    >>> norm = BatchNorm(stack=1, channels=1)
+    >>> weights = {"weight": torch.ones(1, 1), "bias": torch.zeros(1, 1)}
+    >>> with evaluation_mode(norm, torch.tensor([[[1.0], [3.0]]]), weights):
+    ...     [each.item() for each in norm.statistics]  # mean and variance
+    [2.0, 1.0]
     """
     norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     was_training = network.training
@@ -44,7 +50,10 @@ def evaluation_mode(network: nn.Module, images: Tensor, parameters: dict[str, Te
 def losses(outputs: Tensor, labels: Tensor, kind: str) -> Tensor:
     """Mean loss per network: outputs `[S, B, classes]`, labels `[S or 1, B]` -> `[S]`.
 
-    `cross_entropy` in nats; `squared_error` against one-hot targets, mean over examples and outputs.
+    kind: `cross_entropy`, in nats, or `squared_error` against one-hot targets, averaged over examples and outputs.
+
+    >>> losses(torch.zeros(1, 3, 2), torch.tensor([[0, 1, 1]]), "squared_error").tolist()
+    [0.5]
     """
     stack, batch, classes = outputs.shape
     labels = labels.expand(stack, -1)
@@ -58,11 +67,16 @@ def losses(outputs: Tensor, labels: Tensor, kind: str) -> Tensor:
 def evaluate(
     network: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, loss: str, batch_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Mean loss and accuracy of each network of a stack over all examples, each `[K, S]`, float64, on the CPU.
+    """Mean loss and accuracy of each network in a stack over all examples, each `[K, S]`, float64, on the CPU.
 
-    images `[N, C, H, W]`, shared by the stack; labels `[K, S or 1, N]`: K sets of labels scored in one pass. The
-    network, or the function in its place, must be in `evaluation_mode`. Sums over batches are in float64. Where a batch
-    does not fit into the device's memory, it and those that follow are halved (`isthmus.core.out_of_memory`).
+    network: a network in `evaluation_mode`, or a function. images `[N, C, H, W]`: shared by the stack; labels
+    `[K, S or 1, N]`: K sets of labels, scored in one pass. Sums over batches are in float64. If a batch does not fit
+    into the device's memory, the batch size is halved (`isthmus.core.out_of_memory`).
+
+    >>> images, labels = torch.tensor([[2.0, 1.0], [0.0, 3.0]]).view(2, 1, 1, 2), torch.tensor([[[0, 0]]])
+    >>> loss, accuracy = evaluate(lambda x: x.flatten(2), images, labels, "squared_error", batch_size=2)
+    >>> loss.tolist(), accuracy.tolist()
+    ([[3.0]], [[0.5]])
     """
     total_loss: Tensor | float = 0.0
     correct: Tensor | float = 0.0
@@ -80,7 +94,7 @@ def evaluate(
 
 
 def _score(network: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor]:
-    """Sums of losses and numbers of right answers over one batch `[B, C, H, W]`, each `[K, S]`, float64, on the CPU."""
+    """Summed losses and numbers of correct answers on one batch `[B, C, H, W]`, each `[K, S]`, float64, on the CPU."""
     outputs = network(images[None])
     outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
     predictions = outputs.argmax(-1)

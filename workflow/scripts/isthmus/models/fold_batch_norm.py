@@ -1,9 +1,9 @@
-"""The same function of the same weights in fewer operations: batch norm folded into the convolution before it.
+"""Fold batch normalization into the convolution before it: the same function of the same weights, in fewer operations.
 
-In evaluation mode, where its statistics are constants, batch normalization multiplies every channel by a number and
-adds one. Both can go into the weights and the bias of the convolution before it, which leaves one pass over the
-activations of several. The weights of either layer stay the arguments of the function, so that derivatives by them of
-any order are those of the network as it was, up to rounding.
+In evaluation mode, batch-norm statistics are constants, so batch normalization multiplies each channel by one number
+and adds another. Both numbers can move into the weights and bias of the preceding convolution, which saves several
+passes over the activations. The function still takes the original weights of both layers, so its derivatives of any
+order equal the network's, up to rounding.
 """
 
 import copy
@@ -15,9 +15,17 @@ from isthmus.models.stacked import BatchNorm, Convolution, convolve
 
 
 def folded(network: nn.Module) -> nn.Module:
-    """A copy of `network`, with the very same parameters, that folds as it goes.
+    """A copy of `network` that shares its parameters and folds batch normalization during the forward pass.
 
-    For use in evaluation mode only (`isthmus.models.evaluation.evaluation_mode`), whose batch-norm statistics it keeps.
+    Call it in evaluation mode (`isthmus.models.evaluation.evaluation_mode`) only: it keeps that mode's statistics.
+
+    >>> from isthmus.models.evaluation import evaluation_mode
+    >>> network = nn.Sequential(Convolution(1, 2, 3), BatchNorm(1, 3))
+    >>> _ = [parameter.data.fill_(0.5) for parameter in network.parameters()]
+    >>> images = torch.arange(64.0).view(2, 2, 4, 4) / 64
+    >>> with evaluation_mode(network, images):
+    ...     torch.allclose(folded(network)(images), network(images), atol=1e-4)
+    True
     """
     twin = copy.deepcopy(network, {id(parameter): parameter for parameter in network.parameters()})
     for module in twin.modules():
@@ -28,8 +36,8 @@ def folded(network: nn.Module) -> nn.Module:
 
 class _Folding(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
-        before: Convolution | None = None  # a convolution that waits for its normalization
-        for layer, after in zip(self, [*list(self)[1:], None], strict=False):  # an empty one has none
+        before: Convolution | None = None  # a convolution that waits for its batch norm
+        for layer, after in zip(self, [*list(self)[1:], None], strict=False):  # an empty Sequential has no layers
             if isinstance(layer, Convolution) and isinstance(after, BatchNorm) and after.statistics is not None:
                 before = layer
             elif isinstance(layer, BatchNorm) and before is not None:

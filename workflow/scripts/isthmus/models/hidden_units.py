@@ -1,21 +1,26 @@
-"""Which hidden units of a network may change places without changing what it computes.
+"""Permutations of hidden units that leave the network's function unchanged.
 
-A hidden unit is nothing but its weights: renumber the units of a layer, that is the rows of the weights that make them
-and the columns of the weights that read them, and the network computes the same function (Hecht-Nielsen 1990). Units
-that are added to one another, as in the residual stream of a ResNet, have to be renumbered together. A *group* is a
-set of units with one numbering; this module finds the groups of a network and renumbers them (Ainsworth, Hayase &
-Srinivasa 2023 call that a permutation specification).
+Permute the units of a layer, that is, the rows of the weights that compute them and the columns of the weights that
+read them, and the network still computes the same function (Hecht-Nielsen 1990). Units that are added to each other, as
+in the residual stream of a ResNet, must be permuted together. A *group* is a set of units with a common numbering. This
+module finds the groups of a network and permutes them. Ainsworth, Hayase & Srinivasa (2023) call this description a
+permutation specification.
 
-The description is derived from the network itself: one rule per kind of layer, followed from the images to the logits.
-An architecture that is made of these layers needs no description of its own.
+The groups are derived from the network itself, with one rule per kind of layer, from the images to the logits.
+Architectures built from these layers need no description of their own.
 
-A permutation is an int64 tensor p `[size]` that puts unit p[i] into place i. Permutations of a whole network are a
-dictionary of them by group. Weights are those of one network, without a stack dimension, as
-`isthmus.training.weights.load_weights` gives them.
+A permutation is an int64 tensor p `[size]` that moves unit p[i] to position i. The permutations of a whole network are
+a dictionary by group. Weights belong to one network and have no stack dimension, like those from
+`isthmus.training.weights.load_weights`.
 
-    found = groups(recipe.network, (1, 8, 8), 10)
-    permutations = random_permutations(found, numpy.random.default_rng(0))
-    same_function = apply(permutations, weights, found)
+>>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
+>>> weights = {name: torch.rand(value.shape[1:]) for name, value in build(recipe, (1, 8, 8), 10).named_parameters()}
+>>> found = groups(recipe, (1, 8, 8), 10)
+>>> permutations = random_permutations(found, np.random.default_rng(0))
+>>> same_function = apply(permutations, weights, found)
+>>> restored = apply(inverse(permutations), same_function, found)
+>>> all(torch.equal(restored[name], value) for name, value in weights.items())
+True
 """
 
 from collections.abc import Mapping
@@ -42,14 +47,17 @@ Permutations = Mapping[str, Tensor]
 Weights = Mapping[str, Tensor]
 
 KEEP_ORDER = (ImagesToChannels, ImagesToFeatures, ChannelsToFeatures, GlobalAverage, nn.MaxPool2d)
-"""Layers without weights that treat all channels alike and keep their order."""
+"""Layers without weights that treat all channels alike and do not reorder them."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of one parameter along which the units of a group lie.
+    """One dimension of one parameter that is indexed by the units of a group.
 
-    Each unit owns `repeat` consecutive indices: 1, or height * width where a linear layer reads flattened channels.
+    Each unit has `repeat` consecutive indices: 1, or height * width if a linear layer reads flattened channels.
+
+    >>> Axis("5.weight", dimension=1, repeat=49)
+    Axis(parameter='5.weight', dimension=1, repeat=49)
     """
 
     parameter: str
@@ -59,10 +67,13 @@ class Axis:
 
 @dataclass(frozen=True)
 class Group:
-    """Hidden units with one numbering: how many, where they lie in the parameters, and where they can be watched.
+    """Hidden units with a common numbering: their number, their axes in the parameters, and where to record them.
 
-    `places`: names of the modules whose outputs are the activations of these units, `[1, B, size]` or
-    `[B, size, height, width]`, in the order in which they run. Several for a residual stream: one per block.
+    `places`: names of the modules that output the activations of these units, `[1, B, size]` or
+    `[B, size, height, width]`, in the order in which they run. A residual stream has one per block.
+
+    >>> Group(2, (Axis("1.weight", 0), Axis("3.weight", 1)), ("2",)).size
+    2
     """
 
     size: int
@@ -71,10 +82,15 @@ class Group:
 
 
 def groups(recipe: NetworkRecipe, shape: Shape, classes: int) -> dict[str, Group]:
-    """The groups of a network by the name of the layer that makes them first, from the images to the logits.
+    """The groups of a network, from the images to the logits, each named after the layer that computes it first.
 
-    A parameter never carries one group on two axes, so a network's weights are linear in every single permutation.
-    Nothing is allocated. Raises TypeError for a layer without a rule.
+    A group never occurs on two axes of one parameter, so the weights are linear in each single permutation. Allocates
+    no weights. Raises TypeError for a layer without a rule.
+
+    >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
+    >>> group = groups(recipe, (1, 8, 8), 10)["1"]
+    >>> group.size, [(axis.parameter, axis.dimension) for axis in group.axes]
+    (4, [('1.weight', 0), ('1.bias', 0), ('3.weight', 1)])
     """
     with torch.device("meta"):
         network = build(recipe, shape, classes)
@@ -84,9 +100,9 @@ def groups(recipe: NetworkRecipe, shape: Shape, classes: int) -> dict[str, Group
 
 
 def _follow(module: nn.Module, name: str, carried: str | None, found: dict[str, Group]) -> str | None:
-    """Add to `found` what `module` holds of the groups; its input carries the group `carried`, None for images.
+    """Add the axes and places of `module` to `found`. `carried` is the group of its input, None for images.
 
-    Returns the group that its output carries.
+    Returns the group of its output.
     """
     if isinstance(module, nn.Sequential):
         for key, child in module.named_children():
@@ -107,7 +123,7 @@ def _follow(module: nn.Module, name: str, carried: str | None, found: dict[str, 
 
 
 def _follow_affine(module: Linear | Convolution, name: str, carried: str | None, found: dict[str, Group]) -> str:
-    """A layer that reads the units of one group and makes those of a new one."""
+    """Add a layer that reads the units of one group and computes those of a new group."""
     _, outputs, inputs = module.weight.shape[:3]  # the first dimension is the stack
     if carried is not None:
         _extend(found, carried, axes=(Axis(f"{name}.weight", 1, inputs // found[carried].size),))
@@ -125,7 +141,7 @@ def _extend(
 
 
 def _tie(first: str | None, second: str | None, found: dict[str, Group]) -> str:
-    """One group of two whose units are added to one another; it keeps the name of the second."""
+    """Merge two groups whose units are added to each other; the result keeps the name of the second."""
     if first is None or second is None:
         raise TypeError("a residual block must follow a layer with hidden units")
     tied = found.pop(first)
@@ -134,10 +150,16 @@ def _tie(first: str | None, second: str | None, found: dict[str, Group]) -> str:
 
 
 def apply(permutations: Permutations, weights: Weights, groups: Mapping[str, Group]) -> dict[str, Tensor]:
-    """The weights after every unit p[i] was put into place i; groups without a permutation stay as they are.
+    """The weights after moving each unit p[i] to position i; groups without a permutation do not change.
 
-    Tensors that no permutation touches are the same objects. Raises KeyError for a group or a parameter that does not
-    exist, ValueError for a permutation that is none, or for an axis of another length.
+    Tensors that no permutation affects are not copied. Raises KeyError for an unknown group or parameter, and
+    ValueError if a permutation is invalid or an axis has the wrong length.
+
+    >>> group = Group(2, (Axis("first", 0), Axis("second", 1)))
+    >>> weights = {"first": torch.tensor([[1], [2]]), "second": torch.tensor([[3, 4]])}
+    >>> permuted = apply({"hidden": torch.tensor([1, 0])}, weights, {"hidden": group})
+    >>> permuted["first"].tolist(), permuted["second"].tolist()
+    ([[2], [1]], [[4, 3]])
     """
     permuted = dict(weights)
     for name, permutation in permutations.items():
@@ -159,22 +181,39 @@ def apply(permutations: Permutations, weights: Weights, groups: Mapping[str, Gro
 
 
 def identity(groups: Mapping[str, Group]) -> dict[str, Tensor]:
-    """The permutations that leave every unit in its place."""
+    """The permutations that leave every unit at its position.
+
+    >>> identity({"hidden": Group(3)})["hidden"].tolist()
+    [0, 1, 2]
+    """
     return {name: torch.arange(group.size) for name, group in groups.items()}
 
 
 def random_permutations(groups: Mapping[str, Group], generator: np.random.Generator) -> dict[str, Tensor]:
-    """A uniformly random permutation of every group."""
+    """A uniformly random permutation of every group.
+
+    >>> drawn = random_permutations({"hidden": Group(3)}, np.random.default_rng(0))
+    >>> sorted(drawn["hidden"].tolist())
+    [0, 1, 2]
+    """
     return {name: torch.from_numpy(generator.permutation(group.size)) for name, group in groups.items()}
 
 
 def compose(first: Permutations, second: Permutations) -> dict[str, Tensor]:
-    """The permutations that do what `first` and after it `second` do; both must have the same groups."""
+    """The permutations equal to `first` followed by `second`. Raises KeyError if their groups differ.
+
+    >>> compose({"hidden": torch.tensor([1, 2, 0])}, {"hidden": torch.tensor([1, 0, 2])})["hidden"].tolist()
+    [2, 1, 0]
+    """
     if first.keys() != second.keys():
         raise KeyError(f"different groups: {sorted(first)} and {sorted(second)}")
     return {name: first[name][second[name]] for name in first}
 
 
 def inverse(permutations: Permutations) -> dict[str, Tensor]:
-    """The permutations that undo `permutations`."""
+    """The permutations that undo `permutations`.
+
+    >>> inverse({"hidden": torch.tensor([1, 2, 0])})["hidden"].tolist()
+    [2, 0, 1]
+    """
     return {name: permutation.argsort() for name, permutation in permutations.items()}

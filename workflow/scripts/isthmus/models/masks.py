@@ -1,13 +1,16 @@
-"""Which weights a pruned network keeps: magnitude pruning, level by level, and random masks of the same counts.
+"""Pruning masks: magnitude pruning, level by level, and random masks with the same counts.
 
-Only the weights of linear layers and convolutions are pruned; biases and normalization stay (Frankle & Carbin 2019).
-Masks are boolean, by name `[...]`, True where a weight is kept. Counts are exact, and of equal magnitudes the weight
-that comes first, in the order of layers and of memory, is kept.
+Only the weights of linear layers and convolutions are pruned; biases and normalization are not (Frankle & Carbin 2019).
+Masks are boolean tensors by parameter name, each with its parameter's shape, True where a weight is kept. Counts are
+exact. Among equal magnitudes, the weight that comes first in the order of layers, and then in memory, is kept.
 
-    names = prunable(network)
-    kept = schedule([0.8, 0.64, 0.5], output_rate=0.5)
-    first = magnitude_mask(weights, None, pools(names, "global", 0.5), kept[0])
-    second = magnitude_mask(retrained, first, pools(names, "global", 0.5), kept[1])
+>>> weights = {"0.weight": torch.tensor([4.0, -3.0, 2.0, 1.0]), "2.weight": torch.tensor([8.0, 0.0])}
+>>> levels = schedule([0.5, 0.25], output_rate=1.0)
+>>> ranked = pools(["0.weight", "2.weight"], "global", output_rate=1.0)
+>>> first = magnitude_mask(weights, None, ranked, levels[0])
+>>> second = magnitude_mask(weights, first, ranked, levels[1])  # after training again, usually
+>>> first["0.weight"].tolist(), second["0.weight"].tolist()
+([True, True, False, False], [True, False, False, False])
 """
 
 from collections.abc import Sequence
@@ -22,21 +25,35 @@ from isthmus.models.stacked import Convolution, Linear
 
 
 def prunable(network: nn.Module) -> tuple[str, ...]:
-    """Names of the weights that can be pruned, first layer first; the last is the output layer."""
+    """Names of the weights that can be pruned, in the order of the layers; the last is the output layer.
+
+    >>> prunable(nn.Sequential(Linear(1, 4, 3), nn.ReLU(), Linear(1, 3, 2)))
+    ('0.weight', '2.weight')
+    """
     kinds = (Linear, Convolution)
     return tuple(f"{name}.weight" for name, module in network.named_modules() if isinstance(module, kinds))
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Fractions of weights kept at a level: of the layers pruned at the full rate, and of the output layer."""
+    """Fractions of weights kept at one level: in layers pruned at the full rate, and in the output layer.
+
+    >>> Kept(fraction=0.5, output_fraction=0.75)
+    Kept(fraction=0.5, output_fraction=0.75)
+    """
 
     fraction: float
     output_fraction: float
 
 
 def schedule(fractions: Sequence[float], output_rate: float) -> list[Kept]:
-    """What each level keeps, from falling fractions; the output layer gets `output_rate` of each level's pruning."""
+    """The kept fractions of each level, from falling `fractions`.
+
+    output_rate: the output layer's pruning rate, relative to that of the other layers.
+
+    >>> schedule([0.5, 0.25], output_rate=0.5)
+    [Kept(fraction=0.5, output_fraction=0.75), Kept(fraction=0.25, output_fraction=0.5625)]
+    """
     found, before, output = [], 1.0, 1.0
     for fraction in fractions:
         output *= 1 - output_rate * (1 - fraction / before)
@@ -47,16 +64,23 @@ def schedule(fractions: Sequence[float], output_rate: float) -> list[Kept]:
 
 @dataclass(frozen=True)
 class Pool:
-    """Layers, by the names of their weights, whose magnitudes are ranked together."""
+    """Layers, by the names of their weights, whose magnitudes are ranked together; whether it is the output layer.
+
+    >>> Pool(("0.weight", "2.weight"), output=False).names
+    ('0.weight', '2.weight')
+    """
 
     names: tuple[str, ...]
     output: bool
 
 
 def pools(names: Sequence[str], scope: str, output_rate: float) -> list[Pool]:
-    """The layers ranked together: all of them (`global`) or each by itself (`layerwise`).
+    """Which layers are ranked together: all of them (`global`) or none (`layerwise`).
 
-    An output layer that is pruned at a rate of its own is always ranked by itself.
+    An output layer with its own pruning rate is always ranked separately.
+
+    >>> pools(["0.weight", "2.weight"], "layerwise", output_rate=1.0)
+    [Pool(names=('0.weight',), output=False), Pool(names=('2.weight',), output=True)]
     """
     hidden, output = tuple(names[:-1]), (names[-1],)
     if scope == "layerwise":
@@ -67,15 +91,19 @@ def pools(names: Sequence[str], scope: str, output_rate: float) -> list[Pool]:
 
 
 def magnitude_mask(weights: Tensors, before: Tensors | None, ranked: Sequence[Pool], kept: Kept) -> Tensors:
-    """The mask that keeps the largest |w| of each pool, among those that the mask `before` keeps.
+    """The mask that keeps the largest |w| in each pool, among the weights that the mask `before` keeps.
 
-    weights: by name `[...]`. Of a pool of N weights `fraction` N, rounded, are kept, whatever was pruned before.
+    weights: by name. A pool of N weights keeps `fraction` * N of them, rounded; N includes weights pruned before.
+
+    >>> weights = {"0.weight": torch.tensor([1.0, -3.0, 2.0, 0.0])}
+    >>> magnitude_mask(weights, None, [Pool(("0.weight",), False)], Kept(0.5, 0.5))["0.weight"].tolist()
+    [False, True, True, False]
     """
     mask: Tensors = {}
     for pool in ranked:
         sizes = [weights[name].numel() for name in pool.names]
         magnitudes = torch.cat([weights[name].flatten().abs().cpu() for name in pool.names])
-        if before is not None:  # a pruned weight ranks below every zero that is not
+        if before is not None:  # rank pruned weights below zeros that are not pruned
             magnitudes[torch.cat([~before[name].flatten() for name in pool.names])] = -1
         fraction = kept.output_fraction if pool.output else kept.fraction
         order = torch.sort(magnitudes, descending=True, stable=True).indices
@@ -87,12 +115,21 @@ def magnitude_mask(weights: Tensors, before: Tensors | None, ranked: Sequence[Po
 
 
 def count_kept(fraction: float, size: int) -> int:
-    """`fraction` of `size` weights, rounded to the nearest whole number, halves up."""
+    """`fraction` * `size`, rounded to the nearest integer, halves up.
+
+    >>> count_kept(0.5, 5)
+    3
+    """
     return int(fraction * size + 0.5)
 
 
 def random_mask(like: Tensors, generator: np.random.Generator) -> Tensors:
-    """A mask with the counts of `like` in every layer, at random places."""
+    """A random mask that keeps as many weights in every layer as `like`.
+
+    >>> like = {"0.weight": torch.tensor([True, False, False])}
+    >>> int(random_mask(like, np.random.default_rng(0))["0.weight"].sum())
+    1
+    """
     found = {}
     for name, mask in like.items():
         flat = torch.zeros(mask.numel(), dtype=torch.bool)
@@ -102,11 +139,19 @@ def random_mask(like: Tensors, generator: np.random.Generator) -> Tensors:
 
 
 def masked(weights: Tensors, mask: Tensors) -> Tensors:
-    """The weights, by name `[...]`, with zeros where they are pruned."""
+    """A copy of the weights with zeros where they are pruned.
+
+    >>> masked({"a": torch.tensor([1.0, 2.0])}, {"a": torch.tensor([True, False])})["a"].tolist()
+    [1.0, 0.0]
+    """
     return {name: value * mask[name] if name in mask else value.clone() for name, value in weights.items()}
 
 
 def free(weights: Tensors, mask: Tensors) -> Tensor:
-    """Which of all trainable scalars are not pruned, `[P]` (bool), in the order of `weights`."""
+    """Which of the trainable scalars are not pruned, `[P]` (bool), in the order of `weights`.
+
+    >>> free({"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([3.0])}, {"a": torch.tensor([True, False])}).tolist()
+    [True, False, True]
+    """
     whole = {name: torch.ones_like(value, dtype=torch.bool) for name, value in weights.items()}
     return torch.cat([mask.get(name, part).flatten() for name, part in whole.items()])

@@ -1,4 +1,4 @@
-"""Where a job computes: the device it was given, set up, and how much fits on it at once."""
+"""Set up the device of a job, and choose how many networks it computes at once."""
 
 import logging
 from collections.abc import Mapping
@@ -14,7 +14,13 @@ from isthmus.recipes.recipe import NetworkRecipe, Recipe
 
 @dataclass(frozen=True)
 class Workplace:
-    """The settings of a job, and the choice of stacks. parameters: trainable scalars of one network."""
+    """A job's settings and its choice of stack sizes. parameters: trainable scalars of one network.
+
+    >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
+    >>> place = Workplace(Settings(devices.choose_device("cpu")), recipe, parameters=310, wanted_stack="auto")
+    >>> place.stack(batch_size=32, most=5), place.stack(batch_size=1_000_000, most=5)
+    (5, 1)
+    """
 
     settings: Settings
     network: NetworkRecipe
@@ -22,16 +28,24 @@ class Workplace:
     wanted_stack: int | str
 
     def stack(self, batch_size: int, most: int) -> int:
-        """How many of `most` networks, or points, to compute with at once on batches of a size."""
+        """How many of `most` networks or points to compute at once, on batches of this size."""
         return devices.stack_size(
             self.wanted_stack, self.network.convolutional, self.parameters, batch_size, self.settings.device, most
         )
 
 
 def set_up(jobs: Mapping[str, Any], threads: int, recipe: Recipe, dataset: Dataset) -> Workplace:
-    """Set this process up as the section `jobs` of the configuration asks.
+    """Set up this process according to the section `jobs` of the configuration.
 
-    Raises UserError where a GPU is wanted and none is seen.
+    Raises UserError if a GPU is wanted but none is visible.
+
+    >>> from types import SimpleNamespace
+    >>> jobs = {"device": "cpu", "deterministic": False, "channels_last": "auto", "stack": 2}
+    >>> jobs |= {"evaluation_batch_size": 256, "checkpoint_seconds": 60.0}
+    >>> network = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
+    >>> digits = SimpleNamespace(shape=(1, 8, 8), classes=10)
+    >>> set_up(jobs, threads=1, recipe=SimpleNamespace(network=network), dataset=digits).parameters
+    310
     """
     device = devices.choose_device(jobs["device"])
     devices.set_up(threads, jobs["deterministic"])

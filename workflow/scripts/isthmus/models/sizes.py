@@ -1,6 +1,6 @@
-"""How large a network is, in closed form: layers, parameters, multiplications of a forward pass.
+"""The size of a network in closed form: its layers, parameters and the multiplications of a forward pass.
 
-Nothing here imports torch, so that estimates of cost can be made while a Snakefile is parsed.
+This module does not import torch, so that Snakemake can estimate costs while it parses the Snakefile.
 """
 
 from isthmus.recipes.recipe import NetworkRecipe
@@ -9,7 +9,11 @@ from isthmus.recipes.recipe import NetworkRecipe
 def layer_sizes(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int) -> list[tuple[int, int, int, int]]:
     """The layers of a network as (fan-in, outputs, output pixels, normalized outputs).
 
-    The last entry is the number of outputs that a normalization with weight and bias follows, or 0.
+    The last entry is the number of outputs if normalization with weight and bias follows the layer, otherwise 0.
+
+    >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
+    >>> layer_sizes(recipe, (1, 8, 8), 10)
+    [(64, 4, 1, 0), (4, 10, 1, 0)]
     """
     norm = recipe.normalization != "none"
     if recipe.architecture == "mlp":
@@ -61,7 +65,12 @@ def _resnet_layers(
 
 
 def parameters(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int) -> int:
-    """Trainable scalars of one network."""
+    """The number of trainable scalars of one network.
+
+    >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
+    >>> parameters(recipe, (1, 8, 8), 10)  # (64 + 1) * 4 + (4 + 1) * 10
+    310
+    """
     total = 0
     for fan_in, outputs, _, normalized in layer_sizes(recipe, shape, classes):
         biased = not (normalized and recipe.normalization == "batch")
@@ -70,10 +79,20 @@ def parameters(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int)
 
 
 def multiplications(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int) -> int:
-    """Multiplications of one forward pass of one network on one example."""
+    """The number of multiplications in one forward pass of one network on one example.
+
+    >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
+    >>> multiplications(recipe, (1, 8, 8), 10)  # 64 * 4 + 4 * 10
+    296
+    """
     return sum(fan_in * outputs * pixels for fan_in, outputs, pixels, _ in layer_sizes(recipe, shape, classes))
 
 
 def units(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int) -> int:
-    """Outputs of all layers of one network, pixels of feature maps counted one by one."""
+    """The number of outputs of all layers of one network; every pixel of a feature map counts.
+
+    >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
+    >>> units(recipe, (1, 8, 8), 10)
+    14
+    """
     return sum(outputs * pixels for _, outputs, pixels, _ in layer_sizes(recipe, shape, classes))

@@ -1,19 +1,19 @@
-"""Layers that hold the weights of several networks and apply each to its own input.
+"""Layers that hold the weights of several networks and apply each network to its own input.
 
-Small networks leave a processor idle: five of width 32 take hardly longer together than one alone. Every layer
-here therefore carries a leading dimension `stack`, the number of networks side by side. One network is a stack of
-one and costs nothing extra. Networks in a stack never mix: output s depends on the weights s and the input s alone.
+Small networks leave a processor idle: five networks of width 32 take hardly longer together than one alone. The
+parameters of every layer here therefore have a leading dimension `stack`, the number of networks. One network is a
+stack of one and costs nothing extra. Networks in a stack never mix: output s depends only on weights s and input s.
 
-Layout of activations, with `stack` S, batch B:
+Layout of activations, with stack size S and batch size B:
 
-* after a linear layer `[S, B, features]`;
-* in convolutional trunks `[B, S * channels, height, width]`, the networks being groups of channels, as grouped
-  convolution and group normalization want them.
+* after a linear layer: `[S, B, features]`;
+* in convolutional layers: `[B, S * channels, height, width]`, with one group of channels per network, as grouped
+  convolution and group normalization need it.
 
-An input that all networks share has a stack of 1 and is broadcast by the first layer.
+An input that all networks share has a stack of 1, which the first layer broadcasts.
 
-These layers do what `torch.func.vmap` over `functional_call` would do, at half its time per step for small MLPs
-(benchmarks/bench_stacking.py), because the batched products are issued directly.
+These layers compute the same as `torch.func.vmap` over `functional_call`. For small MLPs, they take half the time per
+step (benchmarks/bench_stacking.py), because they call the batched products directly.
 """
 
 import math
@@ -27,7 +27,10 @@ from torch import Tensor, nn
 class Linear(nn.Module):
     """Affine maps `x[s] @ weight[s].T + bias[s]`: `[S or 1, B, inputs] -> [S, B, outputs]`.
 
-    `weight` is `[S, outputs, inputs]`, `bias` `[S, outputs]` or None.
+    `weight` is `[S, outputs, inputs]`, `bias` is `[S, outputs]` or None.
+
+    >>> Linear(stack=2, inputs=4, outputs=3)(torch.zeros(1, 5, 4)).shape
+    torch.Size([2, 5, 3])
     """
 
     def __init__(self, stack: int, inputs: int, outputs: int, bias: bool = True) -> None:
@@ -48,7 +51,10 @@ class Linear(nn.Module):
 class Convolution(nn.Module):
     """Square convolutions with "same" padding: `[B, (S or 1) * inputs, H, W] -> [B, S * outputs, H', W']`.
 
-    `weight` is `[S, outputs, inputs, size, size]`, `bias` `[S, outputs]` or None.
+    `weight` is `[S, outputs, inputs, size, size]`, `bias` is `[S, outputs]` or None.
+
+    >>> Convolution(stack=2, inputs=1, outputs=3, stride=2)(torch.zeros(5, 2, 8, 8)).shape
+    torch.Size([5, 6, 4, 4])
     """
 
     def __init__(
@@ -65,25 +71,34 @@ class Convolution(nn.Module):
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
-    """ "Same" convolution of groups of channels, `[B, G * inputs, H, W]`, with filters `[G * outputs, inputs, k, k]`.
+    """Convolve groups of channels, `[B, G * inputs, H, W]`, with filters `[G * outputs, inputs, k, k]`; "same" padding.
 
     bias: `[G * outputs]` or None.
+
+    >>> convolve(torch.ones(1, 1, 2, 2), torch.full((1, 1, 1, 1), 3.0), torch.ones(1), stride=1).flatten().tolist()
+    [4.0, 4.0, 4.0, 4.0]
     """
     inputs, size = weight.shape[1:3]
     if size == 1 and stride > 1:
-        # The same function. oneDNN 3.12's strided 1x1 convolution writes past its buffer if channels-last images have
-        # fewer channels than a vector has lanes: wrong gradients or a crash (uxlfoundation/oneDNN, issue 6035).
+        # Computes the same function. oneDNN 3.12's strided 1x1 convolution writes past its buffer if channels-last
+        # images have fewer channels than a vector has lanes, which gives wrong gradients or a crash
+        # (uxlfoundation/oneDNN, issue 6035).
         x, stride = x[:, :, ::stride, ::stride], 1
     return F.conv2d(x, weight, bias, stride, padding=size // 2, groups=x.shape[1] // inputs)
 
 
 class BatchNorm(nn.Module):
-    """Batch normalization (Ioffe & Szegedy 2015) whose statistics are no state of the network.
+    """Batch normalization (Ioffe & Szegedy 2015) without running statistics.
 
-    In training mode each batch is normalized by its own mean and biased variance. In evaluation mode by
-    `statistics`, a pair of `[S * channels]` tensors that whoever evaluates has to compute first at the very weights
-    in question (`isthmus.models.evaluation.evaluation_mode` does); RuntimeError without them. While `collecting`, the
-    statistics of the batch at hand are used and kept.
+    Training mode normalizes each batch by its own mean and biased variance. Evaluation mode uses `statistics`, a pair
+    of `[S * channels]` tensors, which must be computed first at the weights to be evaluated
+    (`isthmus.models.evaluation.evaluation_mode` does this); otherwise it raises RuntimeError. If `collecting` is True,
+    the layer uses the statistics of the current batch and keeps them.
+
+    >>> norm = BatchNorm(stack=1, channels=1)
+    >>> reset(norm, 0, torch.Generator())
+    >>> norm(torch.tensor([[[1.0], [3.0]]])).round(decimals=2).tolist()
+    [[[-1.0], [1.0]]]
     """
 
     epsilon = 1e-5
@@ -117,12 +132,18 @@ class BatchNorm(nn.Module):
 
 
 def _channel_means(x: Tensor) -> Tensor:
-    """Means over examples and pixels, pixels first: three times as fast as `torch.var_mean` over all of them."""
+    """Means over pixels, then over examples, which is three times as fast as `torch.var_mean` over both at once."""
     return x.mean((2, 3)).mean(0) if x.dim() == 4 else x.mean(0)
 
 
 class LayerNorm(nn.Module):
-    """Layer normalization (Ba et al. 2016), over features, or over channels and pixels together, per example."""
+    """Layer normalization (Ba et al. 2016) of each example, over features, or over channels and pixels together.
+
+    >>> norm = LayerNorm(stack=1, channels=2)
+    >>> reset(norm, 0, torch.Generator())
+    >>> norm(torch.tensor([[[1.0, 3.0]]])).round(decimals=2).tolist()
+    [[[-1.0, 1.0]]]
+    """
 
     epsilon = 1e-5
 
@@ -140,15 +161,23 @@ class LayerNorm(nn.Module):
 
 
 class ImagesToChannels(nn.Module):
-    """`[S, B, C, H, W] -> [B, S * C, H, W]`: the entrance of a convolutional trunk."""
+    """`[S, B, C, H, W] -> [B, S * C, H, W]`: the input layer of a convolutional network.
+
+    >>> ImagesToChannels()(torch.zeros(2, 5, 3, 8, 8)).shape
+    torch.Size([5, 6, 8, 8])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        # For one network this is a view, which keeps a channels-last layout as it is.
+        # For one network this is a view, which keeps a channels-last layout.
         return x[0] if x.shape[0] == 1 else x.transpose(0, 1).flatten(1, 2)
 
 
 class ChannelsToFeatures(nn.Module):
-    """`[B, S * C, H, W] -> [S, B, C * H * W]`: from a trunk of C channels to linear layers."""
+    """`[B, S * C, H, W] -> [S, B, C * H * W]`: from C channels to linear layers.
+
+    >>> ChannelsToFeatures(channels=3)(torch.zeros(5, 6, 8, 8)).shape
+    torch.Size([2, 5, 192])
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -159,24 +188,37 @@ class ChannelsToFeatures(nn.Module):
 
 
 class ImagesToFeatures(nn.Module):
-    """`[S, B, C, H, W] -> [S, B, C * H * W]`: the entrance of a fully connected network."""
+    """`[S, B, C, H, W] -> [S, B, C * H * W]`: the input layer of a fully connected network.
+
+    >>> ImagesToFeatures()(torch.zeros(2, 5, 3, 8, 8)).shape
+    torch.Size([2, 5, 192])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(2)
 
 
 class GlobalAverage(nn.Module):
-    """Mean over the pixels: `[B, S * C, H, W] -> [B, S * C, 1, 1]`."""
+    """Mean over the pixels: `[B, S * C, H, W] -> [B, S * C, 1, 1]`.
+
+    >>> GlobalAverage()(torch.tensor([[[[1.0, 3.0]]]])).tolist()
+    [[[[2.0]]]]
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((2, 3), keepdim=True)
 
 
 def reset(module: nn.Module, member: int, generator: torch.Generator) -> None:
-    """Initialize network `member` of one layer as PyTorch initializes the layer of the same kind.
+    """Initialize network `member` in one layer as PyTorch initializes that kind of layer.
 
-    Linear layers and convolutions: weights and biases uniform in +-1/sqrt(fan-in), which is what
-    `torch.nn.Linear` and `torch.nn.Conv2d` do (He et al. 2015 with a = sqrt(5)). Normalization: weight 1, bias 0.
+    Linear layers and convolutions get weights and biases uniform in +-1/sqrt(fan-in), like `torch.nn.Linear` and
+    `torch.nn.Conv2d` (He et al. 2015 with a = sqrt(5)). Normalization gets weight 1 and bias 0.
+
+    >>> layer = Linear(stack=2, inputs=4, outputs=3)
+    >>> reset(layer, 1, torch.Generator().manual_seed(0))
+    >>> bool((layer.weight[1].abs() <= 0.5).all())
+    True
     """
     with torch.no_grad():
         if isinstance(module, Linear | Convolution):

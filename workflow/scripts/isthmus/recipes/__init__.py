@@ -1,1 +1,1 @@
-"""One cell of a study as a value: its data, network and training, its pairs, its schedule and its name."""
+"""One cell of a study as a value: its data, network, training, pairs, learning-rate schedule and name."""

@@ -1,7 +1,7 @@
 """The names of cells: `width=128+depth=2+batch_size=32`.
 
-A name is a folder, a wildcard of the workflow and a value in every table. Its parts are joined by `+`, since Snakemake
-tells a job on a cluster what it is by a list of wildcards that it splits at commas (its issue 2366).
+A cell's name is a folder, a wildcard of the workflow and a value in every table. Its parts are joined by `+` because
+Snakemake passes wildcards to cluster jobs as a list that it splits at commas (Snakemake issue 2366).
 """
 
 import itertools
@@ -17,7 +17,7 @@ JOINT = "+"
 
 
 def spell(value: Any) -> str:
-    """A value as it stands in a folder's name: `128`, `0.05`, `none`, `true`."""
+    """A value as written in a folder's name: `128`, `0.05`, `none`, `true`."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -26,13 +26,13 @@ def spell(value: Any) -> str:
 
 
 def cell_name(axes: dict[str, Any]) -> str:
-    """The name of a cell: width, depth and batch size first, other axes after them in alphabetical order."""
+    """The name of a cell: width, depth and batch size first, then the other axes in alphabetical order."""
     order = [*AXES, *sorted(key for key in axes if key not in AXES)]
     return JOINT.join(f"{key}={spell(axes[key])}" for key in order)
 
 
 def axes_of(cell: str) -> dict[str, str]:
-    """The axes in the name of a cell and their values as text.
+    """The axes in a cell's name, with their values as text.
 
     >>> axes_of("width=8+learning_rate=1e+16")
     {'width': '8', 'learning_rate': '1e+16'}
@@ -41,12 +41,12 @@ def axes_of(cell: str) -> dict[str, str]:
 
 
 def without(cell: str, axes: Collection[str]) -> str:
-    """The name of a cell less some of its axes."""
+    """A cell's name without some of its axes."""
     return JOINT.join(f"{key}={value}" for key, value in axes_of(cell).items() if key not in axes)
 
 
 def shape_of(cell: str) -> str:
-    """The axes of the network itself. In cells that are equal in them, networks of one seed start from equal weights.
+    """The network's axes in a cell's name. Cells that agree in them start networks of one seed from equal weights.
 
     >>> shape_of("width=8+depth=1+batch_size=32+learning_rate=0.1")
     'width=8+depth=1'
@@ -56,5 +56,5 @@ def shape_of(cell: str) -> str:
 
 
 def combinations(grid: dict[str, Iterable[Any]]) -> list[dict[str, Any]]:
-    """Every combination of the values of a grid, as dictionaries, the last axis fastest."""
+    """All combinations of a grid's values, as dictionaries; the last axis varies fastest."""
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]

@@ -1,7 +1,7 @@
-"""Pairs of networks, by their seeds: how they are numbered, chosen and packed into blocks.
+"""Pairs of networks, named by their seeds: how to number, choose and pack them into blocks.
 
-Pairs are numbered (0, 1), (0, 2), (1, 2), (0, 3), ...: a new seed only appends pairs, and the block that holds a
-pair never changes.
+Pairs are numbered (0, 1), (0, 2), (1, 2), (0, 3), ..., so a new seed only appends pairs, and a pair always stays in the
+same block.
 """
 
 from collections.abc import Iterable
@@ -14,9 +14,9 @@ Pair = tuple[int, int]
 
 
 def pair_number(first: int, second: int) -> int:
-    """The place of the pair of seeds first < second in (0, 1), (0, 2), (1, 2), (0, 3), ..., from 0.
+    """The number of the pair of seeds first < second in (0, 1), (0, 2), (1, 2), (0, 3), ..., counted from 0.
 
-    ValueError where the seeds are not in order.
+    Raises ValueError if the seeds are not in rising order.
     """
     if not 0 <= first < second:
         raise ValueError(f"({first}, {second}) is not a pair of different seeds in rising order")
@@ -24,15 +24,15 @@ def pair_number(first: int, second: int) -> int:
 
 
 def pair_of(number: int) -> Pair:
-    """The pair at a place: the inverse of `pair_number`."""
+    """The pair with a given number: the inverse of `pair_number`."""
     second = (1 + isqrt(1 + 8 * number)) // 2
     return number - second * (second - 1) // 2, second
 
 
 def choose_pairs(network_seeds: Iterable[int], wanted: int | str) -> list[Pair]:
-    """All pairs of the seeds, or `wanted` of them drawn at random, in the order of their numbers.
+    """All pairs of the seeds, or `wanted` of them drawn at random, sorted by number.
 
-    The draw is the same everywhere: every pair has a random number of its own, and the smallest are taken.
+    The draw is reproducible: every pair has its own random number, and the pairs with the smallest are chosen.
     """
     pairs = sorted(combinations(sorted(network_seeds), 2), key=lambda pair: pair_number(*pair))
     if wanted == "all":
@@ -42,7 +42,7 @@ def choose_pairs(network_seeds: Iterable[int], wanted: int | str) -> list[Pair]:
 
 
 def pair_blocks(pairs: Iterable[Pair], size: int) -> dict[int, tuple[Pair, ...]]:
-    """Pairs by the index of the block that holds them: block b has the numbers b * size, ..., b * size + size - 1."""
+    """Pairs by the index of their block; block b holds the numbers b * size, ..., b * size + size - 1."""
     found: dict[int, list[Pair]] = {}
     for pair in pairs:
         found.setdefault(pair_number(*pair) // size, []).append(pair)

@@ -1,8 +1,8 @@
-"""A run as a value: everything that decides what a network becomes, apart from its seed.
+"""A recipe: everything that determines a trained network except its seed.
 
 The dataclasses hold one cell of a study, with every key of the configuration's sections `data`, `network` and
-`training` filled in (the schema in `workflow/schemas/config.schema.yaml` describes each key and holds the defaults).
-Two equal recipes with equal seeds and equal data give equal networks.
+`training` filled in. `workflow/schemas/config.schema.yaml` describes each key and holds the defaults. Equal recipes
+with equal seeds and equal data give equal networks.
 """
 
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class DataRecipe:
-    """What is learned: the data set, the subset of it, and the label noise."""
+    """What the network learns: the data set, a subset of it, and label noise."""
 
     name: str
     train_size: int | None
@@ -23,7 +23,7 @@ class DataRecipe:
 
 @dataclass(frozen=True)
 class NetworkRecipe:
-    """The architecture; input shape and classes come from the data."""
+    """The architecture; the data determine the input shape and the number of classes."""
 
     architecture: str
     width: int
@@ -36,17 +36,17 @@ class NetworkRecipe:
 
     @property
     def convolutional(self) -> bool:
-        """Whether it has convolutions."""
+        """Whether the network has convolutions."""
         return self.architecture != "mlp"
 
     def hidden_widths(self) -> list[int]:
-        """Units of the hidden layers of an `mlp`, first to last: each has 1 / `taper` of those before, 1 at least."""
+        """Units of an `mlp`'s hidden layers, first to last; each has 1 / `taper` of the previous units, at least 1."""
         return [max(1, self.width // self.taper**layer) for layer in range(self.depth)]
 
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """Loss, optimizer, schedule, stopping and what is recorded on the way."""
+    """Loss, optimizer, schedule, stopping rule and what to record during training."""
 
     loss: str
     optimizer: str
@@ -96,18 +96,18 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, sections: dict[str, dict[str, Any]]) -> "Recipe":
-        """The recipe in `sections`, the nested dictionary that `as_dict` returns. TypeError where keys differ."""
+        """The recipe in `sections`, a nested dictionary as from `as_dict`. Raises TypeError if the keys differ."""
         training: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in sections["training"].items()
         }
         return cls(DataRecipe(**sections["data"]), NetworkRecipe(**sections["network"]), TrainingRecipe(**training))
 
     def statistics_examples(self, examples: int) -> int:
-        """Of so many training examples, those that batch-norm statistics are computed over; 0 where there are none."""
+        """Of this many training examples, how many to compute batch-norm statistics over; 0 without batch norm."""
         return min(self.training.statistics_size, examples) if self.network.normalization == "batch" else 0
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
-        """The same as nested dictionaries of plain values."""
+        """The recipe as nested dictionaries of plain values."""
         sections = asdict(self)
         for key, value in sections["training"].items():
             if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""Learning rates: the rule that ties them to the batch size, and their course over a run, averaging included."""
+"""Learning rates: how they scale with the batch size and change during a run, including weight averaging."""
 
 import math
 
@@ -6,36 +6,36 @@ from isthmus.recipes.recipe import TrainingRecipe
 
 
 def peak_rate(training: TrainingRecipe) -> float:
-    """The peak learning rate, batch scaling included (linear: Goyal et al. 2017; sqrt: Krizhevsky 2014)."""
+    """The peak learning rate after batch scaling (linear: Goyal et al. 2017; sqrt: Krizhevsky 2014)."""
     return training.learning_rate * _batch_factor(training)
 
 
 def _batch_factor(training: TrainingRecipe) -> float:
-    """What batch scaling multiplies rates by."""
+    """The factor by which batch scaling multiplies the learning rate."""
     ratio = training.batch_size / training.reference_batch_size
     factor = {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}
     return factor[training.batch_scaling]
 
 
 def averaging_begins(averaging: str, start: float, steps_per_epoch: int, total_steps: int) -> int:
-    """The number of steps after which weights are averaged (`swa` or `ema`), from `start`, a fraction of the run.
+    """The step at which averaging (`swa` or `ema`) begins; `start` is a fraction of the run.
 
-    To the nearest step for `ema`, to the nearest end of an epoch for `swa`.
+    Rounded to the nearest step for `ema` and to the nearest end of an epoch for `swa`.
     """
     interval = steps_per_epoch if averaging == "swa" else 1
     return interval * math.floor(start * total_steps / interval + 0.5)
 
 
 def learning_rate(training: TrainingRecipe, step: int, steps_per_epoch: int, total_steps: int) -> float:
-    """The rate of step `step` (0, ..., total_steps - 1).
+    """The learning rate at step `step` (0, ..., total_steps - 1).
 
-    After a linear warm-up, `cosine` follows (1 + cos(pi u)) / 2 (Loshchilov & Hutter 2017) and `linear` 1 - u, with u
-    from 0 at the end of the warm-up to 1 at the end of the run; `step` multiplies by `decay_factor` at each milestone.
-    With `schedule_interval` epoch, u stays at its value at the start of the epoch, as when
-    `torch.optim.lr_scheduler.CosineAnnealingLR` is stepped once an epoch.
+    After a linear warm-up, `cosine` follows (1 + cos(pi u)) / 2 (Loshchilov & Hutter 2017) and `linear` follows 1 - u,
+    where u rises from 0 at the end of the warm-up to 1 at the end of the run; `step` multiplies by `decay_factor` at
+    each milestone. If `schedule_interval` is epoch, u keeps its value from the start of the epoch, as if
+    `torch.optim.lr_scheduler.CosineAnnealingLR` were stepped once per epoch.
 
-    Where `averaging` is `swa` and has an `averaging_rate`, that rate, batch scaling included, takes the place of the
-    schedule as soon as averaging begins.
+    If `averaging` is `swa` and `averaging_rate` is set, that rate, after batch scaling, replaces the schedule once
+    averaging begins.
     """
     if training.averaging == "swa" and training.averaging_rate is not None:
         begins = averaging_begins(training.averaging, training.averaging_start, steps_per_epoch, total_steps)
@@ -59,7 +59,7 @@ def learning_rate(training: TrainingRecipe, step: int, steps_per_epoch: int, tot
 
 
 def run_length(training: TrainingRecipe, examples: int) -> tuple[int, int]:
-    """Steps per epoch and steps of the whole run for a number of training examples."""
+    """Steps per epoch and total steps of a run on this many training examples."""
     whole, rest = divmod(examples, training.batch_size)
     per_epoch = whole if training.drop_last or not rest else whole + 1
     return per_epoch, training.steps if training.steps is not None else training.epochs * per_epoch

@@ -1,40 +1,41 @@
-"""Comparisons over a fixed grid: weighted sums of the means of cells, with the scatter of networks as their error.
+"""Comparisons over a fixed grid: weighted sums of cell means, with errors from the scatter of networks.
 
-The cells of a grid are chosen, not drawn: a comparison speaks of these widths, depths and batch sizes, and of no
-others. What is random is the seed. The error of a weighted sum of cell means therefore comes from how networks scatter
-*within* cells, pooled over all cells that take part, and differences between settings do not widen it.
+The cells of a grid are chosen, not drawn at random: a comparison is about these widths, depths and batch sizes only.
+Only the seed is random. The error of a weighted sum of cell means therefore comes from how networks scatter *within*
+cells, pooled over all cells in the sum. Differences between settings do not increase it.
 
-Networks of one seed whose cells differ in the training recipe alone start from the same weights, so such cells form a
-`group` and are compared seed by seed. Different groups hold networks of different shapes. They share the order of
-their data at most, which in trained networks correlated them by 0 to 0.17: harmless for a comparison, whose weights
-cancel (intervals are too wide, if anything), but not for a mean over cells, for which all cells form one group. With
-a(c) the weight of cell c, n(c) its number of networks and r(c, i) the deviation of the network of seed i from the mean
-of its cell,
+If cells differ only in the training recipe, their networks of one seed start from the same weights. Such cells form a
+`group` and are compared seed by seed. Networks in different groups have different shapes and share at most the order of
+their data. In trained networks, this correlated them by 0 to 0.17. For a comparison, whose weights cancel, that is
+harmless (it can only make intervals too wide), but not for a mean over cells, where all cells therefore form one group.
+Let a(c) be the weight of cell c, n(c) its number of networks, and r(c, i) the deviation of the network with seed i from
+its cell's mean. Then
 
     value = sum_c a(c) mean(c),   error^2 = sum_g e_g,   e_g = sum_i (sum_{c in g} a(c) r(c, i) / sqrt(n(c) (n(c) -
     1)))^2,
 
-and t = (value - true value) / error has about Student's distribution with the degrees of freedom of Welch (1947) and
-Satterthwaite (1946), error^4 / sum_g (e_g^2 / (n_g - 1)), n_g being the least n(c). Two cells that form two groups
-give Welch's interval, two in one group the paired one. Three networks in each of ten cells give some ten degrees of
-freedom or more, and not two. For pairs of networks the values are those of `isthmus.statistics.pairs`.
+and t = (value - true value) / error approximately follows Student's distribution with the degrees of freedom of Welch
+(1947) and Satterthwaite (1946), error^4 / sum_g (e_g^2 / (n_g - 1)), where n_g is the smallest n(c) in g. Two cells in
+different groups give Welch's interval; two cells in one group give the paired interval. Three networks in each of ten
+cells give about ten degrees of freedom or more, not two. Pairs of networks enter with the values from
+`isthmus.statistics.pairs`.
 
-Measured coverage of nominal 95 % intervals and their mean width, 2000 draws each, on a grid of 5 widths x 2 depths x 2
-batch sizes whose settings differ in level and in slope; cells scatter unequally (standard deviations 0.13 to 0.45) and
-skewed, and networks of one seed share 20 % of the variance where they start alike and 10 % anywhere:
+Measured coverage of nominal 95 % intervals, and their mean width, with 2000 draws each, on a grid of 5 widths x 2
+depths x 2 batch sizes. Settings differ in level and slope. Scatter is skewed and differs between cells (standard
+deviations 0.13 to 0.45). Networks of one seed share 20 % of their variance if they start alike, otherwise 10 %.
 
     networks per cell                     2              3              5             10
-    largest less smallest width     97 %  1.75     96 %  0.75     96 %  0.48     96 %  0.31
+    largest minus smallest width    97 %  1.75     96 %  0.75     96 %  0.48     96 %  0.31
     slope over the widths           97 %  0.30     96 %  0.15     95 %  0.10     96 %  0.07
     difference by batch size        98 %  0.46     96 %  0.27     95 %  0.19     95 %  0.13
     mean over all cells             95 %  1.43     94 %  0.45     95 %  0.25     95 %  0.14
-    settings pooled as if drawn at random, a bootstrap over the networks' differences:
-    largest less smallest width    100 %  1.58    100 %  1.23    100 %  0.93    100 %  0.61
+    bootstrap over the networks' differences, which treats settings as drawn at random:
+    largest minus smallest width   100 %  1.58    100 %  1.23    100 %  0.93    100 %  0.61
     difference by batch size        99 %  0.41     99 %  0.32     99 %  0.24     99 %  0.18
 
-On accuracies, rounded to thousandths, with normal scatter, coverage is 94 to 98 %.
+On accuracies rounded to thousandths, with normal scatter, coverage is 94 to 98 %.
 
-This module does not import torch: figures and claims use it.
+This module does not import torch, because figures and claims use it.
 """
 
 import math
@@ -46,16 +47,16 @@ import pandas as pd
 
 LEVEL = 0.95
 FEWEST_NETWORKS = 2
-SAME = 1e-12  # values whose spread is this share of their size or less differ by rounding
+SAME = 1e-12  # values whose spread is at most this fraction of their size differ by rounding only
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A weighted sum of means of cells, its standard error, and the error's degrees of freedom.
+    """A weighted sum of cell means, its standard error, and the error's degrees of freedom.
 
-    value, error: in the unit of the values. Where too few networks leave no telling how far the value may be off, error
-    and freedom are NaN; where networks do not differ at all, the error is 0 and freedom NaN. Neither has an
-    interval: one of no width would claim that the value is known exactly.
+    value, error: in the unit of the values. With too few networks to estimate the error, error and freedom are NaN. If
+    the networks do not differ at all, error is 0 and freedom NaN. Neither case has an interval, because an interval of
+    zero width would claim that the value is exact.
 
     >>> low, high = Estimate(1.0, 0.5, 10.0).interval()
     >>> round(low, 2), round(high, 2)
@@ -69,31 +70,31 @@ class Estimate:
     freedom: float = math.nan
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """Student's interval; both ends are NaN without an error."""
+        """Student's interval; both ends are NaN if freedom is."""
         from scipy.stats import t
 
         half = float(t.ppf((1 + level) / 2, self.freedom)) * self.error
         return self.value - half, self.value + half
 
     def p_above(self, bound: float) -> float:
-        """One-sided p-value of the hypothesis that the true value is `bound` or less: small where it lies above."""
+        """One-sided p-value of the hypothesis that the true value is at most `bound`; small if it lies above."""
         from scipy.stats import t
 
         return math.nan if math.isnan(self.freedom) else float(t.sf((self.value - bound) / self.error, self.freedom))
 
     def p_below(self, bound: float) -> float:
-        """One-sided p-value of the hypothesis that the true value is `bound` or more: small where it lies below."""
+        """One-sided p-value of the hypothesis that the true value is at least `bound`; small if it lies below."""
         from scipy.stats import t
 
         return math.nan if math.isnan(self.freedom) else float(t.cdf((self.value - bound) / self.error, self.freedom))
 
 
 def estimate(values: pd.DataFrame, groups: Sequence[Hashable], weights: Sequence[float] | np.ndarray) -> Estimate:
-    """The weighted sum of the means of cells.
+    """The weighted sum of cell means, with its error.
 
     values: [seeds, cells], NaN where there is no network; groups: [cells], equal for cells that start from the same
     weights; weights: [cells]. The order of the seeds does not matter. Cells of weight 0 are ignored. The value is NaN
-    where a cell has no network, and the error where one has fewer than two.
+    if a cell has no network; the error is NaN if a cell has fewer than two.
 
     >>> cells = pd.DataFrame({"narrow": [1.0, 2.0, 3.0], "wide": [4.0, 5.0, 9.0]})
     >>> found = estimate(cells, ["a", "b"], [-1, 1])
@@ -109,7 +110,7 @@ def estimate(values: pd.DataFrame, groups: Sequence[Hashable], weights: Sequence
     counts = (~np.isnan(array)).sum(axis=0)
     if not counts.all():
         return Estimate(math.nan)
-    means = np.nansum(np.sort(array, axis=0), axis=0) / counts  # sorted, since sums round by order
+    means = np.nansum(np.sort(array, axis=0), axis=0) / counts  # sorted, because summation order affects rounding
     value = float(weights @ means)
     if counts.min() < FEWEST_NETWORKS:
         return Estimate(value)
@@ -132,9 +133,9 @@ def estimate(values: pd.DataFrame, groups: Sequence[Hashable], weights: Sequence
 
 
 def slope_weights(levels: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Weights [levels] that make of values at some levels the slope of their least-squares line over the levels.
+    """Weights [levels] whose weighted sum of values is the slope of the least-squares line over the levels.
 
-    The slope is defined by the levels themselves, whether or not the values lie on a line.
+    The values need not lie on a line.
 
     >>> slope_weights([0.0, 1.0, 2.0]).tolist()
     [-0.5, 0.0, 0.5]

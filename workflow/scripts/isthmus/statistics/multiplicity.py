@@ -1,10 +1,10 @@
-"""Many tests at once, with the chance of any false rejection held at a level: the graphical procedure.
+"""Many tests at once, with a bound on the probability of any false rejection: the graphical procedure.
 
-Every hypothesis starts with a share of the level. Where one is rejected at its share, the share passes on to others, by
-fixed proportions, and these are tested with what they have then (Bretz, Maurer, Brannath & Posch 2009). The chance
-that any true hypothesis is rejected stays below the level, however the p-values depend on each other. With equal shares
-that pass on to all others equally it is the method of Holm (1979); a hypothesis that starts with no share and gets
-it from a single other one is tested only where that one was rejected.
+Every hypothesis starts with a share of the level. When a hypothesis is rejected at its share, the share passes on to
+others in fixed proportions, and they are tested with their larger shares (Bretz, Maurer, Brannath & Posch 2009). The
+probability of rejecting any true hypothesis stays below the level, however the p-values depend on each other. Equal
+shares that pass on to all others equally give the method of Holm (1979). A hypothesis that starts with no share and
+gets it from one other is tested only if that one was rejected.
 
 This module does not import torch.
 """
@@ -19,11 +19,11 @@ def adjusted(
     shares: Sequence[float] | np.ndarray,
     passing: Sequence[Sequence[float]] | np.ndarray,
 ) -> np.ndarray:
-    """Adjusted p-values [hypotheses]: at any level, those at or below it are rejected.
+    """Adjusted p-values [hypotheses]; at any level, reject the hypotheses with adjusted p-values at or below it.
 
-    p: [hypotheses], NaN for those that cannot be tested, which are never rejected; shares: [hypotheses], of the level,
-    at most 1 in sum; passing: [hypotheses, hypotheses], the proportion of its share that each passes on to each other
-    one, at most 1 in every row's sum, 0 on the diagonal. Raises ValueError where they are not so.
+    p: [hypotheses], NaN for hypotheses that cannot be tested and are never rejected; shares: [hypotheses], fractions of
+    the level that sum to at most 1; passing: [hypotheses, hypotheses], row i says in which proportions hypothesis i
+    passes on its share; rows sum to at most 1, and the diagonal is 0. Raises ValueError if any of this is violated.
 
     >>> adjusted([0.01, 0.04], [0.5, 0.5], [[0, 1], [1, 0]]).tolist()
     [0.02, 0.04]
@@ -33,9 +33,11 @@ def adjusted(
     p, shares = np.array(p, dtype=float), np.array(shares, dtype=float)
     passing = np.array(passing, dtype=float).reshape(len(p), len(p))
     if (shares < 0).any() or shares.sum() > 1 + 1e-9:
-        raise ValueError("the shares of the level are 0 or more, and 1 at most in sum")
+        raise ValueError("the shares of the level must be at least 0 and sum to at most 1")
     if (passing < 0).any() or (passing.sum(axis=1) > 1 + 1e-9).any() or passing.diagonal().any():
-        raise ValueError("what a hypothesis passes on is 0 or more, 1 at most in sum, and nothing to itself")
+        raise ValueError(
+            "the proportions passed on must be at least 0, sum to at most 1 per hypothesis, and be 0 to itself"
+        )
     result, least = np.ones(len(p)), 0.0
     left = [place for place in range(len(p)) if not np.isnan(p[place])]
     while left:
@@ -52,10 +54,10 @@ def adjusted(
 
 
 def _without(chosen: int, shares: np.ndarray, passing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The shares and the proportions that are left when one hypothesis has been rejected."""
+    """The shares and proportions after one hypothesis is rejected."""
     shares = shares + shares[chosen] * passing[chosen]
     shares[chosen] = 0.0
-    returned = passing[:, chosen] * passing[chosen]  # what goes there and comes straight back
+    returned = passing[:, chosen] * passing[chosen]  # the part that would come straight back
     through = passing + np.outer(passing[:, chosen], passing[chosen])
     kept = 1 - returned
     rest = np.where(kept[:, None] > 1e-12, through / np.where(kept[:, None] > 1e-12, kept[:, None], 1), 0.0)

@@ -1,17 +1,16 @@
-"""Means over pairs of networks, with intervals that know that pairs share networks.
+"""Means over pairs of networks, with intervals that account for pairs sharing networks.
 
-The pairs (0, 1) and (0, 2) have a network in common, so ten pairs of five networks are not ten independent values:
-what is resampled has to be the network. An interval here says what a mean over pairs owes to each network: the value
-of network i is
+The pairs (0, 1) and (0, 2) share a network, so the ten pairs of five networks are not ten independent values. We must
+resample networks, not pairs. To do so, we split the mean over pairs into one value per network: network i has the value
 
     v_i = U + (n-1) (mean_j U_(-j) - U_(-i)),
 
-with U the mean over all pairs, U_(-i) the mean over those without network i, and n the number of networks (the
-jackknife's pseudo-value; Arvesen 1969 for means over pairs). The v_i have the mean U, and the interval is the widened
-bootstrap interval over them of `isthmus.statistics.bootstrap`.
+where U is the mean over all pairs, U_(-i) the mean over the pairs without network i, and n the number of networks.
+These are the jackknife's pseudo-values (Arvesen 1969 for means over pairs). Their mean is U. The interval is the
+widened bootstrap interval of `isthmus.statistics.bootstrap` over the v_i.
 
-Nominal 95 % intervals of the mean mu of y_ij = mu + a_i + a_j + e_ij, with normal a and e and all pairs of n networks,
-cover it in (4000 draws each; the share is that of the networks in the variance of a pair, 2 var a / (2 var a + var e))
+Coverage of nominal 95 % intervals of the mean mu of y_ij = mu + a_i + a_j + e_ij, with normal a and e, over all pairs
+of n networks (4000 draws each; the share is the networks' part of a pair's variance, 2 var a / (2 var a + var e)):
 
     networks                                3      4      5      7     10
     this interval        share   0 %     99 %   99 %   99 %   99 %   99 %
@@ -26,15 +25,15 @@ cover it in (4000 draws each; the share is that of the networks in the variance 
                                 50 %     91 %   84 %   76 %   68 %   61 %
                                100 %     84 %   66 %   60 %   51 %   45 %
 
-of cases. "By multiplicities" is the usual bootstrap over networks, widened in the same way: networks are drawn with
-replacement, and a pair weighs the product of the times its two were drawn. It falls short just where networks matter
-most. "Pairs as values" treats pairs as if they were independent. The interval used here errs on the wide side
-where networks matter little. With strongly skewed (exponential) a and e it covers in 95 % to 98 % of cases at share 0
-and in 88 % to 90 % at share 100 %, as any mean of few such values does.
+"By multiplicities" is the usual bootstrap over networks, widened in the same way: networks are drawn with replacement,
+and a pair's weight is the product of how often its two networks were drawn. Its coverage is too low exactly where
+networks matter most. "Pairs as values" treats pairs as independent. The interval used here is too wide where networks
+matter little. With strongly skewed (exponential) a and e, its coverage is 95 % to 98 % at share 0 and 88 % to 90 % at
+share 100 %, as for any mean of a few such values.
 
-Pairs may be missing: chosen at random, or diverged. With four or five networks and up to 60 % of their pairs
-missing, and with 10 of the 45 pairs of ten networks, coverage was 90 % to 99 %; it was least, 88 %, for two pairs with
-no network in common.
+Pairs may be missing because pairs were drawn at random or networks diverged. Coverage was 90 % to 99 % for four or five
+networks with up to 60 % of their pairs missing, and for 10 of the 45 pairs of ten networks. The lowest was 88 %, for
+two pairs with no network in common.
 """
 
 from collections.abc import Sequence
@@ -48,11 +47,14 @@ FEWEST_NETWORKS = 3
 
 
 def network_values(values: np.ndarray, pairs: np.ndarray) -> np.ndarray | None:
-    """The values v_i of the networks behind some pairs (module docstring), by which to resample a mean over pairs.
+    """The values v_i of the networks in some pairs (module docstring), for resampling a mean over pairs.
 
-    `values`: [pairs], any unit; `pairs`: [pairs, 2], the seeds of each pair, no pair twice. Returns [networks], in the
-    order of the seeds, with the mean of `values`; None where there is no telling what each network contributes: with
-    fewer than three of them, or where one is part of every pair.
+    `values`: [pairs], any unit; `pairs`: [pairs, 2], the seeds of each pair, without repetitions. Returns [networks],
+    sorted by seed, with the same mean as `values`. Returns None if the networks' contributions cannot be separated,
+    because there are fewer than three networks or one is part of every pair.
+
+    >>> network_values(np.array([1.0, 2.0, 3.0]), np.array([[0, 1], [0, 2], [1, 2]])).tolist()
+    [0.0, 2.0, 4.0]
     """
     networks = np.unique(pairs)
     if len(networks) < FEWEST_NETWORKS:
@@ -68,7 +70,7 @@ def network_values(values: np.ndarray, pairs: np.ndarray) -> np.ndarray | None:
 
 
 def _checked(frame: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame:
-    """`by`, the ordered seeds as `first` and `second`, and `value`, null where `diverged`; sorted by pair."""
+    """The columns `by`, the sorted seeds `first` and `second`, and `value` (null if diverged), sorted by pair."""
     seeds = np.sort(frame[["seed_a", "seed_b"]].to_numpy(dtype=int), axis=1)
     value = frame[column].astype(float)
     if "diverged" in frame:
@@ -78,7 +80,7 @@ def _checked(frame: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame:
         raise ValueError(f"a pair of {column!r} is a network with itself")
     if rows.duplicated([*by, "first", "second"]).any():
         raise ValueError(f"groups by {by} hold a pair more than once: a mean of {column!r} would mix several cells")
-    return rows.sort_values(["second", "first"], kind="stable")  # sums round by order: it must not matter
+    return rows.sort_values(["second", "first"], kind="stable")  # fixed, because summation order affects rounding
 
 
 def summarize_pairs(
@@ -92,15 +94,19 @@ def summarize_pairs(
 ) -> pd.DataFrame:
     """Mean and interval of `column` over the pairs of each group, with the numbers of pairs and networks.
 
-    `frame` has a row per pair and group, with the seeds `seed_a` and `seed_b`; `by` are the columns that make the
-    groups, those of one cell each. Rows whose `diverged` is true (where there is such a column) or whose value is null
-    are left out of the mean and counted. `limits` are the least and greatest possible value. Returns a row per group,
-    in the order of the keys, with the columns of `by`, `mean`, `low`, `high` (the unit of `column`), `count` (pairs in
-    the mean), `networks` (distinct ones in these pairs) and `excluded` (pairs left out). The interval is NaN where
-    there are fewer than three networks, or one of them is part of every pair. The order of the rows does not matter.
+    `frame` has one row per pair and group, with the seeds `seed_a` and `seed_b`; `by` lists the columns that define the
+    groups, each within one cell. Null values, and pairs marked in a column `diverged` if there is one, are left out of
+    the mean and counted. `limits` are the smallest and largest possible value. Returns one row per group, sorted by
+    key, with the columns in `by`, `mean`, `low` and `high` (in the unit of `column`), `count` (pairs in the mean),
+    `networks` (distinct networks in these pairs) and `excluded` (pairs left out). The interval is NaN if there are
+    fewer than three networks or one of them is part of every pair. The order of the rows does not matter.
 
-    Raises ValueError where a group holds a pair twice, in either order: it then mixes cells, and a mean would hide an
-    axis; and where a value is infinite or a pair is a network with itself.
+    Raises ValueError if a value is infinite, a pair is a network with itself, or a group contains a pair twice, in
+    either order: it then mixes several cells, and a mean would hide an axis.
+
+    >>> frame = pd.DataFrame({"cell": "a", "seed_a": [0, 0, 1], "seed_b": [1, 2, 2], "barrier": [1.0, 2.0, 3.0]})
+    >>> summarize_pairs(frame, ["cell"], "barrier")[["mean", "count", "networks"]].values.tolist()
+    [[2.0, 3.0, 3.0]]
     """
     by = list(by)
     rows = _checked(frame, by, column)

@@ -1,15 +1,15 @@
-"""Power laws in the width: the log-log slope of a measurement, with an interval that covers as often as it says.
+"""Power laws in the width: the log-log slope of a measurement, with an interval that has its nominal coverage.
 
-The lazy limit predicts powers of the width: for the relative movement of the weights -1/2, in layers between hidden
-ones -1, and for the change of the tangent kernel -1/2 at most, -1 as measured (Lee et al. 2019, fig. 1).
+The lazy limit predicts powers of the width: -1/2 for the relative movement of the weights, -1 in layers between hidden
+layers, and for the change of the tangent kernel at most -1/2, measured as -1 (Lee et al. 2019, fig. 1).
 
-The slope is that of the least-squares line through log(value) over log(width), a point per network. Its interval is
-Student's, from the scatter about the line: that of the networks where the networks of a width scatter as much among
-themselves as about the line; that of the widths' means, with two degrees of freedom less than there are widths, where
-the means scatter more (the F test of lack of fit, Draper & Smith 1998, at the level of 0.25, which Bancroft 1964
-advises for such a choice). It is no bootstrap, since resampling the networks within each width says nothing of how far
-the widths lie from a line, and with few networks is too narrow even where they lie on it. Measured coverage of nominal
-95 % intervals, widths growing by factors of 2, 1000 draws or more:
+The slope is that of the least-squares line of log(value) over log(width), with one point per network. Its interval is
+Student's, from the scatter about the line. An F test of lack of fit (Draper & Smith 1998) decides which scatter counts,
+at the level of 0.25 that Bancroft (1964) recommends for such choices. Normally it is the scatter of the networks. But
+if the widths' means scatter more than their networks explain, it is the scatter of these means, with two fewer degrees
+of freedom than there are widths. We do not use a bootstrap. Resampling networks within each width says nothing about
+how far the widths lie from a line, and with few networks it is too narrow even if they lie on it. Measured coverage of
+nominal 95 % intervals, for widths that double, with at least 1000 draws:
 
     widths                        4               6               8
     networks per width        2   3   5       2   3   5       2   3   5
@@ -18,19 +18,18 @@ the widths lie from a line, and with few networks is too narrow even where they 
     bootstrap, widened       92  92  93      92  92  94      93  93  94 %
     Student's, networks      95  95  95      95  95  96      96  95  95 %
     Student's, here          96  96  96      96  96  97      97  96  96 %
-    the means scatter about the line as widely as the networks of a width about their mean:
+    the means scatter about the line as much as the networks of a width about their mean:
     bootstrap, percentile    49  53  49      52  53  49      52  53  51 %
     bootstrap, widened       77  69  56      76  68  57      75  68  58 %
     Student's, networks      86  80  69      88  80  71      89  82  72 %
     Student's, here          92  91  91      93  94  94      94  94  95 %
 
-("widened" as in `isthmus.statistics.bootstrap`.) Where narrow networks scatter more, as width^-1/2, the interval used
-here covers in 91 to 97 % of cases, given two networks per width or more. Three widths are few: 85 to 92 % where the
-means scatter about the line. Of two nobody can tell how far they lie from a line: their slope has the interval that
-the scatter of the networks gives, and nothing in it stands for what sets a width as such apart (64 to 88 % in that
-case).
+("widened" as in `isthmus.statistics.bootstrap`.) If narrow networks scatter more, as width^-1/2, the interval used here
+has 91 to 97 % coverage with at least two networks per width. Three widths are few: coverage is 85 to 92 % if the means
+scatter about the line. Two widths always lie on a line, so their interval comes from the scatter of the networks alone
+and misses any deviation of the widths themselves (64 to 88 % coverage in that case).
 
-This module does not import torch: figures use it.
+This module does not import torch, because figures use it.
 """
 
 from collections.abc import Sequence
@@ -45,10 +44,14 @@ POOLING_LEVEL = 0.25
 class PowerLaw:
     """value = prefactor * width^slope, fitted to networks of several widths.
 
-    slope and its interval [low, high], dimensionless; NaN for the ends where two networks leave nothing to estimate
-    it from. prefactor: in the unit of the values. networks, widths: how many of each. lack_of_fit: the probability of
-    widths' means as far from the line as these or farther, were it a power law with independent networks; None
-    where it cannot be known, with two widths or one network for each.
+    slope and its interval [low, high]: dimensionless; the interval is NaN for only two networks. prefactor: in the unit
+    of the values. networks, widths: how many of each. lack_of_fit: the p-value of the test of lack of fit, that is, the
+    probability that the widths' means lie at least this far from the line if the power law holds and networks are
+    independent; None with only two widths or one network per width.
+
+    >>> law = PowerLaw(slope=-0.5, low=-0.6, high=-0.4, prefactor=2.0, networks=12, widths=4, lack_of_fit=0.5)
+    >>> law.prefactor * 16**law.slope
+    0.5
     """
 
     slope: float
@@ -63,12 +66,16 @@ class PowerLaw:
 def power_law(
     width: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray, level: float = 0.95
 ) -> PowerLaw:
-    """The power of the width that fits `values` best, and its interval.
+    """The power law in the width that fits `values` best.
 
-    width, values: [networks], one of each per network, positive. The widths may have different numbers of networks.
-    The result does not depend on the order of the networks, beyond rounding.
+    width, values: [networks], positive. Widths may have different numbers of networks. Apart from rounding, the order
+    of the networks does not matter.
 
     Raises ValueError for fewer than two widths, values that are not positive and finite, or a level outside (0, 1).
+
+    >>> law = power_law([1, 2, 4, 8], [8, 4, 2, 1])
+    >>> round(law.slope, 6), round(law.prefactor, 6)
+    (-1.0, 8.0)
     """
     from scipy.stats import linregress
 
@@ -92,9 +99,9 @@ def power_law(
 
 
 def _half_width(x: np.ndarray, residuals: np.ndarray, group: np.ndarray, level: float) -> tuple[float, float | None]:
-    """Half the width of the interval of a slope, and the probability of the lack of fit.
+    """Half the length of a slope's interval, and the p-value of the test of lack of fit.
 
-    x, residuals: [networks], the latter from the least-squares line; group: [networks], the number of the width.
+    x, residuals: [networks], with residuals from the least-squares line; group: [networks], the index of the width.
     """
     from scipy.stats import f, t
 

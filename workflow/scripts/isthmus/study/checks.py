@@ -1,7 +1,7 @@
-"""What a configuration may not ask for though its schema allows it: mistakes that take knowledge to see.
+"""Checks of the configuration beyond its JSON schema.
 
-A batch larger than the training set, a depth no residual network has, an axis that is no key. Every function yields
-sentences, each with the key, what was given and what is allowed.
+Examples are a batch larger than the training set, a depth that no residual network has, or an axis that is not a key.
+Every function yields sentences that name the key, what was given and what is allowed.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,11 +17,11 @@ from isthmus.study.schema import study_schema
 
 
 def dataset_errors(described: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """What is wrong with the section `datasets`."""
+    """Mistakes in the section `datasets`."""
     for name, dataset in described.items():
         where = f"datasets.{name}"
         if dataset["source"] != "parquet" and {"train", "test"} & dataset.keys():
-            yield f"{where}: files are named under `train` and `test`; this takes `source: parquet`"
+            yield f"{where}: `train` and `test` name Parquet files; set `source: parquet`, or leave them out"
         if dataset["source"] == "parquet":
             for key in ("train", "test"):
                 if key not in dataset:
@@ -32,7 +32,7 @@ def dataset_errors(described: dict[str, dict[str, Any]]) -> Iterator[str]:
 
 
 def same_but_for_case(studies: Iterable[str]) -> Iterator[str]:
-    """Names of studies that would share a folder where the file system does not tell capitals apart."""
+    """Study names that would share a folder on a file system that ignores case."""
     seen: dict[str, str] = {}
     for name in studies:
         if name.lower() in seen:
@@ -48,9 +48,9 @@ def study_errors(
     look_up: Callable[[str, dict[str, Any]], Facts],
     known: dict[str, Facts],
 ) -> Iterator[str]:
-    """What is wrong with one study beyond the schema.
+    """Mistakes in one study that its schema does not catch.
 
-    given: the study before its defaults were filled in; known: facts of data sets, to which new ones are added.
+    given: the study before its defaults were filled in; known: facts about data sets, to which new ones are added.
     """
     found = list(_axis_errors(f"{where}.grid", given, study["grid"]))
     yield from found
@@ -84,7 +84,7 @@ def study_errors(
 
 
 def _axis_errors(where: str, given: dict[str, Any], grid: dict[str, list[Any]]) -> Iterator[str]:
-    """What is wrong with axes other than the four that always exist."""
+    """Mistakes in axes other than the four that every grid has."""
     sections = study_schema()
     for axis, values in grid.items():
         if axis in (*AXES, "seed"):
@@ -112,7 +112,7 @@ def _axis_errors(where: str, given: dict[str, Any], grid: dict[str, list[Any]]) 
 
 
 def _where_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with the parts of the grid that analyses are limited to."""
+    """Mistakes in `where`, which limits an analysis to part of the grid."""
     for analysis, options in study["analyses"].items():
         for axis, values in options.get("where", {}).items():
             place = f"{where}.analyses.{analysis}.where.{axis}"
@@ -125,7 +125,7 @@ def _where_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
 
 
 def _pair_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with the pairs that analyses of pairs of networks ask for."""
+    """Mistakes in the number of pairs that an analysis asks for."""
     seed = study["grid"]["seed"]
     networks = seed if isinstance(seed, int) else len(seed)
     possible = networks * (networks - 1) // 2
@@ -134,12 +134,12 @@ def _pair_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
             continue
         place = f"{where}.analyses.{analysis}"
         if not possible:
-            yield f"{place}: it works on pairs of networks, and {where}.grid.seed gives one network a cell"
+            yield f"{place}: it works on pairs of networks, but {where}.grid.seed gives one network per cell"
         elif options["pairs"] != "all" and options["pairs"] > possible:
             yield f"{place}.pairs: {options['pairs']} was given; {networks} seeds make {possible} pairs"
 
 
-# Keys of `training` that do nothing by themselves: whether a recipe makes use of one, and what it takes to.
+# Keys of `training` that have no effect on their own: whether a recipe uses the key, and what the key needs.
 DEPENDENT: dict[str, tuple[Callable[[dict[str, Any]], bool], str]] = {
     "sharpness_adaptive": (lambda training: training["sharpness_radius"] > 0, "a sharpness_radius above 0"),
     "sharpness_eta": (
@@ -153,14 +153,14 @@ DEPENDENT: dict[str, tuple[Callable[[dict[str, Any]], bool], str]] = {
 
 
 def _idle_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
-    """Keys that were set although no cell of the study makes use of them."""
+    """Keys that were set although no cell of the study uses them."""
     described = study_schema()["training"]["properties"]
     recipes = [sections_of(study, axes)["training"] for axes in cells(study["grid"])]
     for key, (used, needed) in DEPENDENT.items():
         given = [recipe[key] for recipe in recipes if recipe[key] != described[key]["default"]]
         if given and not any(map(used, recipes)):
             place = f"{where}.grid" if key in study["grid"] else f"{where}.training"
-            yield f"{place}.{key}: {shown(given[0])} was given, and no network makes use of it; it needs {needed}"
+            yield f"{place}.{key}: {shown(given[0])} was given, but no network uses it; it needs {needed}"
 
 
 def _shifted_errors(
@@ -170,7 +170,7 @@ def _shifted_errors(
     look_up: Callable[[str, dict[str, Any]], Facts],
     known: dict[str, Facts],
 ) -> Iterator[str]:
-    """What is wrong with second data sets that networks are tested on. `known` holds the facts of those trained on."""
+    """Mistakes in the second data set on which networks are tested. `known` has the facts about training data."""
     for analysis, options in study["analyses"].items():
         other = options.get("shifted_data")
         if other is None:
@@ -198,13 +198,13 @@ def _shifted_errors(
 
 
 def _kind(known: Facts) -> str:
-    """What images and labels of a data set are like, in words."""
+    """The kind of images and labels in a data set, in words."""
     channels, height, width = known.shape
     return f"{channels} channel{'s' if channels > 1 else ''} of {height}x{width} pixels and {known.classes} classes"
 
 
 def _sweep_errors(where: str, study: dict[str, Any], known: dict[str, Facts]) -> Iterator[str]:
-    """What is wrong with the sweeps of analyses that have networks of their own, on images of the study's data set."""
+    """Mistakes in the sweeps of analyses that train their own networks on images of the study's data set."""
     for analysis, options in study["analyses"].items():
         for name, sweep in options.get("sweeps", {}).items():
             place, data = f"{where}.analyses.{analysis}.sweeps.{name}", study["data"].get("name")
@@ -223,7 +223,7 @@ def _sweep_errors(where: str, study: dict[str, Any], known: dict[str, Facts]) ->
 
 
 def _cell_errors(where: str, sections: dict[str, dict[str, Any]], known: Facts) -> Iterator[str]:
-    """What is wrong with one cell, the data being known."""
+    """Mistakes in one cell whose data set is known."""
     data, network, training = (sections[section] for section in SECTIONS)
     examples = data["train_size"] or known.train_size
     if examples > known.train_size:
@@ -234,7 +234,7 @@ def _cell_errors(where: str, sections: dict[str, dict[str, Any]], known: Facts) 
         yield from _network_errors(where, network, known)
         yield from _training_errors(where, training, examples)
         single = {"mlp": True, "cnn": False, "resnet": max(known.shape[1:]) <= 4}[network["architecture"]]
-        if network["normalization"] == "batch" and single:  # one value per channel and example in some layer
+        if network["normalization"] == "batch" and single:  # some layer has one value per channel and example
             yield from _lonely_batch(where, training, examples)
 
 
@@ -270,7 +270,7 @@ def _averaging_errors(where: str, training: dict[str, Any], examples: int) -> It
     count = steps // every - max(averaging_begins(kind, start, per_epoch, steps) // every, 1) + 1
     if count < 2:
         run = f"the run of {_epochs(training, examples):g} epochs has {max(count, 0)} {moments} from there on"
-        yield f"{where}.training.averaging_start: {start} was given; {run}, and {kind} takes 2 at least"
+        yield f"{where}.training.averaging_start: {start} was given; {run}, and {kind} needs at least 2"
 
 
 def _epochs(training: dict[str, Any], examples: int) -> float:
@@ -287,10 +287,10 @@ def _per_epoch(training: dict[str, Any], examples: int) -> int:
 def _rewind_errors(
     where: str, analyses: dict[str, Any], sections: dict[str, dict[str, Any]], known: Facts
 ) -> Iterator[str]:
-    """What is wrong with the steps of training that analyses go back to."""
+    """Mistakes in the step of training to which an analysis rewinds."""
     training, examples = sections["training"], sections["data"]["train_size"] or known.train_size
     if training["batch_size"] > examples:
-        return  # which is an error of its own
+        return  # reported by `_cell_errors`
     steps = round(_epochs(training, examples) * _per_epoch(training, examples))
     for analysis, options in analyses.items():
         if options.get("rewind_step", 0) >= steps:
@@ -301,7 +301,7 @@ def _rewind_errors(
 def _selection_errors(
     where: str, analyses: dict[str, Any], sections: dict[str, dict[str, Any]], known: Facts
 ) -> Iterator[str]:
-    """What is wrong with choosing a method of alignment on training examples that it was not matched on."""
+    """Alignment method `auto` with too few training examples, since it matches and selects on separate ones."""
     examples, fewest = sections["data"]["train_size"] or known.train_size, 2 * known.classes
     for analysis, options in analyses.items():
         chosen = options.get("alignment", {}).get("method") == "auto"

@@ -1,8 +1,8 @@
-"""The configuration: checked as a whole before anything runs, with errors a user can act on.
+"""The configuration: checked as a whole before anything runs, with errors that a user can act on.
 
 The schema (`workflow/schemas/config.schema.yaml`, and `options` in `workflow/schemas/stages/*.yaml`) gives types,
-ranges, defaults and descriptions; `isthmus.study.checks` sees what a schema cannot say. All mistakes are reported at
-once.
+ranges, defaults and descriptions. `isthmus.study.checks` checks what a schema cannot express. All mistakes are reported
+at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from isthmus.study.stage_checks import stage_errors
 
 @dataclass(frozen=True)
 class Configuration:
-    """A checked configuration: studies, descriptions and facts of data sets by name, and the packing of jobs."""
+    """A checked configuration: studies, descriptions and facts of data sets, all by name, and settings of jobs."""
 
     studies: dict[str, Study]
     datasets: dict[str, dict[str, Any]]
@@ -33,10 +33,10 @@ class Configuration:
 
 
 def load(config: dict[str, Any], look_up: Callable[[str, dict[str, Any]], Facts] = look_up_facts) -> Configuration:
-    """Check a configuration, fill in its defaults and spell out its cells.
+    """Check a configuration, fill in its defaults and list its cells.
 
-    look_up: tells size and shape of a data set from its name and description.
-    Raises ConfigurationError with every mistake found, one a line.
+    look_up: returns the facts about a data set from its name and description.
+    Raises ConfigurationError that lists every mistake, one per line.
     """
     _refuse(stage_errors(), "the descriptions of stages cannot be used:")
     given = _plain(config)
@@ -61,7 +61,7 @@ def _refuse(errors: Sequence[str], what: str = "the configuration cannot be used
 
 
 def _plain(value: Any) -> Any:
-    """A copy with plain dictionaries and string keys (YAML may give integers, Snakemake its own types)."""
+    """A copy with plain dictionaries and string keys: YAML may give integer keys, and Snakemake its own types."""
     if isinstance(value, dict):
         return {str(key): _plain(content) for key, content in value.items()}
     if isinstance(value, list | tuple):
@@ -70,7 +70,7 @@ def _plain(value: Any) -> Any:
 
 
 def _study(name: str, study: dict[str, Any]) -> Study:
-    """A study of the checked configuration, its cells spelled out."""
+    """A study of the checked configuration, with all its cells."""
     spelled = {}
     for axes in cells(study["grid"]):
         sections = sections_of(study, axes)

@@ -1,4 +1,4 @@
-"""Makes docs/configuration.md and docs/tables.md from the schemas: `make docs`."""
+"""Generate docs/configuration.md and docs/tables.md from the schemas: `make docs`."""
 
 import json
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from isthmus.tables.descriptions import SCHEMAS, stages
 from isthmus.tables.quantities import quantities
 
 DOCS = SCHEMAS.parents[1] / "docs"
-NOTICE = "<!-- Made from workflow/schemas by `make docs`; edit the schemas, not this page. -->"
+NOTICE = "<!-- Generated from workflow/schemas by `make docs`; edit the schemas, not this page. -->"
 
 
 def configuration_page() -> str:
-    """The configuration reference in Markdown, a table per section."""
+    """The configuration reference in Markdown, with one table per section."""
     top = schema()["properties"]
     study = top["studies"]["additionalProperties"]["properties"]
     lines = [NOTICE, "", "# Configuration", "", INTRODUCTION, ""]
@@ -31,7 +31,7 @@ def configuration_page() -> str:
 
 
 def tables_page() -> str:
-    """The tables, column by column, in Markdown."""
+    """The reference of all tables and their columns in Markdown."""
     lines = [NOTICE, "", "# Tables", "", TABLES_INTRODUCTION, ""]
     for stage in stages().values():
         for table in stage.tables:
@@ -47,7 +47,7 @@ def tables_page() -> str:
 
 
 def _quantities() -> Iterator[str]:
-    """What the analysis `relations` compares, a line per quantity."""
+    """The quantities that the analysis `relations` compares, one per line."""
     yield from ("## Quantities of `relations`", "", QUANTITIES_INTRODUCTION, "")
     yield from ("| quantity | group | from | rows | value |", "| --- | --- | --- | --- | --- |")
     for quantity in quantities():
@@ -65,7 +65,7 @@ def _section(title: str, described: dict[str, Any], description: str = "") -> It
 
 
 def _rows(described: dict[str, Any], within: str = "") -> Iterator[str]:
-    """A line for each key of an object, and, where these are objects with keys of their own, for those too."""
+    """One line for each key of an object, including the keys of nested objects."""
     for key, inner in described.get("properties", {}).items():
         default = (
             f"`{json.dumps(inner['default'])}`"
@@ -86,7 +86,7 @@ def _required(key: str, described: dict[str, Any]) -> bool:
 
 
 def _allowed(described: dict[str, Any]) -> str:
-    """What a key may hold, short."""
+    """The values that a key may have, in short form."""
     if "enum" in described:
         return ", ".join(f"`{value}`" for value in described["enum"])
     if "oneOf" in described:
@@ -102,22 +102,22 @@ def _allowed(described: dict[str, Any]) -> str:
 
 
 INTRODUCTION = """A configuration is one YAML file: `config.yaml`, or the file given with `--configfile`
-(`make figures CONFIG=...`). A file that has `studies` stands alone; one without amends `config.yaml` (with the
-`datasets` and `jobs` of a machine, say). It is checked as a whole before anything runs, and all mistakes are reported
-at once, each with the key, what was given and what is allowed.
+(`make figures CONFIG=...`). A file with `studies` replaces `config.yaml`; a file without amends it, for example with
+the `datasets` and `jobs` of a machine. The configuration is checked as a whole before anything runs. All mistakes are
+reported at once, each with the key, what was given and what is allowed.
 
-A **study** trains one network per combination of its grid: every axis but `seed` makes *cells*, and `seed` the
-networks of a cell. Results are found under `results/NAME/`, in a folder per cell. Changing `jobs` changes no result
-beyond rounding and reruns nothing, except that `jobs.seeds` renames the blocks."""
+A **study** trains one network for each combination of the values in its grid. The axes other than `seed` define the
+*cells*; `seed` gives the networks of each cell. Results are in `results/NAME/`, with one folder per cell. Changing
+`jobs` reruns nothing and changes no result beyond rounding, except that `jobs.seeds` renames the blocks."""
 
 TABLES_INTRODUCTION = """Every table is one Parquet file, `results/tables/NAME.parquet`, with the rows of all
-studies. Strings are dictionary-encoded, accuracies are fractions in [0, 1], losses are means over examples without any
-weight penalty, and what is not known is null, never NaN. Descriptions and units are in the files too, as field
-metadata. A table is checked against this description whenever it is written."""
+studies. Strings are dictionary-encoded. Accuracies are fractions in [0, 1]. Losses are means over examples and contain
+no weight penalty. Unknown values are null, never NaN. The files also contain the descriptions and units, as field
+metadata. Tables are checked against this description whenever they are written."""
 
-QUANTITIES_INTRODUCTION = """A number per network, from the rows of a table for which a condition holds; where
-a network has several, their mean, and from rows of pairs the mean over the pairs that the network is in.
-They are described with the stages that measure them, in `workflow/schemas/stages/`."""
+QUANTITIES_INTRODUCTION = """A quantity is one number per network, computed from the rows of a table that meet a
+condition. If a network has several such rows, their mean is taken; for tables of pairs, the mean over the network's
+pairs. Each quantity is described with the stage that measures it, in `workflow/schemas/stages/`."""
 
 
 def main() -> None:

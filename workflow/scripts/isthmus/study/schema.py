@@ -1,4 +1,4 @@
-"""The schema of the configuration, read from `workflow/schemas/`, and the defaults it holds."""
+"""The schema of the configuration, read from `workflow/schemas/`."""
 
 from functools import cache
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from isthmus.core.files import read_yaml
 from isthmus.tables.descriptions import SCHEMAS, stages
 
-# Every analysis of the networks of the grid may be limited to part of it.
+# Every analysis of the grid's networks can be limited to part of the grid.
 WHERE = {
-    "description": "Part of the grid to work on, values by axis, e.g. `{depth: [3]}`; `{}` is all of it.",
+    "description": "Limit the analysis to part of the grid, by axis: `{depth: [3]}`; `{}` means all of it.",
     "type": "object",
     "default": {},
     "additionalProperties": {"type": "array", "minItems": 1, "uniqueItems": True},

@@ -1,1 +1,1 @@
-"""Parquet tables with a schema in which every column is described."""
+"""Parquet tables with a schema that describes every column."""

@@ -1,7 +1,7 @@
-"""What each stage of the workflow produces, as written in `workflow/schemas/stages/*.yaml`.
+"""What each stage of the workflow produces, read from `workflow/schemas/stages/*.yaml`.
 
-One file per stage holds the schema of its options in the configuration, its tables with every column described,
-and its figures. This module reads them; nothing about a stage is written down a second time.
+Each stage has one file, with the schema of its options, its tables with a description of every column, and its
+figures. Nothing about a stage is written down anywhere else.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from isthmus.core.files import read_yaml
 
 SCHEMAS = Path(__file__).resolve().parents[3] / "schemas"
 
-# The first columns of every table, by what its rows refer to.
+# The first columns of a table, by what a row refers to.
 KEYS: dict[str, dict[str, dict[str, Any]]] = {
     "seed": {
         "study": {"type": "string", "description": "name of the study"},
@@ -39,7 +39,7 @@ KEYS["configuration"] = {}  # one job for all studies, on their collected tables
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its Parquet type, whether it may be null, its unit and its meaning."""
+    """A column of a table: its Parquet type, its meaning, whether it may be null, and its unit."""
 
     name: str
     type: str
@@ -50,7 +50,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: the stage that makes it, what a row is, and its columns, keys first."""
+    """A table: the stage that makes it, what one row stands for, and its columns, keys first."""
 
     name: str
     stage: str
@@ -62,7 +62,7 @@ class Table:
 class Figure:
     """A figure: its title in the report and the tables it is drawn from.
 
-    requires: other analyses whose tables are among them; the figure is drawn in studies that ask for these too.
+    requires: other analyses whose tables it needs; only studies that ask for these too get the figure.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage: its tables and figures, and the schema of its options where the configuration can ask for it."""
+    """A stage: its tables, its figures and the schema of its options; None if the configuration cannot ask for it."""
 
     name: str
     title: str
@@ -106,14 +106,14 @@ def _read(path: Path) -> Stage:
 
 @cache
 def stages() -> dict[str, Stage]:
-    """All stages by name, in the order of their files; training first, and last what works on the tables of all."""
+    """All stages by name, sorted by file; training comes first, and stages that use the tables of all studies last."""
     found = [_read(path) for path in sorted((SCHEMAS / "stages").glob("*.yaml"))]
     found.sort(key=lambda stage: (stage.name != "train", stage.unit == "configuration"))
     return {stage.name: stage for stage in found}
 
 
 def table(name: str) -> Table:
-    """The table called `name`; KeyError where no stage makes it."""
+    """The table called `name`. Raises KeyError if no stage makes it."""
     for stage in stages().values():
         for candidate in stage.tables:
             if candidate.name == name:

@@ -1,8 +1,8 @@
-"""Tidy Parquet tables with a schema that is checked when they are written.
+"""Tidy Parquet tables whose schema is checked when they are written.
 
-The columns of every table are described in `workflow/schemas/stages/*.yaml`. A row that lacks a column, has one too
-many, a value of another type, a null where none is allowed or a number that is not finite is an error at the
-moment of writing: what is not known is null, never NaN.
+`workflow/schemas/stages/*.yaml` describes the columns of every table. Writing a row fails if it has missing or extra
+columns, a value of the wrong type, a null in a column that forbids it, or a number that is not finite. Unknown values
+are null, never NaN.
 """
 
 import math
@@ -24,12 +24,12 @@ TYPES = {
     "bool": pa.bool_(),
 }
 ROW_GROUP = 100_000
-PARTS_TOGETHER = 200  # a small table in memory is mostly overhead: this many are merged into one
+PARTS_TOGETHER = 200  # small tables in memory are mostly overhead, so this many are merged into one
 ACCEPTED: dict[str, tuple[type, ...]] = {"string": (str,), "int64": (int,), "float64": (float, int), "bool": (bool,)}
 
 
 def arrow_schema(described: Table) -> pa.Schema:
-    """The Arrow schema of a table: types, nullability, and descriptions and units as field metadata."""
+    """The Arrow schema of a table: types and nullability, with descriptions and units as field metadata."""
     return pa.schema(
         [
             pa.field(
@@ -65,9 +65,9 @@ def _check(described: Table, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_table(path: Path | str, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Check `rows` against the schema of the table `name` and write them to `path`, whole or not at all.
+    """Check `rows` against the schema of the table `name` and write them to `path` atomically.
 
-    Raises ValueError where a row does not fit, KeyError where there is no such table.
+    Raises ValueError if a row does not fit, and KeyError if there is no such table.
     """
     described = table(name)
     _check(described, rows)
@@ -76,7 +76,7 @@ def write_table(path: Path | str, name: str, rows: Sequence[Mapping[str, Any]]) 
 
 
 def read_table(path: Path | str) -> pa.Table:
-    """Read one Parquet file. Raises DataError, naming the file, where it is absent, cut short or no Parquet."""
+    """Read one Parquet file. Raises DataError, naming the file, if it is missing, truncated or not Parquet."""
     try:
         with pa.parquet.ParquetFile(path, page_checksum_verification=True) as file:
             return file.read()
@@ -85,15 +85,15 @@ def read_table(path: Path | str) -> pa.Table:
 
 
 def _merged(parts: Sequence[pa.Table]) -> pa.Table:
-    """Tables of one schema as one, in one piece of memory for each column."""
+    """Merge tables of the same schema into one, with contiguous memory for each column."""
     return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
 
 
 def collect(paths: Iterable[Path | str], destination: Path | str, name: str) -> int:
-    """Append the files `paths`, in that order, into one table at `destination`; return its number of rows.
+    """Concatenate the files `paths`, in that order, into one table at `destination`; return its number of rows.
 
-    At most `ROW_GROUP` rows, `PARTS_TOGETHER` small files and one file are in memory.
-    Raises DataError where a file is damaged or has other columns.
+    Memory holds at most `ROW_GROUP` rows, `PARTS_TOGETHER` small files and the file being read.
+    Raises DataError if a file is damaged or has other columns.
     """
     schema = arrow_schema(table(name))
     rows = written = 0

@@ -1,9 +1,8 @@
-"""The quantities of a network: what was measured of it, one number each, as the stages of the workflow describe them.
+"""Quantities: single numbers that describe a network, such as its test accuracy or its sharpness.
 
-A stage lists its quantities under `quantities` in `workflow/schemas/stages/`. Each says how its number is found: in the
-rows of a table for which a condition holds, by an expression in its columns (both in the language of `pandas.eval`).
-Quantities of the group `outcome` say how well a network generalizes; the others are geometric, and are compared with
-them.
+A stage lists its quantities under `quantities` in `workflow/schemas/stages/`. Each names a table, a condition that
+selects rows and an expression in the table's columns, both in the language of `pandas.eval`. Quantities in the group
+`outcome` say how well a network generalizes. All others are geometric and are compared with the outcomes.
 """
 
 from dataclasses import dataclass
@@ -14,18 +13,18 @@ from isthmus.tables.descriptions import SCHEMAS, stages
 
 OUTCOME = "outcome"
 GROUPS = (OUTCOME, "training", "movement", "curvature", "noise", "paths")
-"""The order of the groups in tables and figures; other groups follow."""
+"""The order of groups in tables and figures; any other group comes after these."""
 
 
 @dataclass(frozen=True)
 class Quantity:
     """A number per network.
 
-    label: in figures. value: expression in the columns of `table`. rows: condition on its rows, all where empty; of
-    several rows per network the mean is taken, and of rows of pairs that over the pairs which the network is in. at: a
-    column of whose values in the study the smallest is taken, such as the size of the noise. log: whether it is
-    positive and spreads over factors, so that its logarithm is modelled. share: for a share of examples, an expression
-    for the number of which the value times it is whole, such as the number of examples.
+    label: name in figures. value: expression in the columns of `table`. rows: condition on its rows; empty selects all.
+    If several rows of a network remain, their mean is taken; in tables of pairs, the mean over the network's pairs.
+    at: a column, such as the noise size; only rows with its smallest value in the study are used. log: whether to model
+    the logarithm, because the quantity is positive and varies by factors. share: for a share of examples, an expression
+    that makes it a whole number when multiplied with it, such as the number of examples.
     """
 
     name: str
@@ -40,13 +39,13 @@ class Quantity:
 
     @property
     def of_pairs(self) -> bool:
-        """Whether it belongs to pairs of networks: the values of networks of a cell then depend on each other."""
+        """Whether it belongs to pairs of networks, so that the values of a cell's networks depend on each other."""
         return self.table == "connections"
 
 
 @cache
 def quantities() -> tuple[Quantity, ...]:
-    """All quantities, by group and then in the order of stages and of their descriptions."""
+    """All quantities, ordered by group, then by stage, then as their stage lists them."""
     found = []
     for stage in stages():
         described = read_yaml(SCHEMAS / "stages" / f"{stage}.yaml")
@@ -57,5 +56,5 @@ def quantities() -> tuple[Quantity, ...]:
 
 
 def label_of(name: str) -> str:
-    """How a quantity is called in figures. KeyError where there is none of that name."""
+    """A quantity's label in figures. Raises KeyError if there is no quantity of that name."""
     return {quantity.name: quantity.label for quantity in quantities()}[name]

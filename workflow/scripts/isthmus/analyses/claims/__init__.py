@@ -1,1 +1,1 @@
-"""Published claims and the verdicts that the tables of a study give them."""
+"""Published claims, and verdicts on them from the tables of a study."""

@@ -1,8 +1,7 @@
-"""What a claim measures, with an interval and p-values: one comparison, its exponential, or the extreme of several.
+"""What a claim measures, with an interval and p-values: a difference, its exponential, or the extreme of several.
 
-All of them answer the same four questions as `isthmus.statistics.contrasts.Estimate` and
-`isthmus.statistics.proportions.Proportion`: what the value is, between which limits it lies, and how surely it lies
-above or below a bound.
+All of these have the same four members as `isthmus.statistics.contrasts.Estimate` and
+`isthmus.statistics.proportions.Proportion`: the value, its interval, and p-values for lying above or below a bound.
 
 This module does not import torch.
 """
@@ -16,7 +15,7 @@ from isthmus.statistics.contrasts import LEVEL, Estimate
 
 
 class Measured(Protocol):
-    """A value with its interval and one-sided p-values, NaN where there is no telling."""
+    """A value with its interval and one-sided p-values, which are NaN if the error is unknown."""
 
     @property
     def value(self) -> float: ...
@@ -30,7 +29,7 @@ class Measured(Protocol):
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of geometric means, from the difference of the means of natural logarithms."""
+    """A ratio of geometric means, from a difference between means of natural logarithms."""
 
     difference: Estimate
 
@@ -50,18 +49,18 @@ class Ratio:
 
 
 def _every(p: Sequence[float]) -> float:
-    """The p-value of saying that all of several statements hold: the largest (Berger 1982)."""
+    """The p-value for claiming that all of several statements hold: the largest (Berger 1982)."""
     return math.nan if any(math.isnan(each) for each in p) else max(p)
 
 
 def _any(p: Sequence[float]) -> float:
-    """The p-value of saying that some of several statements hold: Bonferroni's."""
+    """The p-value for claiming that at least one of several statements holds: Bonferroni's."""
     return math.nan if any(math.isnan(each) for each in p) else min(1.0, len(p) * min(p))
 
 
 @dataclass(frozen=True)
 class Smallest:
-    """The smallest of several differences. It lies above a bound where all do, and below one where any does."""
+    """The smallest of several differences. It lies above a bound if all do, and below a bound if any does."""
 
     differences: Sequence[Estimate]
 
@@ -70,7 +69,7 @@ class Smallest:
         return min(each.value for each in self.differences)
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """All upper ends must hold at once for the least of them to hold, of the lower ends a single one."""
+        """The least upper end is valid only if all upper ends are, so these use Bonferroni; one lower end suffices."""
         together = 1 - (1 - level) / len(self.differences)
         low = [each.interval(level)[0] for each in self.differences]
         high = [each.interval(together)[1] for each in self.differences]
@@ -86,7 +85,7 @@ class Smallest:
 
 @dataclass(frozen=True)
 class Largest:
-    """The largest of several differences. It lies above a bound where any does, and below one where all do."""
+    """The largest of several differences. It lies above a bound if any does, and below a bound if all do."""
 
     differences: Sequence[Estimate]
 
@@ -111,10 +110,11 @@ class Largest:
 
 @dataclass(frozen=True)
 class Plateau:
-    """The least level of an axis from which on the largest gains at most `tolerance`, as a fraction of the largest.
+    """Where a plateau begins, as a fraction of the largest level: from there on, going to the largest gains little.
 
-    levels: rising, with the largest; gains: of the largest over each other level. The plateau begins below a bound
-    where the gains over all levels from just below the bound on are at most the tolerance.
+    levels: rising, the largest included; gains: gain of the largest level over each other level; tolerance: the largest
+    gain that still counts as a plateau. The plateau begins below a bound if the gains over the last level below the
+    bound and over all levels above it are at most the tolerance.
     """
 
     levels: Sequence[float]
@@ -136,7 +136,7 @@ class Plateau:
         return self._first([each.value for each in self.gains])
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """Every level that the intervals of all gains together leave open (Bonferroni)."""
+        """All levels that are compatible with the simultaneous intervals of the gains (Bonferroni)."""
         ends = [each.interval(1 - (1 - level) / len(self.gains)) for each in self.gains]
         return self._first([low for low, _ in ends]), self._first([high for _, high in ends])
 
@@ -154,9 +154,9 @@ class Plateau:
 
 
 def direction(measured: Measured, above: float, below: float) -> tuple[float, float]:
-    """One-sided p-values of lying between two bounds and of lying outside, NaN without an interval.
+    """One-sided p-values for lying between two bounds and for lying outside, NaN without an interval.
 
-    A bound is infinite where there is none. Small where `measured` surely lies between them, or surely does not.
+    An infinite bound means no bound. A p-value is small if `measured` clearly lies between the bounds, or outside.
     """
     inside = [measured.p_above(above)] if math.isfinite(above) else []
     inside += [measured.p_below(below)] if math.isfinite(below) else []
@@ -166,9 +166,10 @@ def direction(measured: Measured, above: float, below: float) -> tuple[float, fl
 
 
 def blurred(measured: Measured, published: tuple[float, float]) -> Measured:
-    """The value with an error that holds that of a published value, too, known by its 95 % interval.
+    """The value with an error that includes the error of a published value, given by its 95 % interval.
 
-    Only comparisons and ratios of means have one. The published value counts as normal, with a known error.
+    This works for comparisons and ratios of means only. The published value is taken as normal with a known error.
+    Raises TypeError for anything else.
     """
     if isinstance(measured, Ratio):
         low, high = (math.log(end) for end in published)

@@ -1,9 +1,9 @@
-"""Curvature at equal loss: what a network's Hessian was when its training loss passed a level that others pass, too.
+"""Curvature at equal loss: a network's curvature when its training loss passed a level that other networks pass, too.
 
-The Hessian of cross-entropy vanishes with the loss, so that eigenvalues of networks at different losses compare the
-losses as much as the curvature. Networks whose curvature was measured during training can be compared where their
-losses are equal: at the lowest loss that all networks of a setting reach. Between the two moments around it, the
-logarithm of the quantity is taken to be linear in the logarithm of the loss.
+The Hessian of cross-entropy vanishes with the loss. Comparing eigenvalues of networks at different losses therefore
+compares losses as much as curvature. If curvature was measured during training, networks can be compared at equal loss:
+at the lowest loss that all networks of a setting reach. Between the two measurements around it, we interpolate linearly
+in the logarithms of the quantity and the loss.
 
 This module does not import torch.
 """
@@ -17,11 +17,11 @@ KEYS = ["setting", "level", "cell", "seed"]
 
 
 def at_equal_loss(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per network of the settings that allow it, with `value` where its `loss` passed the common level.
+    """One row per network, with its `value` when its loss passed the level that is common to its setting.
 
-    rows: those of `curvature` at all moments, with `value` (positive), `setting` and `level`. In each setting the level
-    is the lowest loss that all its networks reach. Settings in which a network started below it are left out.
-    Raises NotMeasured where none is left, and where values are not positive.
+    rows: the rows of `curvature` at all epochs, with `value` (positive), `setting` and `level`. The common loss of a
+    setting is the lowest that all its networks reach. Settings in which a network started below it are left out.
+    Raises NotMeasured if no setting is left or values are not positive.
     """
     if "epoch" not in rows:
         raise NotMeasured("only the table `curvature` tells of moments during training")
@@ -48,7 +48,7 @@ def _setting(rows: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def _passing(loss: np.ndarray, value: np.ndarray, common: float) -> float:
-    """The value where the loss, in the order of training, first comes down to the common one."""
+    """The value at the moment when the loss first falls to the common level."""
     after = int(np.flatnonzero(loss <= common)[0])
     if after == 0 or loss[after] == common:
         return float(value[after])

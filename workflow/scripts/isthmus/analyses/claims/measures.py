@@ -1,11 +1,10 @@
-"""What is measured for a claim, from the rows of a table: over a grid that counts as fixed, setting by setting.
+"""Compute the measure of a claim from the rows of a table, setting by setting over a fixed grid.
 
-Where there are other axes than the one compared, each of their combinations is a *setting*. A measure is the average
-over settings of what each of them gives, and its error comes from how networks of one cell scatter, pooled over all
-cells (`isthmus.statistics.contrasts`); differences between settings are no error. Several rows of one network -
-severities, levels of pruning - are averaged first. Of pairs of networks, which share networks, the units are the
-networks' values of `isthmus.statistics.pairs`. Shares of networks have exact limits
-(`isthmus.statistics.proportions`).
+Each combination of the axes that are not compared is a *setting*. A measure is the average over settings. Its error
+comes from how networks scatter within cells, pooled over all cells (`isthmus.statistics.contrasts`); differences
+between settings do not count as error. Several rows of one network, such as severities or levels of pruning, are
+averaged first. Pairs of networks share networks, so they enter with the networks' values from
+`isthmus.statistics.pairs`. Proportions of networks have exact limits (`isthmus.statistics.proportions`).
 
 This module does not import torch.
 """
@@ -39,16 +38,16 @@ from isthmus.statistics.proportions import Proportion
 
 FEWEST_LEVELS = {"smallest_step": 3, "largest_step": 3, "plateau": 3}
 ROUNDING = 1e-5
-"""Mean cross-entropies below this are at the rounding of float32: quotients by them mean nothing."""
+"""Mean cross-entropies below this are dominated by float32 rounding, so dividing by them is meaningless."""
 
 
 @dataclass(frozen=True)
 class Found:
     """What was measured for a claim.
 
-    result: the value with its interval and p-values, for the average over settings. by_setting: the same for each of
-    the settings, by name. comparison: what was compared with what. networks: how many are behind it; excluded: rows of
-    diverged networks, and nulls.
+    result: value, interval and p-values of the average over settings. by_setting: the same for each setting, by name.
+    comparison: what was compared with what. networks: how many entered; excluded: number of rows that did not, because
+    the network diverged or the value is null.
     """
 
     result: Measured
@@ -62,8 +61,8 @@ class Found:
 class Cells:
     """The values of networks, cell by cell.
 
-    frame: [seeds, (setting, level)], NaN where there is no network; means: those of the cells, where too few networks
-    leave no values; groups: equal for cells that start from the same weights.
+    frame: [seeds, (setting, level)], NaN where there is no network; means: the cells' means, which exist even if pairs
+    are too few to give values per network; groups: equal for cells that start from the same weights.
     """
 
     frame: pd.DataFrame
@@ -71,11 +70,11 @@ class Cells:
     groups: list[str]
 
     def levels(self, setting: str) -> list[Any]:
-        """The levels that a setting has, rising."""
+        """The levels of a setting, in rising order."""
         return sorted(level for own, level in self.frame.columns if own == setting)
 
     def estimate(self, weights: dict[tuple[str, Any], float]) -> Estimate:
-        """The weighted sum of the means of cells."""
+        """The weighted sum of cell means."""
         vector = np.array([weights.get(column, 0.0) for column in self.frame.columns])
         found = estimate(self.frame, self.groups, vector)
         if np.isnan(found.value):
@@ -84,9 +83,9 @@ class Cells:
 
 
 def measure(claim: Claim, rows: pd.DataFrame) -> Found:
-    """Compute the measure of `claim` on `rows` (those of `rows_of_study`, or some of them).
+    """Compute the measure of `claim` on `rows`, which come from `rows_of_study`.
 
-    The order of the rows does not matter. Raises NotMeasured where they cannot give it.
+    The order of the rows does not matter. Raises NotMeasured if the rows do not suffice.
     """
     rows = select(rows, claim.where)
     if rows.empty:
@@ -121,7 +120,7 @@ def measure(claim: Claim, rows: pd.DataFrame) -> Found:
 
 
 def _cross_entropy(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of networks trained on cross-entropy, at losses that are more than rounding."""
+    """The rows of networks that were trained on cross-entropy and whose losses are not just rounding."""
     rows = rows[rows["objective"] == "cross_entropy"]
     if rows.empty:
         raise NotMeasured("losses are divided out of cross-entropy alone")
@@ -132,7 +131,7 @@ def _cross_entropy(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _spanning(rows: pd.DataFrame, claim: Claim, name: str, bound: float) -> pd.DataFrame:
-    """The rows of settings whose levels have values of a column on both sides of a bound."""
+    """The rows of settings in which a column has values on both sides of a bound."""
     value = evaluate(rows, name).astype(float)
     sides = pd.DataFrame({"setting": rows["setting"], "below": value < bound, "reached": value >= bound})
     both = sides.groupby("setting")[["below", "reached"]].any().all(axis=1)
@@ -152,7 +151,7 @@ def _proportions(rows: pd.DataFrame, words: str, excluded: int) -> Found:
 
 
 def _networks(rows: pd.DataFrame) -> int:
-    """Distinct networks behind some rows."""
+    """The number of distinct networks in some rows."""
     keys = [key for key in (*CELL, "sweep") if key in rows]
     if "seed" in rows:
         return len(rows[[*keys, *(["parameters"] if "cell" not in rows else []), "seed"]].drop_duplicates())
@@ -161,14 +160,14 @@ def _networks(rows: pd.DataFrame) -> int:
 
 
 def _settings(claim: Claim, rows: pd.DataFrame) -> pd.Series:
-    """The combination of all axes but the compared one, as text."""
+    """The setting of each row, as text: the combination of all axes except the compared one."""
     if "cell" not in rows:
         return rows["sweep"] if "sweep" in rows else pd.Series("", index=rows.index)
     return rows["cell"].map({cell: without(cell, [claim.by or ""]) for cell in rows["cell"].unique()})
 
 
 def _with_levels(claim: Claim, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The rows that are compared, with a column `level`, and what is compared in words."""
+    """The rows to compare, with a column `level`, and a description of the comparison."""
     wanted = [claim.measure[side] for side in ("of", "to") if side in claim.measure]
     by, sign = claim.by, {"ratio": "/", "difference": "-"}.get(claim.kind, "")
     if by is None and not wanted:
@@ -184,7 +183,7 @@ def _with_levels(claim: Claim, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     if not wanted:
         return rows.assign(level=levels), f"{by} {spelled(levels.min())} to {spelled(levels.max())}"
     check_counts(rows, {by: 2})
-    ends = [levels.groupby(rows["setting"]).transform(level_of, side) for side in wanted]  # of each setting its own
+    ends = [levels.groupby(rows["setting"]).transform(level_of, side) for side in wanted]  # each setting has its own
     apart = ends[0] != ends[1]
     if not apart.any():
         raise NotMeasured(f"no setting has two values of {by}")
@@ -219,7 +218,7 @@ def _cells(claim: Claim, rows: pd.DataFrame) -> Cells:
 
 
 def _values(values: pd.Series, members: Sequence[str]) -> pd.Series:
-    """The values of the networks of a cell, [seeds]; none where its pairs do not tell what each network contributes."""
+    """The values of a cell's networks, [seeds]; empty if pairs do not determine what each network contributes."""
     if members != PAIR:
         return values
     pairs = values.index.to_frame()[PAIR].to_numpy()
@@ -228,7 +227,7 @@ def _values(values: pd.Series, members: Sequence[str]) -> pd.Series:
 
 
 def _usable(claim: Claim, cells: Cells) -> list[str]:
-    """The settings that have all levels to be compared, with an error where any setting has one."""
+    """The settings that have all levels to be compared; if any of these have an error, only those."""
     settings = sorted({setting for setting, _ in cells.frame.columns})
     levels = {level for _, level in cells.frame.columns}
     if claim.kind in STEPS and len(levels) < FEWEST_LEVELS[claim.kind]:
@@ -248,7 +247,7 @@ def _usable(claim: Claim, cells: Cells) -> list[str]:
 
 
 def _estimates(claim: Claim, cells: Cells, settings: Sequence[str]) -> list[Estimate]:
-    """The comparisons that a measure is made of, each the average over settings."""
+    """The comparisons that make up a measure, each averaged over settings."""
     share = 1 / len(settings)
     if claim.kind == "mean":
         return [cells.estimate({(setting, 0.0): share for setting in settings})]

@@ -1,4 +1,4 @@
-"""The rows of a table that test a claim: joined with what is known of their networks, and chosen by conditions.
+"""The rows of a table that test a claim: joined with facts about their networks and selected by conditions.
 
 This module does not import torch.
 """
@@ -28,20 +28,20 @@ NEEDED = {
     "loss",
     "epoch",
 }
-"""Columns that measuring looks at whatever a claim names."""
+"""Columns that measuring needs in addition to those a claim names."""
 
 
 class NotMeasured(Exception):
-    """The tables cannot test the claim; the message says what is missing."""
+    """The tables cannot test the claim. The message says what is missing."""
 
 
 def rows_of_study(name: str, tables: Mapping[str, pd.DataFrame], study: str) -> pd.DataFrame:
-    """The rows of `study` in the table `name`, with the columns of `networks` and the axes in the names of the cells.
+    """The rows of `study` in the table `name`, with columns from `networks` and columns for the axes of their cells.
 
-    Columns that both tables have are the table's own; those of `networks` bear `TRAINED` before their names.
-    Rows of pairs get what the first network of the cell that did not diverge has, so that only what a whole cell has in
-    common means anything there. All rows get what the networks of their cell reached in training (`_reached`).
-    Raises NotMeasured where there are no rows.
+    If both tables have a column, its name refers to the table's own, and the one from `networks` gets the prefix
+    `TRAINED`. Rows of pairs get the values of the first network of the cell that did not diverge, so only columns that
+    are constant within a cell are meaningful there. All rows get what their cell reached in training (`_reached`).
+    Raises NotMeasured if there are no rows.
     """
     if name not in tables:
         raise NotMeasured(f"no study makes the table `{name}`")
@@ -54,7 +54,7 @@ def rows_of_study(name: str, tables: Mapping[str, pd.DataFrame], study: str) -> 
     networks = tables["networks"][tables["networks"]["study"] == study].sort_values(["diverged", *CELL, "seed"])
     keys = [*CELL, "seed"] if "seed" in rows else CELL
     known = networks.drop_duplicates(keys)
-    # Some columns, such as `train_examples`, mean how many were measured on here, and how many were trained on there.
+    # A column such as `train_examples` counts measured examples in one table and training examples in the other.
     known = known.rename(columns={name: TRAINED + name for name in known if name in rows and name not in keys})
     known = known[[name for name in known if name in keys or name not in (*CELL, "seed")]]
     rows = rows.merge(known, on=keys, how="left").merge(_reached(networks), on=CELL, how="left")
@@ -63,14 +63,14 @@ def rows_of_study(name: str, tables: Mapping[str, pd.DataFrame], study: str) -> 
 
 
 def _reached(networks: pd.DataFrame) -> pd.DataFrame:
-    """Per cell: its loss function, mean training accuracy and least training loss, of networks that did not diverge."""
+    """Loss function, mean training accuracy and lowest training loss of each cell's networks that did not diverge."""
     whole = networks[~diverged(networks)].astype({"train_accuracy": float, "train_loss": float})
     reached = {"cell_train_accuracy": ("train_accuracy", "mean"), "cell_least_train_loss": ("train_loss", "min")}
     return whole.groupby(CELL).agg(objective=("loss", "first"), **reached).reset_index()
 
 
 def numbers_of(cell: str) -> dict[str, Any]:
-    """The axes in the name of a cell: `width=8+averaging=swa` is {"width": 8.0, "averaging": "swa"}."""
+    """The axes in a cell's name: `width=8+averaging=swa` gives {"width": 8.0, "averaging": "swa"}."""
     return {axis: _value(text) for axis, text in axes_of(cell).items()}
 
 
@@ -84,10 +84,9 @@ def _value(text: str) -> float | bool | str:
 
 
 def evaluate(rows: pd.DataFrame, expression: str) -> pd.Series:
-    """A column, or an expression of two operands (`isthmus.analyses.claims.statements.operands`), of each row.
+    """The value of a column or of an expression with two operands (`isthmus.analyses.claims.statements.operands`).
 
-    A comparison is 1 where it holds, 0 where it does not, and null where a side is. Raises NotMeasured where there is
-    no such column.
+    Comparisons give 1 if they hold, 0 if not, and null if a side is null. Raises NotMeasured if a column is missing.
     """
     names, operator = operands(expression)
     missing = [name for name in names if name not in rows and literal(name) is None]
@@ -105,7 +104,7 @@ def evaluate(rows: pd.DataFrame, expression: str) -> pd.Series:
 
 
 def holds(values: pd.Series, condition: Any) -> pd.Series:
-    """Where a condition holds: a value, one of a list of them, or bounds. Nowhere for null."""
+    """Which values meet a condition: a value, a list of allowed values, or bounds. Null meets none."""
     if isinstance(condition, dict):
         numbers = pd.to_numeric(values, errors="coerce")
         met = [COMPARISONS[name](numbers, bound) for name, bound in condition.items()]
@@ -124,7 +123,7 @@ def _same(value: Any, wanted: Any) -> bool:
 
 
 def select(rows: pd.DataFrame, conditions: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows for which all conditions hold. Missing values of diverged networks pass, so that they are counted."""
+    """The rows that meet all conditions. Missing values of diverged networks pass, so that they are counted."""
     keep = pd.Series(True, index=rows.index)
     for expression, condition in conditions.items():
         values = evaluate(rows, expression)
@@ -133,20 +132,20 @@ def select(rows: pd.DataFrame, conditions: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def diverged(rows: pd.DataFrame) -> pd.Series:
-    """Whether the networks of a row diverged."""
+    """Whether a row's network, or either network of its pair, diverged."""
     if "diverged" not in rows:
         return pd.Series(False, index=rows.index)
     return rows["diverged"].isin([True])
 
 
 def published_rows(claim: Claim, rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of networks of the published setup.
+    """The rows of networks in the published setup.
 
-    Raises NotMeasured, naming the condition, where there are none, or where a value of the axis `by` is missing that
-    the setup lists.
+    Raises NotMeasured, naming the condition, if there are none or if the setup lists a value of the axis `by` that the
+    rows lack.
     """
     for name, condition in claim.setup.items():
-        unfinished = diverged(rows) & (name == "epochs")  # a diverged network is one of them, and is counted
+        unfinished = diverged(rows) & (name == "epochs")  # a diverged network stopped early but still counts
         column = TRAINED + name if TRAINED + name in rows else name
         found = rows[holds(evaluate(rows, column), condition) | unfinished]
         wanted = condition if isinstance(condition, list) else [condition]
@@ -167,7 +166,7 @@ def spelled(condition: Any) -> str:
 
 
 def level_of(values: pd.Series, wanted: Any) -> Any:
-    """The value of an axis that is meant: itself, or the smallest or largest there is. NotMeasured without it."""
+    """The axis value that `wanted` refers to: a value, `smallest` or `largest`. Raises NotMeasured if there is none."""
     levels = sorted(values.dropna().unique())
     if wanted in ENDS and levels:
         return levels[0 if wanted == "smallest" else -1]
@@ -178,7 +177,7 @@ def level_of(values: pd.Series, wanted: Any) -> Any:
 
 
 def check_counts(rows: pd.DataFrame, least: Mapping[str, int]) -> None:
-    """Raises NotMeasured where a column has fewer values than it must have; `seed` stands for networks."""
+    """Raise NotMeasured if a column has fewer distinct values than required; `seed` stands for networks."""
     for name, count in least.items():
         if name == "seed" and "seed" not in rows:
             there = len(pd.unique(rows[PAIR].to_numpy().ravel()))

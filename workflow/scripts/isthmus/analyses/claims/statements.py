@@ -1,8 +1,9 @@
-"""Published statements as data: what `workflow/claims.yaml` says, checked against its schema.
+"""Published statements as data: the content of `workflow/claims.yaml`, checked against its schema.
 
-A claim names a table, a quantity in it, a measure of that quantity, the published setup, and where the measure must lie
-for the statement to hold. A claim on sharpness may have twins, which ask the same with the loss divided out or at equal
-loss. `isthmus.analyses.claims.verdicts` tests them all. docs/claims.md explains the vocabulary.
+A claim names a table, a quantity in it, a measure of that quantity, the published setup, and the range in which the
+measure must lie for the statement to hold. A claim about sharpness may have twins, which ask the same question with the
+loss divided out or at equal loss. `isthmus.analyses.claims.verdicts` tests all claims; docs/claims.md explains the
+vocabulary.
 
 This module does not import torch.
 """
@@ -35,9 +36,9 @@ OVER_LOSS, EQUAL_LOSS = "over_loss", "equal_loss"
 class Claim:
     """A claim with all its keys; `workflow/schemas/claims.schema.yaml` describes each.
 
-    twin: None, or in what this claim differs from the one of the same id: `over_loss` or `equal_loss`. twins: those
-    that this claim has. source: the full reference. baseline, reference: the values drawn at 0 and at 1, in the unit
-    of the measure.
+    twin: None, or how this claim differs from the main claim of the same id: `over_loss` or `equal_loss`. twins: the
+    twins of this claim. source: the full reference. baseline, reference: the values that the figure draws at 0 and 1,
+    in the unit of the measure.
     """
 
     id: str
@@ -74,12 +75,12 @@ class Claim:
 
     @property
     def family(self) -> str:
-        """The letter of the claims that are tested together."""
+        """The letter shared by claims that are tested together."""
         return self.id[0]
 
     @property
     def on_logarithms(self) -> bool:
-        """Whether means and slopes are of the quantity's logarithm."""
+        """Whether means and slopes are taken of the quantity's logarithm."""
         return self.kind == "ratio" or (self.kind == "slope" and self.measure.get("scale", "log") == "log")
 
     def columns(self) -> set[str]:
@@ -93,7 +94,7 @@ class Claim:
 
 
 def operands(expression: str) -> tuple[list[str], str | None]:
-    """The columns or literals in an expression, one or two, and the operator between them.
+    """The one or two columns or literals in an expression, and the operator between them.
 
     >>> operands("detour - 1")
     (['detour', '1'], '-')
@@ -105,7 +106,7 @@ def operands(expression: str) -> tuple[list[str], str | None]:
 
 
 def literal(operand: str) -> float | str | None:
-    """The number or the text in double quotes that an operand is; None where it is a column."""
+    """The value of an operand that is a number or text in double quotes; None if it is a column."""
     if operand.startswith('"'):
         return operand.strip('"')
     try:
@@ -120,14 +121,14 @@ def claim_schema() -> dict[str, Any]:
 
 
 def parse_claims(content: dict[str, Any]) -> tuple[Claim, ...]:
-    """The claims in `content`, a mapping `sources` and a list `claims`; twins follow the claim they belong to.
+    """The claims in `content`, which has a mapping `sources` and a list `claims`; twins follow their claim.
 
-    Raises ConfigurationError with every mistake found, one a line.
+    Raises ConfigurationError that lists every mistake, one per line.
     """
     sources, given = content.get("sources", {}), content.get("claims", [])
     described, errors, made = claim_schema(), [], []
     names = [str(each.get("id", f"claims[{number}]")) for number, each in enumerate(given)]
-    errors += [f"{name}: there are several claims of this id" for name in dict.fromkeys(names) if names.count(name) > 1]
+    errors += [f"{name}: several claims have this id" for name in dict.fromkeys(names) if names.count(name) > 1]
     for name, each in zip(names, given, strict=True):
         found = schema_errors(each, described, name) or _errors(name, each, sources)
         errors += found
@@ -140,11 +141,11 @@ def parse_claims(content: dict[str, Any]) -> tuple[Claim, ...]:
 
 
 def read_claims(path: Path = CLAIMS) -> dict[str, Any]:
-    """The content of the file of claims, for `parse_claims`. Raises ConfigurationError where it is no YAML."""
+    """The content of a file of claims, for `parse_claims`. Raises ConfigurationError if it is not valid YAML."""
     try:
         return read_yaml(path)
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path} is no YAML: {error}") from None
+        raise ConfigurationError(f"{path} is not valid YAML: {error}") from None
 
 
 def _claim(complete: dict[str, Any], twin: str | None, sources: dict[str, str]) -> Claim:
@@ -166,7 +167,7 @@ def _claim(complete: dict[str, Any], twin: str | None, sources: dict[str, str]) 
 
 
 def _twins(complete: dict[str, Any], sources: dict[str, str]) -> Iterator[Claim]:
-    """The twins of a claim: all that they do not say themselves is the claim's, but what was published for it."""
+    """The twins of a claim. They inherit everything they do not set, except what was published."""
     for twin, given in complete["twins"].items():
         unpublished = {"published": None, "published_interval": None, "published_text": "", "tolerance": None}
         where = {name: each for name, each in complete["where"].items() if twin != EQUAL_LOSS or name != "final"}
@@ -187,13 +188,13 @@ def _measure_errors(name: str, measure: dict[str, Any]) -> Iterator[str]:
     if kind in AXIS_MEASURES and (by is None or sides):
         yield f"{name}.measure: a {kind} goes along the axis `by`, and has neither `of` nor `to`"
     if any(isinstance(side, dict) == (by is not None) for side in sides):
-        yield f"{name}.measure: with `by`, `of` and `to` are values of it; without, conditions"
+        yield f"{name}.measure: `of` and `to` must be values of the axis `by`, or conditions if there is no `by`"
     if kind in WHOLE and (by or sides):
         yield f"{name}.measure: a {kind} is over all rows, and has neither `by` nor `of` nor `to`"
     if (kind == "plateau") != ("tolerance" in measure):
-        yield f"{name}.measure.tolerance: this is for plateaus, which need it"
+        yield f"{name}.measure.tolerance: a plateau needs it, and no other measure takes it"
     if "scale" in measure and kind != "slope":
-        yield f"{name}.measure.scale: this is for slopes"
+        yield f"{name}.measure.scale: only slopes take it"
 
 
 def _other_errors(name: str, claim: dict[str, Any], sources: dict[str, str]) -> Iterator[str]:

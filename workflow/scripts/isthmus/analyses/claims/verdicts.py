@@ -1,8 +1,9 @@
-"""Which published claims hold: a verdict on the direction and one on the size for each, from the tables of all studies.
+"""Which published claims hold: a verdict on the direction and the size of each, from the tables of all studies.
 
-A claim is tested on every study that can test it: on the networks of the published setup where a study has them, on all
-networks of the study elsewhere. Tests are corrected for their number within families, the letters of the claims, which
-share the 5 % equally: in at most 5 % of scoreboards does any claim read `reproduced` or `contradicted` wrongly.
+A claim is tested on every study that can test it: on networks in the published setup if the study has them, otherwise
+on all its networks. Tests are corrected for their number within families, which are the letters of the claims. The
+families share the 5 % equally, so at most 5 % of scoreboards contain any claim that wrongly reads `reproduced` or
+`contradicted`.
 
 This module does not import torch.
 """
@@ -33,10 +34,10 @@ NO_SCATTER = "networks do not differ, so that there is no interval"
 
 @dataclass
 class Test:
-    """A claim on the networks of a study.
+    """A claim tested on the networks of a study.
 
-    inside, outside: one-sided p-values of lying where the claim says, and of not doing so. corrected: the two-sided
-    p-value of the claim, corrected for the number of claims.
+    inside, outside: one-sided p-values for lying in the range that the claim expects, and for lying outside. corrected:
+    the two-sided p-value of the claim, corrected for the number of claims.
     """
 
     claim: Claim
@@ -49,19 +50,19 @@ class Test:
 
     @property
     def p(self) -> float:
-        """The two-sided p-value: of the smaller side, doubled."""
+        """The two-sided p-value: twice the smaller one-sided p-value."""
         return math.nan if math.isnan(self.inside) else min(1.0, 2 * min(self.inside, self.outside))
 
     @property
     def leaning(self) -> str:
-        """What the claim would read if the test were significant."""
+        """The verdict that the claim would get if the test were significant."""
         return REPRODUCED if self.inside < self.outside else CONTRADICTED
 
 
 def judge(claims: Iterable[Claim], tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
-    """The rows of the table `claims`, in the order of the claims, then of the studies' names.
+    """The rows of the table `claims`, in the order of the claims and then of the studies' names.
 
-    tables: the collected tables by name; `networks` must be among them, others may be missing.
+    tables: the collected tables by name. `networks` is required; others may be missing.
     """
     tables = {name: _plain(table) for name, table in tables.items()}
     claims = list(claims)
@@ -86,10 +87,11 @@ def judge(claims: Iterable[Claim], tables: Mapping[str, pd.DataFrame]) -> list[d
 
 
 def correct(tests: list[Test]) -> None:
-    """Set the p-values corrected for the number of tests, within families that share the level equally.
+    """Set the p-values that are corrected for the number of tests, within families that share the level equally.
 
-    Within a family claims start with equal shares. A claim with a verdict passes its share on to its twins, which are
-    tested in no other case, and they, or it where it has none, to the other claims (`isthmus.statistics.multiplicity`).
+    Within a family, claims start with equal shares. A claim with a verdict passes its share on to its twins, which are
+    tested only then. The twins, or a claim without twins, pass it on to the other claims
+    (`isthmus.statistics.multiplicity`).
     """
     families = sorted({test.claim.family for test in tests})
     for family in families:
@@ -115,20 +117,20 @@ def _name(test: Test) -> tuple[str, str]:
 
 
 def _places(members: list[Test], parent: Test) -> list[int]:
-    """Where the twins of a test stand; a twin has none."""
+    """The indices of a test's twins; a twin has none."""
     if parent.claim.twin is not None:
         return []
     return [place for place, each in enumerate(members) if each.claim.twin is not None and _name(each) == _name(parent)]
 
 
 def _plain(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with its strings as plain strings."""
+    """The table with categories converted to plain strings."""
     categories = table.columns[table.dtypes == "category"]
     return table.astype(dict.fromkeys(categories, object))
 
 
 def _tests(claim: Claim, tables: Mapping[str, pd.DataFrame], known: Known) -> tuple[list[Test], str]:
-    """The tests of one claim, one per study that allows it, and why the others do not."""
+    """The tests of one claim, one per study that can test it, and the reasons why the others cannot."""
     reasons: dict[str, list[str]] = {}
     found: list[Test] = []
     above, below = _bounds(claim)
@@ -146,7 +148,7 @@ def _tests(claim: Claim, tables: Mapping[str, pd.DataFrame], known: Known) -> tu
 
 
 def _test(claim: Claim, rows: pd.DataFrame) -> tuple[Found, bool]:
-    """What a study says of a claim, and whether its networks have the published setup. Raises NotMeasured."""
+    """Measure a claim on a study, and say whether in the published setup. Raises NotMeasured if impossible."""
     rows = rows[[column for column in rows if column.removeprefix(TRAINED) in claim.columns() | NEEDED]]
     if claim.setup:
         try:
@@ -154,7 +156,7 @@ def _test(claim: Claim, rows: pd.DataFrame) -> tuple[Found, bool]:
         except NotMeasured:
             if not claim.elsewhere:
                 raise
-    return measure(claim, rows), not claim.setup and claim.published is not None  # a number for any networks
+    return measure(claim, rows), not claim.setup and claim.published is not None  # a number published for any networks
 
 
 def _bounds(claim: Claim) -> tuple[float, float]:
@@ -162,7 +164,7 @@ def _bounds(claim: Claim) -> tuple[float, float]:
 
 
 def settings_for_and_against(test: Test) -> tuple[int, int]:
-    """In how many settings a claim holds, and in how many the opposite does, by tests corrected for their number."""
+    """In how many settings the claim holds and in how many its opposite, by tests corrected for their number."""
     sides = [direction(each, *_bounds(test.claim)) for each in test.found.by_setting.values()]
     told = [(inside, outside) for inside, outside in sides if not math.isnan(inside)]
     bound = LEVEL / 2 / max(len(told), 1)
@@ -170,7 +172,7 @@ def settings_for_and_against(test: Test) -> tuple[int, int]:
 
 
 def verdict(test: Test, twins: Iterable[Test] = ()) -> str:
-    """The verdict on the direction of a claim, with the tests of its twins on the same study."""
+    """The verdict on the direction of a claim, given the tests of its twins on the same study."""
     told = test.leaning if test.corrected <= LEVEL else INCONCLUSIVE
     holds, opposed = settings_for_and_against(test)
     if (holds or told == REPRODUCED) and (opposed or told == CONTRADICTED):
@@ -181,10 +183,11 @@ def verdict(test: Test, twins: Iterable[Test] = ()) -> str:
 
 
 def size(claim: Claim, measured: Measured) -> str | None:
-    """How large the effect is beside the published one; None where none was published, or no tolerance is given.
+    """How large the effect is compared with the published one; None without a published value or a tolerance.
 
-    By 95 % intervals, which hold the published value's own error where it is known: `as published` within the
-    tolerance, `smaller` or `larger` where the whole interval is outside on the side of no effect, or beyond.
+    This uses 95 % intervals, which include the published value's own error if it is known. The verdict is `as
+    published` if the whole interval is within the tolerance, `smaller` if all of it lies beyond the tolerance on the
+    side of no effect, and `larger` if all of it lies beyond on the other side.
     """
     if claim.published is None or claim.tolerance is None:
         return None
@@ -204,7 +207,7 @@ def size(claim: Claim, measured: Measured) -> str | None:
 
 
 def _row(test: Test, twins: list[Test], parent: Test | None) -> dict[str, Any]:
-    """The row of the table `claims` for one test, with those of its twins, or that of the claim whose twin it is."""
+    """The row of the table `claims` for one test, given the tests of its twins, or of the claim whose twin it is."""
     claim, found = test.claim, test.found
     low, high = found.result.interval()
     holds, opposed = settings_for_and_against(test)
@@ -231,7 +234,7 @@ def _row(test: Test, twins: list[Test], parent: Test | None) -> dict[str, Any]:
 
 
 def _reason(test: Test, parent: Test | None) -> str | None:
-    """Why there can be no verdict."""
+    """Why there is no verdict; None if there is one."""
     if math.isnan(test.p):
         result = test.found.result.difference if isinstance(test.found.result, Ratio) else test.found.result
         return NO_SCATTER if isinstance(result, Estimate) and result.error == 0 else NO_INTERVAL
@@ -241,7 +244,7 @@ def _reason(test: Test, parent: Test | None) -> str | None:
 
 
 def _first(claim: Claim) -> dict[str, Any]:
-    """The columns that say what the claim is; all others as they are where it is not measured."""
+    """The columns that describe the claim, with all others as for a claim that was not measured."""
     above, below = _bounds(claim)
     unmeasured = ("study", "comparison", "value", "low", "high", "p", "p_corrected", "alone", "size", "reason")
     published = claim.published_interval or (math.nan, math.nan)
@@ -266,5 +269,5 @@ def _first(claim: Claim) -> dict[str, Any]:
 
 
 def _finite(value: float) -> float | None:
-    """A number as a table holds it: null where it is not finite."""
+    """A number for a table, null if it is not finite."""
     return float(value) if math.isfinite(value) else None

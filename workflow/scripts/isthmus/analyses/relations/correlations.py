@@ -1,14 +1,14 @@
 """Rank correlations over networks, with bootstrap intervals: Spearman's rho and Kendall's tau-b.
 
-Three scopes answer three questions. Over `all` networks: do networks with more of the one have more of the other, for
-whatever reason, such as their width? `within` cells: do they among networks that differ in nothing but their seed? It
-is the mean of the cells' coefficients, weighted by their numbers of pairs of networks, so that nothing that differs
-between cells enters it (Simpson 1951); for Kendall's without ties it is the concordant less the discordant pairs, as
-a share of all pairs within cells. `between` cells: do the means of cells go together?
+Three scopes answer three questions. Over `all` networks: do networks with more of one quantity have more of the other,
+for whatever reason, such as their width? `within` cells: is this so among networks that differ only in their seed? This
+is the mean of the cells' coefficients, weighted by their numbers of pairs of networks, so that no difference between
+cells enters (Simpson 1951); Kendall's tau without ties is then the concordant minus the discordant pairs, as a fraction
+of all pairs within cells. `between` cells: are the means of cells correlated?
 
-Intervals are percentile intervals over resampled networks (Efron 1979), networks of each cell by themselves for
-`within`, and over resampled cells for `between`. Measured coverage of nominal 95 % intervals, normal values with
-correlation r, 300 draws or more:
+Intervals are percentile intervals over resampled networks (Efron 1979). `within` resamples the networks of each cell
+separately, and `between` resamples cells. Measured coverage of nominal 95 % intervals, for normal values with
+correlation r and at least 300 draws:
 
     networks, all              5      8     12     20     50
     Spearman     r = 0       86 %   97 %   96 %   96 %   95 %
@@ -24,9 +24,9 @@ correlation r, 300 draws or more:
     Kendall      r = 0              97 %     98 %     97 %     99 %     97 %
                  r = 0.85           99 %     93 %     99 %    100 %     99 %
 
-Bias-corrected intervals (BCa) were no better (77 % to 98 %). Of five networks in perfect order every resample is in
-perfect order, too: that is the 77 %. The intervals of `all` take networks for independent draws: they say nothing of
-other widths and depths, which those of `between` do.
+Bias-corrected intervals (BCa) were no better (77 % to 98 %). The 77 % arise because every resample of five perfectly
+ordered networks is perfectly ordered, too. The intervals for `all` treat networks as independent draws and say nothing
+about other widths and depths; the intervals for `between` do.
 """
 
 import math
@@ -38,7 +38,7 @@ import numpy as np
 from isthmus.core.seeds import Stream, generator
 
 RESAMPLES = 1999
-FEWEST_IN_CELL = 3  # networks of which a cell has a coefficient: two are always in perfect order
+FEWEST_IN_CELL = 3  # networks a cell needs for a coefficient: two are always in perfect order
 LEVEL = 0.95
 METHODS = ("spearman", "kendall")
 SCOPES = ("all", "within", "between")
@@ -46,7 +46,7 @@ SCOPES = ("all", "within", "between")
 
 @dataclass(frozen=True)
 class Correlation:
-    """A coefficient and its interval, dimensionless, NaN where there is none, and what is behind it."""
+    """A coefficient and its interval, dimensionless, NaN if there is none, and how many networks and cells entered."""
 
     coefficient: float
     low: float
@@ -68,17 +68,17 @@ def correlate(
 ) -> Correlation:
     """The rank correlation of two quantities over networks.
 
-    x, y: [networks], finite; cell: [networks], the name or number of each one's cell. method: one of `METHODS`; scope:
-    one of `SCOPES`. With fewer than `fewest` networks (cells, for `between`), or where a quantity does not vary, there
-    is no coefficient. The result does not depend on the order of the networks.
-    Raises ValueError for values that are not finite, or of another number.
+    x, y: [networks], finite; cell: [networks], the name or number of each network's cell. method: one of `METHODS`;
+    scope: one of `SCOPES`. There is no coefficient with fewer than `fewest` networks (or cells, for `between`), or if a
+    quantity does not vary. The result does not depend on the order of the networks.
+    Raises ValueError if values are not finite or the arrays have different lengths.
     """
     x, y, cell = np.asarray(x, dtype=float), np.asarray(y, dtype=float), np.asarray(cell)
     if not x.shape == y.shape == cell.shape or x.ndim != 1:
         raise ValueError(f"two values and a cell per network are needed, not {x.shape}, {y.shape} and {cell.shape}")
     if not (np.isfinite(x) & np.isfinite(y)).all():
         raise ValueError("a correlation needs finite values: leave diverged networks out first")
-    order = np.lexsort((y, x, cell))  # resamples, and sums, depend on the order
+    order = np.lexsort((y, x, cell))  # resamples and sums depend on the order
     x, y, cell = x[order], y[order], cell[order]
     members = [np.flatnonzero(cell == each) for each in dict.fromkeys(cell.tolist())]
     networks, cells = len(x), len(members)
@@ -104,35 +104,35 @@ def correlate(
 
 
 def _mean(values: np.ndarray) -> float:
-    """The mean to 40 of its 53 binary digits, so that cells whose means are equal but for rounding are tied.
+    """The mean, rounded to 40 of its 53 binary digits, so that cells whose means differ only by rounding are tied.
 
-    Means of shares of up to 2^20 examples over up to 2^19 networks stay apart.
+    Different means of shares of up to 2^20 examples over up to 2^19 networks stay different.
     """
     mean = float(values.mean())
     if abs(mean) < 2.0**-40 * float(np.abs(values).max()):
-        return 0.0  # what is left of terms that cancel is rounding alone
+        return 0.0  # the terms cancel, and only rounding is left
     mantissa, exponent = math.frexp(mean)
     return math.ldexp(round(mantissa * 2.0**40), exponent - 40)
 
 
 def coefficient(x: np.ndarray, y: np.ndarray, method: str) -> float:
-    """Spearman's rho or Kendall's tau-b of two samples, [networks] each, by SciPy."""
+    """Spearman's rho or Kendall's tau-b of two samples, [networks] each, from SciPy."""
     from scipy.stats import kendalltau, spearmanr
 
     return float({"spearman": spearmanr, "kendall": kendalltau}[method](x, y).statistic)
 
 
 def resampled(x: np.ndarray, y: np.ndarray, method: str, times: np.ndarray) -> np.ndarray:
-    """The coefficients of many resamples at once, NaN where a resample does not vary.
+    """The coefficients of many resamples at once, [resamples], NaN if a resample does not vary.
 
-    x, y: [networks]; times: [resamples, networks], how often each network was drawn. The coefficients are SciPy's of
-    the samples so drawn, but in a few products of matrices. Returns [resamples].
+    x, y: [networks]; times: [resamples, networks], how often each network was drawn. A few matrix products give the
+    same coefficients as SciPy does for each resample.
     """
     above = [np.sign(each[np.newaxis] - each[:, np.newaxis]) for each in (x, y)]
-    if method == "kendall":  # concordant less discordant pairs, and those without ties
+    if method == "kendall":  # concordant minus discordant pairs, and pairs without ties
         products = above[0] * above[1], above[0] ** 2, above[1] ** 2
         joint, first, second = (np.einsum("ri,ri->r", times @ each, times) for each in products)
-    else:  # ranks, less their mean, are half of how many lie below less those above
+    else:  # a rank minus the mean rank is half of (values below minus values above)
         ranks = [times @ each for each in above]
         both = (ranks[0], ranks[1]), (ranks[0], ranks[0]), (ranks[1], ranks[1])
         joint, first, second = (np.einsum("ri,ri,ri->r", times, a, b) for a, b in both)
@@ -146,7 +146,7 @@ def _vary(*samples: np.ndarray) -> bool:
 
 @cache
 def _multiplicities(networks: int, place: int, seed: int, resamples: int) -> np.ndarray:
-    """How often each network of the cell at `place` is drawn in each resample, [resamples, networks]."""
+    """How often each resample draws each network of the cell with index `place`, [resamples, networks]."""
     random = generator(seed, Stream.BOOTSTRAP, place)
     return random.multinomial(networks, np.full(networks, 1 / networks), size=resamples).astype(float)
 
@@ -154,7 +154,7 @@ def _multiplicities(networks: int, place: int, seed: int, resamples: int) -> np.
 def _interval(drawn: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
     """The percentile interval of the weighted mean over groups of `drawn`, [groups, resamples].
 
-    A group that does not vary in a resample is left out of its mean; NaN where half of the resamples have none.
+    The mean of a resample leaves out groups that do not vary. NaN if more than half of the resamples have no mean.
     """
     known = ~np.isnan(drawn)
     share = weights[:, np.newaxis] * known

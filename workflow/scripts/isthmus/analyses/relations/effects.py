@@ -1,14 +1,14 @@
-"""What doubling the width, the depth or the batch size does to a quantity, and from which width on nothing changes.
+"""How a quantity changes when the width, depth or batch size doubles, and from which width on it no longer changes.
 
-**Effects.** The effect of an axis is the slope of the least-squares line through the means of cells over the binary
-logarithm of the axis, at fixed other axes, averaged over all combinations of these, the settings. Like the measures of
-`isthmus.analyses.claims.statements` of the kind `slope` it is a comparison over a grid that counts as fixed
-(`isthmus.statistics.contrasts`), so that the two agree: it says how the quantity changes over this grid on average,
-whether or not the change is a straight line or the same in every setting, and its interval comes from the scatter of
-networks within cells alone.
+**Effects.** The effect of an axis is the slope of the least-squares line through the cell means over the binary
+logarithm of the axis, with the other axes fixed, averaged over their combinations (the settings). Like the claims'
+measure `slope` (`isthmus.analyses.claims.statements`), it is a comparison over a fixed grid
+(`isthmus.statistics.contrasts`), so the two agree. It says how the quantity changes over this grid on average, whether
+or not the change is linear or the same in every setting. Its interval comes only from the scatter of networks within
+cells.
 
-**Saturation.** The mean at each width is compared with that at the largest one by Welch's interval of their difference.
-The widths from which on all these intervals hold 0 are within the noise of the largest.
+**Saturation.** Welch's interval compares the mean at each width with the mean at the largest width. A width is within
+the noise of the largest if this interval contains 0. Saturation begins at the width from which on all widths are.
 
 This module does not import torch.
 """
@@ -26,8 +26,10 @@ from isthmus.statistics.contrasts import FEWEST_NETWORKS, estimate, slope_weight
 
 @dataclass(frozen=True)
 class Effect:
-    """The effect of a term, with its 95 % interval, degrees of freedom and two-sided p-value; NaN where it cannot be
-    told. settings: over how many it is the average."""
+    """The effect of a term, with its 95 % interval, degrees of freedom and two-sided p-value, NaN if unknown.
+
+    settings: the number of settings that it averages.
+    """
 
     coefficient: float = np.nan
     low: float = np.nan
@@ -40,10 +42,10 @@ class Effect:
 def effect(values: pd.Series, terms: Sequence[str]) -> Effect:
     """The effect per doubling of an axis, or the interaction of two axes.
 
-    values: [networks] by cell and seed, on the scale of the model, finite; of pairs those of
-    `isthmus.statistics.pairs`. terms: the axis, or the two of them: how
-    the effect of one changes per doubling of the other. Settings that do not tell the effect, having one
-    value of the axis or cells with too few networks, are left out. The order of the networks does not matter.
+    values: [networks] by cell and seed, finite, on the scale of the model; for pairs, the values from
+    `isthmus.statistics.pairs`. terms: one axis, or two axes for their interaction, which is how the effect of one
+    changes per doubling of the other. Settings with a single value of the axis, or with cells of too few networks, are
+    left out. The order of the networks does not matter.
     """
     frame = values.unstack("cell").sort_index(axis="columns") if len(values) else pd.DataFrame()
     settings: dict[str, list[int]] = {}
@@ -69,7 +71,7 @@ def effect(values: pd.Series, terms: Sequence[str]) -> Effect:
 
 
 def _weights(levels: np.ndarray) -> np.ndarray | None:
-    """Weights of cells [cells] that make the effect of their levels [cells, terms]; None where these do not tell it."""
+    """Cell weights [cells] that give the effect of the levels [cells, terms]; None if these do not determine it."""
     if levels.shape[1] == 1:
         return slope_weights(levels[:, 0]) if len(np.unique(levels)) > 1 else None
     centred = levels - levels.mean(axis=0)
@@ -78,9 +80,9 @@ def _weights(levels: np.ndarray) -> np.ndarray | None:
 
 
 def opposite(effects: Mapping[str, Effect]) -> str | None:
-    """Whether width and depth act in `opposite` directions, the `same`, or that is `undecided`; None unless both vary.
+    """Whether width and depth act in the `same` or `opposite` direction, or `undecided`; None unless both vary.
 
-    It is undecided where the interval of either holds 0 or is missing.
+    It is undecided if either interval contains 0 or is missing.
     """
     if not {"width", "depth"} <= effects.keys():
         return None
@@ -91,11 +93,12 @@ def opposite(effects: Mapping[str, Effect]) -> str | None:
 
 
 def saturation(values: pd.Series, width: pd.Series) -> list[dict[str, Any]]:
-    """The difference of every width from the largest one, and the width from which on there is none.
+    """The difference between each width and the largest, and the width from which on there is none.
 
-    values: [networks], finite, of pairs those of `isthmus.statistics.pairs`; width: [networks]. Returns a dictionary
-    per width, in their order, with `width`, `mean`, `difference` (mean at the largest less that here), `low`, `high`,
-    `within_noise` (None without an interval), `saturation_width` (None where there is none) and `networks`.
+    values: [networks], finite; for pairs, the values from `isthmus.statistics.pairs`; width: [networks]. Returns one
+    dictionary per width, in rising order, with `width`, `mean`, `difference` (mean at the largest width minus mean
+    here), `low`, `high`, `within_noise` (None without an interval), `saturation_width` (None if there is none) and
+    `networks`.
     """
     samples = {int(each): np.sort(values[width == each].to_numpy(dtype=float)) for each in sorted(width.unique())}
     largest = max(samples)

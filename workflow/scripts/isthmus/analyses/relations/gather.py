@@ -1,11 +1,10 @@
-"""The quantities of networks (`isthmus.tables.quantities`), gathered from all tables of a study.
+"""Gather the quantities of networks (`isthmus.tables.quantities`) from all tables of a study.
 
 Quantities that a study did not measure are left out.
 
-Shares of examples are made of whole numbers. Accuracies of 0.9 and 0.7 and those of 0.8 and 0.8 have the same mean,
-yet in floating point two means may differ in their last bit, which is enough to break a tie in a rank correlation. So
-the mean of shares is their count of examples, summed as integers and divided once: equal counts give equal numbers,
-bit for bit.
+Accuracies of 0.9 and 0.7 have the same mean as 0.8 and 0.8, but in floating point the two means may differ in the last
+bit, which is enough to break a tie in a rank correlation. Shares of examples are therefore averaged as counts: integers
+are summed and divided once, so that equal counts give equal means, bit for bit.
 """
 
 import ast
@@ -21,23 +20,22 @@ from isthmus.recipes import cells
 from isthmus.statistics.pairs import network_values
 from isthmus.tables.quantities import Quantity, quantities
 
-# The grid on which means of shares are put where their table does not say of how many examples. Two different shares
-# of at most 2^15 examples each lie at least 2^-30 apart, so that no two of them meet, and rounding errors, some 2^-52,
-# are far below it.
+# If a table does not say how many examples a share refers to, means of shares are rounded to this grid. Two different
+# shares of at most 2^15 examples differ by at least 2^-30, so they stay apart. Rounding errors, about 2^-52, vanish.
 SHARE_GRID = 2.0**30
-NETWORK = ["cell", "seed"]  # what names a network within a study
+NETWORK = ["cell", "seed"]  # identifies a network within a study
 PAIR = ["seed_a", "seed_b"]
 AXES = list(cells.AXES)
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """The quantities of the networks of a study that enter its statistics.
+    """The quantities of the networks in a study's statistics.
 
-    frame: a row per network in the order of cells and seeds, indexed by them, with its axes and a column per quantity,
-    NaN where it has no value. pairs: by quantity of pairs, its `value` for each pair of these networks. line: per
-    network, all axes but the width. quantities: those that the study measured. at: by quantity, the size at which it
-    was. diverged, not_interpolating: networks left out for this.
+    frame: one row per network, indexed and sorted by cell and seed, with its axes and one column per quantity, NaN
+    where there is no value. pairs: for each quantity of pairs, its `value` for each pair of these networks. line: each
+    network's axes except the width. quantities: those that the study measured. at: for quantities measured at several
+    sizes, the size that was used. diverged, not_interpolating: numbers of networks left out for this reason.
     """
 
     frame: pd.DataFrame
@@ -50,12 +48,12 @@ class Gathered:
 
 
 def gather(study: str, tables: Mapping[str, pd.DataFrame], threshold: float | None = None) -> Gathered:
-    """All quantities of a study that there are tables of.
+    """All quantities of a study for which there are tables.
 
-    tables: collected tables by name, `networks` among them, of any studies. Diverged networks are left out, and with
-    a `threshold` those whose training accuracy is below it, from pairs as well. A quantity that no network has a value
-    of is left out, except of the table `networks`. The order of rows does not matter.
-    Raises DataError where the study has no network, ValueError where `networks` holds one twice.
+    tables: collected tables by name, `networks` among them; they may hold other studies, too. Diverged networks are
+    left out, also from pairs, and so are networks whose training accuracy is below `threshold`, if given. A quantity
+    without any value is left out unless it comes from the table `networks`. The order of rows does not matter.
+    Raises DataError if the study has no network, and ValueError if `networks` holds a network twice.
     """
     own = {name: _of_study(table, study) for name, table in tables.items()}
     networks = own["networks"].set_index(NETWORK).sort_index()
@@ -84,14 +82,14 @@ def gather(study: str, tables: Mapping[str, pd.DataFrame], threshold: float | No
 
 
 def _of_study(table: pd.DataFrame, study: str) -> pd.DataFrame:
-    """The rows of a study, strings as plain strings."""
+    """The rows of a study, with categories converted to plain strings."""
     rows = table[table["study"] == study].reset_index(drop=True)
     categories = rows.columns[rows.dtypes == "category"]
     return rows.astype(dict.fromkeys(categories, object))
 
 
 def _rows(quantity: Quantity, rows: pd.DataFrame, networks: pd.Index) -> tuple[pd.DataFrame, float | None]:
-    """The rows of a quantity of `networks`, or of pairs of them, with its `value`, and the size at which it holds."""
+    """A quantity's rows for `networks`, or for pairs of them, with its `value`; and the size it was measured at."""
     if "diverged" in rows:
         rows = rows[~rows["diverged"].astype(bool)]
     rows, size = rows.query(quantity.rows) if quantity.rows else rows, None
@@ -101,7 +99,7 @@ def _rows(quantity: Quantity, rows: pd.DataFrame, networks: pd.Index) -> tuple[p
     if quantity.at and len(rows):
         size = float(rows[quantity.at].min())
         rows = rows[rows[quantity.at] == size]
-    value = pd.Series(dtype=float)  # of no rows nothing is computed: columns that are all null are no numbers
+    value = pd.Series(dtype=float)  # skip empty tables, whose null columns have no numeric type
     if len(rows):
         value = rows.eval(quantity.value).astype(float).replace([np.inf, -np.inf], np.nan)
     members = rows[["cell", *(PAIR if quantity.of_pairs else ["seed"])]].assign(value=value)
@@ -112,22 +110,22 @@ def _rows(quantity: Quantity, rows: pd.DataFrame, networks: pd.Index) -> tuple[p
 
 
 def _by_network(rows: pd.DataFrame, networks: pd.Index, of_pairs: bool) -> pd.Series:
-    """The value of each of `networks`, NaN where it has none: the mean over its rows, or over those of its pairs."""
+    """The value of each of `networks`: the mean over its rows or over its pairs' rows; NaN if any of them has none."""
     if of_pairs:
         rows = pd.concat([rows.assign(seed=rows[end]) for end in PAIR], ignore_index=True)
-    # Sorted, as sums round by order; and a mean over some of the values only would be of something else.
+    # Sorted, because summation order affects rounding. A mean over only some of the rows would be a different quantity.
     grouped = rows.sort_values([*NETWORK, "value"]).groupby(NETWORK)["value"]
     mean = _mean_of_shares(rows) if "examples" in rows else grouped.mean()
     return mean.where(grouped.count() == grouped.size()).reindex(networks)
 
 
 def _mean_of_shares(rows: pd.DataFrame) -> pd.Series:
-    """The mean per network of `value`, shares of so many `examples`, equal for equal counts of examples."""
+    """Each network's mean of `value`, shares of `examples` examples; equal counts give equal means."""
     by = [rows[name] for name in NETWORK]
     if rows["examples"].isna().any():
         return np.round(rows["value"].groupby(by).mean() * SHARE_GRID) / SHARE_GRID
     whole = rows["examples"].groupby(by).transform(_common_multiple)
-    # Whole numbers well below 2^53: the sum is exact in any order, and the division rounds once.
+    # Integers well below 2^53: their sum is exact in any order, and the division rounds once.
     counts = np.round(rows["value"] * rows["examples"]) * (whole / rows["examples"])
     return counts.groupby(by).sum() / whole.groupby(by).sum()
 
@@ -137,16 +135,16 @@ def _common_multiple(parts: pd.Series) -> int:
 
 
 def _names_in(expression: str) -> set[str]:
-    """The columns that an expression speaks of."""
+    """The columns that an expression names."""
     return {node.id for node in ast.walk(ast.parse(expression)) if isinstance(node, ast.Name)}
 
 
 def modelled(gathered: Gathered, quantity: Quantity) -> tuple[pd.Series, str]:
-    """The values of the networks that have one, by cell and seed, as models take them, and the scale of these.
+    """A quantity's values for models, by cell and seed, and their scale; networks without a value are left out.
 
-    The scale is `log`, base 2, where the quantity spreads over factors and all of its values are positive, else
-    `linear`. Of pairs, each network has the value of `isthmus.statistics.pairs`, from the pairs on that scale; networks
-    of cells whose pairs do not tell it are left out.
+    The scale is `log`, base 2, if the quantity varies by factors and all its values are positive, otherwise `linear`.
+    For quantities of pairs, each network has its value from `isthmus.statistics.pairs`, computed on that scale; cells
+    whose pairs do not determine these values are left out.
     """
     values = gathered.frame[quantity.name].dropna()
     each = gathered.pairs[quantity.name]["value"].dropna() if quantity.of_pairs else values

@@ -1,7 +1,7 @@
-"""The rows of the tables that tie geometry to generalization, from the gathered quantities of a study.
+"""The rows of the tables that relate geometry to generalization, from the gathered quantities of a study.
 
-All statistics are made twice: of `all` networks that did not diverge, and of the `interpolating` ones among them, whose
-training accuracy reaches a threshold. What was left out, and why, stands beside them.
+All statistics are computed twice: for `all` networks that did not diverge, and for the `interpolating` ones, whose
+training accuracy reaches a threshold. The rows also say how many networks were left out and why.
 """
 
 import math
@@ -22,9 +22,9 @@ INTERACTION = ("width", "depth")
 
 
 def relate(study: str, tables: Mapping[str, pd.DataFrame], options: Mapping[str, Any]) -> dict[str, Rows]:
-    """The rows of the tables `quantities`, `correlations`, `effects` and `saturation` of a study, by table.
+    """A study's rows of the tables `quantities`, `correlations`, `effects` and `saturation`, by table.
 
-    tables: collected tables by name, `networks` among them; options: those of the analysis. Raises DataError where the
+    tables: collected tables by name, `networks` among them; options: the analysis's options. Raises DataError if the
     study has no network.
     """
     threshold, fewest = options["interpolation_threshold"], options["fewest_networks"]
@@ -43,14 +43,14 @@ def relate(study: str, tables: Mapping[str, pd.DataFrame], options: Mapping[str,
 
 
 def _networks(study: str, networks: pd.DataFrame) -> pd.DataFrame:
-    """All networks of a study, in the order of cells and seeds."""
+    """All networks of a study, sorted by cell and seed."""
     rows = networks[networks["study"] == study].copy()
     rows["cell"] = rows["cell"].astype(str)
     return rows.sort_values(NETWORK).reset_index(drop=True)
 
 
 def quantity_rows(gathered: Gathered, networks: pd.DataFrame, threshold: float) -> Iterator[dict[str, Any]]:
-    """Rows of `quantities`, less the study: every network, diverged ones with nulls, and every quantity."""
+    """Rows of `quantities`, without the study: each quantity of each network, null if the network diverged."""
     for network in networks.itertuples(index=False):
         diverged = bool(network.diverged)
         accuracy = None if diverged else network.train_accuracy
@@ -63,7 +63,7 @@ def quantity_rows(gathered: Gathered, networks: pd.DataFrame, threshold: float) 
 
 
 def correlation_rows(gathered: Gathered, fewest: int) -> Iterator[dict[str, Any]]:
-    """Rows of `correlations`, less the study and the selection: every geometric quantity with every outcome."""
+    """Rows of `correlations`, without study and selection: each geometric quantity with each outcome."""
     outcomes = [quantity for quantity in gathered.quantities if quantity.group == OUTCOME]
     for quantity, outcome in product(gathered.quantities, outcomes):
         if quantity.group == OUTCOME:
@@ -81,7 +81,7 @@ def correlation_rows(gathered: Gathered, fewest: int) -> Iterator[dict[str, Any]
 
 
 def effect_rows(gathered: Gathered) -> Iterator[dict[str, Any]]:
-    """Rows of `effects`, less the study and the selection: every quantity, and every axis that varies."""
+    """Rows of `effects`, without study and selection: each quantity with each axis that varies."""
     for quantity in gathered.quantities:
         value, scale = modelled(gathered, quantity)
         axes = gathered.frame.loc[value.index, AXES]
@@ -102,7 +102,7 @@ def effect_rows(gathered: Gathered) -> Iterator[dict[str, Any]]:
 
 
 def saturation_rows(gathered: Gathered) -> Iterator[dict[str, Any]]:
-    """Rows of `saturation`, less the study and the selection: every quantity and line of widths."""
+    """Rows of `saturation`, without study and selection: each quantity on each line of widths."""
     for quantity in gathered.quantities:
         value, scale = modelled(gathered, quantity)
         rows = gathered.frame.loc[value.index]
@@ -117,5 +117,5 @@ def saturation_rows(gathered: Gathered) -> Iterator[dict[str, Any]]:
 
 
 def _number(value: Any) -> float | None:
-    """A number as it stands in a table: null where it is not known."""
+    """A number for a table, null if it is unknown."""
     return None if value is None or not np.isfinite(value) else float(value)
