@@ -31,7 +31,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from isthmus.training.checkpoint import Tensors
+from isthmus.core.tensors import Tensors
 
 Array = NDArray[np.float64]
 KINDS = ("linear", "bezier", "polychain")

@@ -25,9 +25,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from isthmus.core.tensors import Tensors
 from isthmus.landscape.paths import Geometry, Path, bump, column, geometry
 from isthmus.landscape.perturbations import filter_norms, gaussian
-from isthmus.training.checkpoint import Tensors
 
 Array = NDArray[np.float64]
 
