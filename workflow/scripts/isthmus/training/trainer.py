@@ -223,7 +223,7 @@ class TrainingRun(Descent):
         return {"epoch": step / self.steps_per_epoch, "step": step, "learning_rate": rate}
 
     def _finish(self, reasons: Mapping[int, str], scores: Rows) -> None:
-        """Note the results of members that stop: at the average of their weights, if there is one and they did not diverge.
+        """Note the results of members that stop: at their averaged weights, if there are any and they did not diverge.
 
         reasons: why each of them stops, by member. scores: of all live networks, at the weights they have.
         """
