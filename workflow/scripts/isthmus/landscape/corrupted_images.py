@@ -35,7 +35,11 @@ Scores = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def white(images: Tensor) -> float:
-    """The raw value of white in a data set with these raw training images: the least of `WHITES` that none exceeds."""
+    """The raw value of white in a data set with these raw training images: the least of `WHITES` that none exceeds.
+
+    >>> white(torch.tensor([0, 200], dtype=torch.uint8))
+    255.0
+    """
     largest = float(images.max())
     return next(value for value in WHITES if largest <= value)
 

@@ -41,14 +41,29 @@ from isthmus.training.runner import Descent
 
 
 def new_curves(path: Path, pairs: tuple[Pair, ...]) -> State:
-    """The state of the P curves in `path` between the networks of P pairs before the first step."""
+    """The state of the P curves in `path` between the networks of P pairs before the first step.
+
+    >>> from isthmus.landscape.paths import curve
+    >>> start, end = {"weight": torch.tensor([[0.0]])}, {"weight": torch.tensor([[2.0]])}
+    >>> state = new_curves(curve("bezier", start, end), ((0, 1),))
+    >>> state.live, state.weights
+    ((0,), {'weight': tensor([[0.]])})
+    """
     numbers = tuple(pair_number(*pair) for pair in pairs)
     offsets = {name: value.cpu().clone() for name, value in path.offset.items()}
     return State(numbers, numbers, 0, offsets, history={number: [] for number in numbers})
 
 
 def fitted(path: Path, state: State) -> Path:
-    """`path` with the bends found by `fit`, those of diverged pairs included, on the CPU."""
+    """`path` with the bends found by `fit`, those of diverged pairs included, on the CPU.
+
+    >>> from isthmus.landscape.paths import curve
+    >>> path = curve("bezier", {"weight": torch.tensor([[0.0]])}, {"weight": torch.tensor([[2.0]])})
+    >>> state = new_curves(path, ((0, 1),))
+    >>> state.snapshots[0] = {"offset": {"weight": torch.tensor([3.0])}}  # as `fit` leaves it
+    >>> fitted(path, state).bend()
+    {'weight': tensor([[4.]])}
+    """
     found = [state.snapshots[number]["offset"] for number in state.seeds]
     offset = {name: torch.stack([each[name] for each in found]) for name in path.offset}
     return replace(path.to(torch.device("cpu")), offset=offset)
