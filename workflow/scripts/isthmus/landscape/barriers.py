@@ -59,9 +59,9 @@ def mode_connectivity(values: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:
     profile, points = _checked(values, t)
     with np.errstate(invalid="ignore"):
         deviation = (profile[..., :1] + profile[..., -1:]) / 2 - profile
-    # Where a value is NaN, argmax returns its place, and the result is NaN as it should be.
-    place = np.argmax(np.abs(deviation), axis=-1)
-    return np.take_along_axis(deviation, place[..., None], axis=-1)[..., 0], points[place]
+    # Where a value is NaN, argmax returns its index, and the result is NaN as it should be.
+    index = np.argmax(np.abs(deviation), axis=-1)
+    return np.take_along_axis(deviation, index[..., None], axis=-1)[..., 0], points[index]
 
 
 def _checked(values: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:

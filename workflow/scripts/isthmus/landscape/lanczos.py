@@ -289,8 +289,8 @@ def density(operator: SymmetricOperator, generator: np.random.Generator, probes:
         check_finite(alphas)
         matrices[:, step, step] = alphas
         for _ in range(2):
-            known = basis[:, : step + 1]
-            images = images - (known.mT @ (known @ images[..., None])).squeeze(-1)
+            earlier = basis[:, : step + 1]
+            images = images - (earlier.mT @ (earlier @ images[..., None])).squeeze(-1)
         betas = images.norm(dim=1).double().cpu().numpy()
         scale = np.maximum(scale, np.abs(alphas) + betas)
         # An exhausted Krylov space: what follows is zero, uncoupled, and so of no weight.

@@ -147,7 +147,7 @@ def noise_response(
     for begin in range(0, len(members), surface.stack):
         points = [_perturbed(weights, spread, member) for member in members[begin : begin + surface.stack]]
         count = len(points)
-        points += points[-1:] * (surface.stack - count)  # The last fills the places that are left over.
+        points += points[-1:] * (surface.stack - count)  # The last fills what is left over.
         together = {name: torch.cat([point[name] for point in points]) for name in weights}
         found.append(surface.at(together)[:, :count])
     loss_values, accuracies = torch.cat(found, dim=1).numpy()

@@ -83,18 +83,18 @@ class WeightedSum:
 class Restricted:
     """A symmetric matrix without the rows and columns of the weights that are held fixed.
 
-    free `[P]` (bool): the others; `size` is their number.
+    free `[P]` (bool): the others, kept as indices; `size` is their number.
     """
 
     def __init__(self, operator: CurvatureOperator | WeightedSum, free: Tensor) -> None:
-        self.operator, self.places = operator, free.to(operator.device).nonzero()[:, 0]
-        self.size, self.dtype, self.device, self.loss = len(self.places), operator.dtype, operator.device, operator.loss
+        self.operator, self.free = operator, free.to(operator.device).nonzero()[:, 0]
+        self.size, self.dtype, self.device, self.loss = len(self.free), operator.dtype, operator.device, operator.loss
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """Products with vectors `[K, size]`."""
         whole = torch.zeros(len(vectors), self.operator.size, dtype=self.dtype, device=self.device)
-        whole[:, self.places] = vectors
-        return self.operator(whole)[:, self.places]
+        whole[:, self.free] = vectors
+        return self.operator(whole)[:, self.free]
 
 
 def sharpness(

@@ -24,13 +24,13 @@ def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int
     noise = options["noise"]
     draws = noise["draws"] * (len(noise["sigmas"]) + len(noise["relative_sigmas"]))
     ascents = noise["ascent_steps"] * (len(noise["radii"]) + len(noise["adaptive_radii"]))
-    disturbed = min(noise["images"], examples)
+    perturbed = min(noise["images"], examples)
     return Work(
         (
             Calls("product", networks * searched, images * forward, likely=LIKELY_PRODUCTS),
             Calls("product", networks * fixed, images * forward),
-            evaluations(networks * disturbed, forward, draws, EVALUATED_TOGETHER),
-            Calls("gradient", networks * ascents, disturbed * forward),
+            evaluations(networks * perturbed, forward, draws, EVALUATED_TOGETHER),
+            Calls("gradient", networks * ascents, perturbed * forward),
         )
     )
 
