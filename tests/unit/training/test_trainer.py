@@ -15,10 +15,12 @@ from isthmus.core.devices import Settings
 from isthmus.core.errors import Interrupted
 from isthmus.data.dataset import Dataset, noisy_labels, normalized
 from isthmus.data.examples import training_labels
+from isthmus.data.facts import BUILTIN
 from isthmus.models.architectures import build
 from isthmus.models.evaluation import evaluate, evaluation_mode
 from isthmus.recipes.recipe import Recipe
 from isthmus.recipes.schedules import run_length
+from isthmus.training import cost
 from isthmus.training.checkpoint import State, load_state, save_state
 from isthmus.training.rows import rows
 from isthmus.training.stacks import plan_stacks, state_path
@@ -271,6 +273,9 @@ def test_the_number_of_steps_follows_the_recipe(digits: Dataset) -> None:
     assert run_length(training, 96) == (3, 9)
     assert run_length(training, 97) == (4, 12)
     assert run_length(recipe(batch_size=32, training={"epochs": 3, "drop_last": True}).training, 97) == (3, 9)
+    for drop_last, steps in ((True, 9), (False, 12)):
+        asked = recipe(batch_size=32, data={"train_size": 97}, training={"epochs": 3, "drop_last": drop_last})
+        assert cost.work(asked, BUILTIN["digits"], {}, 1).calls[0].count == steps
     stepped = recipe(batch_size=32, training={"steps": 50})
     assert run_length(stepped.training, len(digits.train_labels)) == (45, 50)
     state = trained(stepped, digits, (0,))

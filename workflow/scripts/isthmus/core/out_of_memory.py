@@ -1,6 +1,6 @@
 """What does not fit into a GPU's memory is done in smaller portions: logged, not a crash.
 
-Only the size of a portion changes - of a batch in evaluation (`isthmus.models.evaluation`), of a group of networks
+Only the size of a portion changes - of a batch in evaluation (`isthmus.models.evaluation`), of a stack of networks
 that train together (`isthmus.training.stacks`) - and with it results by rounding alone. A portion of one that does not
 fit is an error, and so is what is not done in portions: batch-norm statistics, and Hessian products.
 """

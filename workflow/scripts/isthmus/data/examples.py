@@ -1,4 +1,4 @@
-"""The data as a group of networks sees them: chosen and normalized, each with its own labels and augmentation."""
+"""The data as a stack of networks sees them: chosen and normalized, each with its own labels and augmentation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from isthmus.recipes.recipe import DataRecipe, Recipe, TrainingRecipe
 
 @dataclass(frozen=True)
 class Examples:
-    """The data as a group of networks sees them, on the device.
+    """The data as a stack of networks sees them, on the device.
 
     images `[N, C, H, W]` float32, normalized; labels `[S, N]`, a row per network; clean_labels `[1, N]`;
     fill `[C]`, the normalized value of a black pixel.
