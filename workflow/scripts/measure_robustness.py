@@ -1,64 +1,45 @@
 """Test the networks of one block on corrupted images: read networks and data, call the library, write the table."""
 
-import json
-import logging
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from isthmus.analyses.robustness.measure import measure, measured_sets, with_relative
-from isthmus.core.errors import Interrupted
 from isthmus.core.logs import StopRequest, job_log
-from isthmus.core.resume import Records
-from isthmus.core.tensors import checksum
-from isthmus.data.dataset import load_dataset
+from isthmus.core.resume import Task, measure_all
+from isthmus.core.tensors import checksum, flatten
+from isthmus.data.dataset import Dataset, load_dataset
+from isthmus.landscape.block import Block
 from isthmus.landscape.corrupted_images import CorruptedTest, scoring, shifted_examples
-from isthmus.landscape.evaluator import Ground
-from isthmus.models.placement import set_up
-from isthmus.recipes.recipe import Recipe
 from isthmus.tables.parquet import write_table
-from isthmus.training.block import complete, network_rows
-from isthmus.training.rows import keys, statistics_column
-from isthmus.training.stacks import fingerprint
-from isthmus.training.weights import load_snapshots
+from isthmus.tables.rows import Rows, complete
+
+
+def measure_networks(block: Block, shifted: list[Dataset], corruptions: list[str]) -> dict[int, Rows]:
+    """The rows of the networks that did not diverge, by seed. A job that is run again skips corruptions it has done."""
+    size = block.options["test_size"]
+    evaluator = block.evaluator(len(block.sound), evaluation_examples=size)
+    test = CorruptedTest.of(evaluator, block.dataset, block.options)
+    other = next((shifted_examples(evaluator, block.dataset, each, size) for each in shifted), None)
+    weights = {seed: snapshots["final"] for seed, snapshots in block.snapshots().items()}
+    mark = block.fingerprint(block.options, [each.checksum for each in shifted], checksum(flatten(weights), {}))
+    with StopRequest() as stop, scoring(evaluator, list(weights.values())) as scores:
+        tasks = {name: Task(mark, partial(measure, evaluator, test, other, scores, name)) for name in corruptions}
+        found = measure_all(block.job.params.checkpoints, tasks, stop, "corruptions")
+    by_network = zip(*found.values(), strict=True)
+    return {seed: [row for rows in each for row in rows] for seed, each in zip(weights, by_network, strict=True)}
 
 
 def main(job: Any) -> None:
-    recipe, options, seeds = Recipe.from_dict(job.params.recipe), job.params.options, list(job.params.seeds)
-    dataset, networks = load_dataset(job.input.data), network_rows(job.input.networks)
-    others = [load_dataset(path) for path in job.input.shifted]
-    place = set_up(job.config["jobs"], job.threads, recipe, dataset)
-    good = [seed for seed in seeds if not networks[seed]["diverged"]]
-    logging.info("%d of %d networks without divergence", len(good), len(seeds))
-    sets = measured_sets(options["corruptions"], options["severities"], bool(others))
-    found: dict[int, list[dict[str, Any]]] = {seed: [] for seed in good}
-    if good:
-        snapshots = load_snapshots(job.input.weights)
-        weights = [snapshots[seed]["final"] for seed in good]
-        stack = place.stack(place.settings.evaluation_batch_size, len(good))
-        ground = Ground.of(recipe, dataset, tuple(good), options, place.settings, stack, options["test_size"], 1)
-        test = CorruptedTest.of(ground, dataset)
-        other = next((shifted_examples(ground, dataset, each) for each in others), None)
-        named = {f"{seed}/{name}": value for seed in good for name, value in snapshots[seed]["final"].items()}
-        parts = [job.params.recipe, options, job.params.code, *(each.checksum for each in (dataset, *others))]
-        mark = fingerprint(json.dumps([*parts, checksum(named, {})], sort_keys=True))
-        records = Records(Path(job.params.checkpoints))
-        with StopRequest() as stop, scoring(ground, weights) as scores:
-            for corruption in dict.fromkeys(name for name, _ in sets):
-                measured = partial(measure, ground, test, other, scores, corruption)
-                for seed, rows in zip(good, records.recall(corruption, mark, measured), strict=True):
-                    found[seed] += rows
-                logging.info("%s: done", corruption)
-                if stop.signal_number is not None:
-                    raise Interrupted(stop.signal_number)
-
+    block = Block.read(job, job.params.seeds)
+    shifted = [load_dataset(path) for path in job.input.shifted]
+    sets = measured_sets(block.options["corruptions"], block.options["severities"], bool(shifted))
+    found = measure_networks(block, shifted, list(dict.fromkeys(name for name, _ in sets))) if block.sound else {}
+    absent = [{"corruption": corruption, "severity": severity, "images": 0} for corruption, severity in sets]
     rows = []
-    for seed in seeds:
-        fixed = keys(job.wildcards.study, job.wildcards.cell, recipe, seed)
-        fixed |= {"parameters": place.parameters, "diverged": seed not in found} | statistics_column(recipe, dataset)
-        lost = [{"corruption": corruption, "severity": severity, "images": 0} for corruption, severity in sets]
-        measured_rows = with_relative(found[seed]) if seed in found else lost
-        rows += [complete("robustness", fixed, row) for row in measured_rows]
+    for seed in block.seeds:
+        fixed = block.keys(seed) | {"parameters": block.placement.parameters, "diverged": seed not in found}
+        measured = with_relative(found[seed]) if seed in found else absent
+        rows += [complete("robustness", fixed, block.statistics, row) for row in measured]
     write_table(job.output[0], "robustness", rows)
 
 

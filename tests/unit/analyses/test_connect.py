@@ -14,6 +14,7 @@ import torch
 from killing import Target, disturb
 from running import configuration, planned, run, small_study, succeed
 
+from isthmus.core.resume import Task, recall
 from isthmus.data.dataset import load_dataset, normalized
 from isthmus.data.subsets import subset
 from isthmus.landscape.barriers import barrier
@@ -246,19 +247,18 @@ def test_a_job_killed_while_it_fits_or_measures_ends_bit_for_bit_the_same(tmp_pa
 
 
 def test_a_damaged_record_is_measured_anew(tmp_path: Path) -> None:
-    from isthmus.core.resume import Records
-
-    records, calls = Records(tmp_path), []
+    calls: list[int] = []
+    path = tmp_path / "x.json"
 
     def measure() -> dict[str, float]:
         calls.append(1)
         return {"value": 0.1 + 0.2}
 
-    assert records.recall("x", "a", measure) == records.recall("x", "a", measure) == {"value": 0.1 + 0.2}
+    assert recall(path, Task("a", measure)) == recall(path, Task("a", measure)) == {"value": 0.1 + 0.2}
     assert len(calls) == 1
-    records.recall("x", "b", measure)
-    (tmp_path / "x.json").write_text(json.dumps({"fingerprint": "b", "content": 3})[:-5])
-    assert records.recall("x", "b", measure) == {"value": 0.1 + 0.2}
+    recall(path, Task("b", measure))
+    path.write_text(json.dumps({"fingerprint": "b", "content": 3})[:-5])
+    assert recall(path, Task("b", measure)) == {"value": 0.1 + 0.2}
     assert len(calls) == 3
 
 

@@ -13,11 +13,11 @@ from helpers import recipe
 from running import succeed
 from torch import Tensor
 
-from isthmus.analyses.robustness import measure as robustness
 from isthmus.analyses.robustness.measure import measure, measured_sets, with_relative
 from isthmus.core.devices import Settings
 from isthmus.core.tensors import Tensors
 from isthmus.data.dataset import Dataset
+from isthmus.landscape import corrupted_images
 from isthmus.landscape.corrupted_images import (
     CorruptedTest,
     corrupted_accuracy,
@@ -26,7 +26,7 @@ from isthmus.landscape.corrupted_images import (
     shifted_examples,
     white,
 )
-from isthmus.landscape.evaluator import Ground
+from isthmus.landscape.evaluator import Evaluator
 from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluate, evaluation_mode
 
@@ -41,9 +41,13 @@ SETTINGS = Settings(torch.device("cpu"))
 NETWORK = {"architecture": "cnn", "blocks": 2, "normalization": "batch"}
 
 
-def ground_of(digits: Dataset, stack: int = 1, settings: Settings = SETTINGS, **options: Any) -> Ground:
-    given = OPTIONS | options
-    return Ground.of(recipe(4, 1, network=NETWORK), digits, (0, 1, 2), given, settings, stack, given["test_size"], 1)
+def evaluator_of(digits: Dataset, size: int | None = 100, stack: int = 1, settings: Settings = SETTINGS) -> Evaluator:
+    cell = recipe(4, 1, network=NETWORK)
+    return Evaluator.of(cell, digits, (0, 1, 2), settings, stack=stack, evaluation_examples=size)
+
+
+def corrupted_test(evaluator: Evaluator, digits: Dataset, **options: Any) -> CorruptedTest:
+    return CorruptedTest.of(evaluator, digits, OPTIONS | options)
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +60,11 @@ def weights(digits: Dataset) -> list[Tensors]:
 
 def all_rows(digits: Dataset, weights: list[Tensors], **changes: Any) -> list[list[dict[str, Any]]]:
     """The rows of each network under everything that `OPTIONS` ask for."""
-    ground = ground_of(digits, **changes)
-    test, found = CorruptedTest.of(ground, digits), [[] for _ in weights]
-    with scoring(ground, weights) as scores:
+    evaluator = evaluator_of(digits, **changes)
+    test, found = corrupted_test(evaluator, digits), [[] for _ in weights]
+    with scoring(evaluator, weights) as scores:
         for corruption in ("none", *OPTIONS["corruptions"]):
-            for rows, new in zip(found, measure(ground, test, None, scores, corruption), strict=True):
+            for rows, new in zip(found, measure(evaluator, test, None, scores, corruption), strict=True):
                 rows += new
     return found
 
@@ -76,13 +80,13 @@ def test_results_do_not_depend_on_the_packing(digits: Dataset, weights: list[Ten
 
 
 def test_the_clean_row_is_the_accuracy_that_training_measures(digits: Dataset, weights: list[Tensors]) -> None:
-    ground = ground_of(digits, test_size=None)
-    network = ground.single
+    evaluator = evaluator_of(digits, None)
+    network = evaluator.single
     network.load_state_dict({name: value[None] for name, value in weights[1].items()})
-    examples = ground.examples
-    with evaluation_mode(network, ground.statistics_images):
+    examples = evaluator.examples
+    with evaluation_mode(network, evaluator.statistics_images):
         loss, accuracy = evaluate(network, examples.test_images, examples.test_labels[None], "cross_entropy", 256)
-    clean = all_rows(digits, weights, test_size=None)[1][0]
+    clean = all_rows(digits, weights, size=None)[1][0]
     assert clean == {
         "corruption": "none",
         "severity": 0,
@@ -93,19 +97,19 @@ def test_the_clean_row_is_the_accuracy_that_training_measures(digits: Dataset, w
 
 
 def test_what_is_tested_on_never_enters_the_batch_norm_statistics(digits: Dataset, weights: list[Tensors]) -> None:
-    ground = ground_of(digits)
-    images = CorruptedTest.of(ground, digits).images("contrast", 5)
-    labels = ground.examples.test_labels[:, ground.test_indices]
-    with scoring(ground, weights) as scores:
+    evaluator = evaluator_of(digits)
+    images = corrupted_test(evaluator, digits).images("contrast", 5)
+    labels = evaluator.examples.test_labels[:, evaluator.test_indices]
+    with scoring(evaluator, weights) as scores:
         whole = scores(images, labels)[0]
         halves = [scores(images[part], labels[:, part])[0] for part in (slice(50), slice(50, 100))]
     torch.testing.assert_close((halves[0] + halves[1]) / 2, whole, rtol=1e-6, atol=0)
 
 
 def test_pixels_are_normalized_by_the_training_set(digits: Dataset) -> None:
-    ground = ground_of(digits, test_size=None)
-    placed = placed_pixels(ground, digits, digits.test_images / 16)
-    torch.testing.assert_close(placed, ground.examples.test_images, atol=1e-5, rtol=0)
+    evaluator = evaluator_of(digits, None)
+    placed = placed_pixels(evaluator, digits, digits.test_images / 16)
+    torch.testing.assert_close(placed, evaluator.examples.test_images, atol=1e-5, rtol=0)
 
 
 def test_white_is_found_from_the_training_images(digits: Dataset) -> None:
@@ -121,39 +125,39 @@ def test_a_second_data_set_is_seen_between_its_own_black_and_white(digits: Datas
     other = dataclasses.replace(
         digits, name="other", train_images=brighter(digits.train_images), test_images=brighter(digits.test_images)
     )
-    ground = ground_of(digits, test_size=50)
-    images, labels = shifted_examples(ground, digits, other)
-    torch.testing.assert_close(images, ground.test_images, atol=0.51 / 255 / float(digits.std) * 16, rtol=0)
-    assert torch.equal(labels, ground.examples.test_labels[:, ground.test_indices])
+    evaluator = evaluator_of(digits, 50)
+    images, labels = shifted_examples(evaluator, digits, other, 50)
+    torch.testing.assert_close(images, evaluator.test_images, atol=0.51 / 255 / float(digits.std) * 16, rtol=0)
+    assert torch.equal(labels, evaluator.examples.test_labels[:, evaluator.test_indices])
     with pytest.raises(ValueError, match="digits and other differ"):
-        shifted_examples(ground, digits, dataclasses.replace(other, classes=11))
+        shifted_examples(evaluator, digits, dataclasses.replace(other, classes=11), 50)
 
 
 def test_all_networks_and_all_cells_see_equal_images(digits: Dataset) -> None:
-    first, second = (CorruptedTest.of(ground_of(digits, stack=stack), digits) for stack in (1, 3))
+    first, second = (corrupted_test(evaluator_of(digits, stack=stack), digits) for stack in (1, 3))
     for (name, severity, images), again in zip(first, second, strict=True):
         assert (name, severity) == again[:2]
         assert torch.equal(images, again[2])
     assert not torch.equal(
         first.images("gaussian_noise", 1),
-        CorruptedTest.of(ground_of(digits, seed=1), digits).images("gaussian_noise", 1),
+        corrupted_test(evaluator_of(digits), digits, seed=1).images("gaussian_noise", 1),
     )
 
 
 def test_the_mean_is_over_all_corruptions_and_severities(digits: Dataset, weights: list[Tensors]) -> None:
-    ground = ground_of(digits, stack=2)
-    found = corrupted_accuracy(ground, CorruptedTest.of(ground, digits), weights)
+    evaluator = evaluator_of(digits, stack=2)
+    found = corrupted_accuracy(evaluator, corrupted_test(evaluator, digits), weights)
     expected = [np.mean([row["accuracy"] for row in rows[1:]]) for rows in all_rows(digits, weights)]
     np.testing.assert_allclose(found.numpy(), expected)
     with pytest.raises(ValueError, match="one corruption at least"):
-        corrupted_accuracy(ground, CorruptedTest.of(ground_of(digits, corruptions=[]), digits), weights)
+        corrupted_accuracy(evaluator, corrupted_test(evaluator, digits, corruptions=[]), weights)
 
 
 def test_images_are_kept_where_there_is_room(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    test = CorruptedTest.of(ground_of(digits), digits)
+    test = corrupted_test(evaluator_of(digits), digits)
     assert test.images("contrast", 1) is test.images("contrast", 1)
-    monkeypatch.setattr(robustness, "KEPT_BYTES", 6 * 100 * 64 * 4 - 1)
-    test = CorruptedTest.of(ground_of(digits), digits)
+    monkeypatch.setattr(corrupted_images, "KEPT_BYTES", 6 * 100 * 64 * 4 - 1)
+    test = corrupted_test(evaluator_of(digits), digits)
     assert torch.equal(test.images("contrast", 1), test.images("contrast", 1))
     assert not test.kept
 

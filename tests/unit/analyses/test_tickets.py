@@ -12,13 +12,14 @@ from helpers import CPU, recipe, trained
 from killing import Target, disturb
 from running import configuration, succeed
 
-from isthmus.analyses.tickets.levels import Chain, Outcome, absent
-from isthmus.analyses.tickets.measure import curvature, first_at, lowest, stability
+from isthmus.analyses.tickets.chain import Chain
+from isthmus.analyses.tickets.levels import LevelFiles, absent
+from isthmus.analyses.tickets.measure import Outcome, TicketMeasures, curvature, first_at, lowest, stability
 from isthmus.analyses.tickets.pruning import Found, Origin, Plan, Start, begin, rewound
 from isthmus.core.errors import ConfigurationError, UserError
 from isthmus.core.tensors import Tensors, load_tensors
 from isthmus.data.dataset import Dataset
-from isthmus.landscape.evaluator import Ground
+from isthmus.landscape.evaluator import Evaluator
 from isthmus.landscape.hessian import CurvatureOperator, dense
 from isthmus.landscape.sharpness import Restricted
 from isthmus.models.architectures import build, initialize
@@ -63,15 +64,16 @@ def chain_of(
     if step:
         paused = train(cell, new_state(cell, digits, seeds), digits, CPU, lambda _: None, lambda: None, pause_at=step)
         starts = rewound([paused], initial, step)
+    plan, images = Plan(cell, digits.shape, digits.classes, asked), asked["curvature"]["images"]
+    final = {seed: state.snapshots[seed]["final"] for seed in seeds}
+    dense = {seed: Outcome(final[seed], state.results[seed], state.history[seed]) for seed in seeds}
+    evaluator = Evaluator.of(cell, digits, seeds, CPU, stack=5, hessian_examples=images)
     return Chain(
-        Plan(cell, digits.shape, digits.classes, asked),
-        Ground.of(cell, digits, seeds, asked, CPU, 5, None, asked["curvature"]["images"]),
-        digits,
-        {seed: Origin(initial[seed], starts[seed], state.snapshots[seed]["final"]) for seed in seeds},
-        {seed: Outcome(state.snapshots[seed]["final"], state.results[seed], state.history[seed]) for seed in seeds},
-        tmp_path,
+        plan,
+        TicketMeasures(plan, evaluator, digits, dense),
+        {seed: Origin(initial[seed], starts[seed], final[seed]) for seed in seeds},
+        LevelFiles(tmp_path, lambda seed: f"mark {seed}"),
         lambda networks: min(stack, networks),
-        lambda seed: f"mark {seed}",
         lambda: None,
     )
 
@@ -95,7 +97,7 @@ def test_at_kept_fraction_one_the_ticket_is_the_dense_network_bit_for_bit(
         for name, value in chain.origins[seed].dense.items():
             assert torch.equal(level.found.weights[name], value), name
         ticket = next(row for row in level.tickets if row["kind"] == "ticket")
-        assert ticket["test_loss"] == chain.dense[seed].result["test_loss"]
+        assert ticket["test_loss"] == chain.measures.dense[seed].result["test_loss"]
         assert ticket["density"] == 1
 
 
@@ -207,7 +209,7 @@ def test_where_the_ticket_diverged_only_what_needs_no_ticket_goes_on(digits: Dat
     assert len(lost.layers) == len(lost.tickets) * len(plan.sizes) == 5 * 3
 
 
-def test_networks_that_start_at_different_steps_are_no_group(digits: Dataset) -> None:
+def test_networks_that_start_at_different_steps_are_no_stack(digits: Dataset) -> None:
     cell = chosen()
     plan = Plan(cell, digits.shape, 10, options(kept_fractions=[0.5]))
     initial = new_state(cell, digits, (0,)).snapshots[0]["initial"]
@@ -232,22 +234,22 @@ def test_early_stopping_is_read_off_the_history() -> None:
     assert lowest([{"step": 0, "test_loss": None}]) == (None, None)
 
 
-def ground_of(digits: Dataset, cell: Recipe, **given: Any) -> Ground:
-    return Ground.of(cell, digits, (0,), options(**given), CPU, 5, None, 60)
+def evaluator_of(digits: Dataset, cell: Recipe) -> Evaluator:
+    return Evaluator.of(cell, digits, (0,), CPU, stack=5, hessian_examples=60)
 
 
 def test_a_network_is_stable_against_itself_and_the_barrier_is_that_of_the_middle(digits: Dataset) -> None:
     cell = chosen(network=SMALL_CNN)
     state = trained(cell, digits, (0, 1))
-    ground = ground_of(digits, cell, line_points=3)
+    evaluator = evaluator_of(digits, cell)
     one, other = (state.snapshots[seed]["final"] for seed in (0, 1))
-    assert {value for name, value in stability(ground, 0, one, one).items() if "examples" not in name} == {0.0}
-    found = stability(ground, 0, one, other)
+    assert {value for name, value in stability(evaluator, 3, 0, one, one).items() if "examples" not in name} == {0.0}
+    found = stability(evaluator, 3, 0, one, other)
     losses = []
     for share in (0.0, 0.5, 1.0):
         weights = {name: torch.lerp(value, other[name], share)[None] for name, value in one.items()}
-        with evaluation_mode(ground.single, ground.statistics_images, weights), torch.no_grad():
-            outputs = torch.func.functional_call(ground.single, weights, (ground.examples.test_images[None],))[0]
+        with evaluation_mode(evaluator.single, evaluator.statistics_images, weights), torch.no_grad():
+            outputs = torch.func.functional_call(evaluator.single, weights, (evaluator.examples.test_images[None],))[0]
         losses.append(torch.nn.functional.cross_entropy(outputs, digits.test_labels).item())
     assert found["stability_test_loss"] == pytest.approx(max(losses[1] - (losses[0] + losses[2]) / 2, 0), abs=1e-5)
 
@@ -263,9 +265,12 @@ def test_curvature_is_that_of_the_rows_and_columns_that_are_kept(digits: Dataset
     with torch.no_grad():
         for name, value in network.named_parameters():
             value.copy_(kept[name][None])
-    ground = ground_of(digits, cell)
-    images, labels = ground.examples.images[ground.hessian_indices], ground.own_labels(0)[ground.hessian_indices]
-    with evaluation_mode(network, ground.statistics_images):
+    evaluator, asked = evaluator_of(digits, cell), options()["curvature"]
+    images, labels = (
+        evaluator.examples.images[evaluator.hessian_indices],
+        evaluator.labels(0)[evaluator.hessian_indices],
+    )
+    with evaluation_mode(network, evaluator.statistics_images):
         operator = CurvatureOperator(network, images, labels, "cross_entropy")
         places = free(weights, mask)
         block = dense(operator)[places][:, places]
@@ -273,11 +278,10 @@ def test_curvature_is_that_of_the_rows_and_columns_that_are_kept(digits: Dataset
         torch.testing.assert_close(Restricted(operator, places)(vectors), vectors @ block)
     expected = torch.linalg.eigvalsh(block)
     scrambled = dict(sorted(kept.items(), key=lambda item: item[0][::-1]))  # files do not keep the order of layers
-    found = curvature(ground, 0, (1, 0), scrambled, mask)
+    found = curvature(evaluator, asked, 0, (1, 0), scrambled, mask)
     assert found["top_eigenvalue"] == pytest.approx(float(expected[-1]), rel=0.01)
     assert found["curvature_loss"] == pytest.approx(float(operator.loss), rel=1e-5)
-    traced = ground_of(digits, cell, curvature={"trace_precision": 0.03})
-    row = curvature(traced, 0, (1, 0), kept, mask)
+    row = curvature(evaluator, asked | {"trace_precision": 0.03}, 0, (1, 0), kept, mask)
     assert row["trace"] == pytest.approx(float(expected.sum()), abs=4 * row["trace_error"] + 1e-6)
 
 

@@ -14,8 +14,8 @@ from helpers import recipe
 from isthmus.core.devices import Settings
 from isthmus.data.dataset import Dataset
 from isthmus.models.evaluation import evaluate
-from isthmus.training import stacks as groups
 from isthmus.training.checkpoint import State
+from isthmus.training.stacks import plan_stacks, train_stacks
 from isthmus.training.trainer import new_state, train
 
 CPU = Settings(torch.device("cpu"))
@@ -49,7 +49,7 @@ def test_one_image_that_does_not_fit_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("fails_at", [0, 30], ids=["at its first step", "after a checkpoint"])
-def test_a_group_goes_on_in_halves_and_loses_nothing(digits: Dataset, tmp_path: Path, fails_at: int) -> None:
+def test_a_stack_goes_on_in_halves_and_loses_nothing(digits: Dataset, tmp_path: Path, fails_at: int) -> None:
     chosen = recipe(width=8, batch_size=64, training={"epochs": 2, "optimizer": "adam"})
     alone = {
         seed: train(chosen, new_state(chosen, digits, (seed,)), digits, CPU, lambda _: None, lambda: None)
@@ -66,8 +66,8 @@ def test_a_group_goes_on_in_halves_and_loses_nothing(digits: Dataset, tmp_path: 
             raise torch.OutOfMemoryError("CUDA out of memory (raised by hand)")
         return train(chosen, state, digits, CPU, save, lambda: None)
 
-    planned = groups.plan(tuple(range(5)), 5, tmp_path, lambda _: "x")
-    states = groups.run_groups(planned, tmp_path, lambda _: "x", lambda seeds: new_state(chosen, digits, seeds), finish)
+    planned = plan_stacks(tuple(range(5)), 5, tmp_path, lambda _: "x")
+    states = train_stacks(planned, tmp_path, lambda _: "x", lambda seeds: new_state(chosen, digits, seeds), finish)
     assert begun_at == [
         (tuple(range(5)), 0),
         ((0, 1, 2), fails_at),
@@ -80,4 +80,4 @@ def test_a_group_goes_on_in_halves_and_loses_nothing(digits: Dataset, tmp_path: 
             for name, weights in alone[seed].snapshots[seed]["final"].items():
                 torch.testing.assert_close(state.snapshots[seed]["final"][name], weights, rtol=1e-3, atol=1e-5)
             assert len(state.history[seed]) == len(alone[seed].history[seed])
-    assert [seeds for seeds, _ in groups.plan(tuple(range(5)), 5, tmp_path, lambda _: "x")] == [(0, 1), (2,), (3, 4)]
+    assert [seeds for seeds, _ in plan_stacks(tuple(range(5)), 5, tmp_path, lambda _: "x")] == [(0, 1), (2,), (3, 4)]

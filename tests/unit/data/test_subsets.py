@@ -14,10 +14,10 @@ from running import SHARED, configuration, succeed
 from scipy.stats import binom
 from torch import Tensor
 
-from isthmus.analyses.connect import session as connect
-from isthmus.analyses.curvature import noise as disturbed
+from isthmus.analyses.connect.session import align
+from isthmus.analyses.curvature import noise
 from isthmus.analyses.manifold.problems import TheorySpec, problem_of
-from isthmus.analyses.movement import measure as displacement
+from isthmus.analyses.movement import measure as movement
 from isthmus.core.devices import Settings
 from isthmus.core.tensors import Tensors
 from isthmus.data.dataset import Dataset
@@ -25,7 +25,7 @@ from isthmus.data.sources import prepare
 from isthmus.data.subsets import order, subset
 from isthmus.landscape import matching
 from isthmus.landscape.corrupted_images import CorruptedTest, shifted_examples
-from isthmus.landscape.evaluator import Ends, Ground
+from isthmus.landscape.evaluator import Evaluator, TrainedNetwork
 from isthmus.models.architectures import build, initialize
 from isthmus.recipes.recipe import Recipe
 from isthmus.training.trainer import Member, TrainingRun, new_state
@@ -112,20 +112,17 @@ def cell(**data: Any) -> Recipe:
     return recipe(4, 1, data=data, network={"normalization": "batch"}, training={"statistics_size": 120, "epochs": 1})
 
 
-def ground_of(dataset: Dataset, **data: Any) -> Ground:
-    options = {
-        "alignment": {"method": "activations", "restarts": 1, "images": 100},
-        "noise": {"images": 150, "sigmas": [0.1], "relative_sigmas": [], "radii": [], "adaptive_radii": [], "draws": 2},
-        "test_size": 120,
-        "corruptions": ["contrast"],
-        "severities": [1],
-        "seed": 0,
-    }
-    return Ground.of(cell(**data), dataset, (0, 1), options, CPU, 1, 200, 60)
+ALIGNMENT = {"method": "activations", "restarts": 1, "images": 100}
+NOISE = {"images": 150, "sigmas": [0.1], "relative_sigmas": [], "radii": [], "adaptive_radii": [], "draws": 2}
+CORRUPTED = {"corruptions": ["contrast"], "severities": [1], "seed": 0}
 
 
-def weights_of(ground: Ground) -> Tensors:
-    network = build(ground.recipe.network, ground.shape, ground.classes)
+def evaluator_of(dataset: Dataset, **data: Any) -> Evaluator:
+    return Evaluator.of(cell(**data), dataset, (0, 1), CPU, evaluation_examples=200, hessian_examples=60)
+
+
+def weights_of(evaluator: Evaluator) -> Tensors:
+    network = build(evaluator.recipe.network, evaluator.shape, evaluator.classes)
     initialize(network, (0,))
     return {name: value.detach()[0] for name, value in network.named_parameters()}
 
@@ -134,47 +131,48 @@ class Given(Exception):
     """Carries what a function that stands in for a measurement was given."""
 
 
-def given_to(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, place: int, call: Callable[[], Any]) -> Tensor:
-    """The images that `call` hands to a function of a module, as its argument number `place`."""
+def given_to(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, number: int, call: Callable[[], Any]) -> Any:
+    """What `call` hands to a function of a module, as its argument of a number."""
 
     def stand_in(*arguments: Any, **_: Any) -> None:
-        raise Given(arguments[place])
+        raise Given(arguments[number])
 
     with monkeypatch.context() as patch:
         patch.setattr(module, name, stand_in)
         with pytest.raises(Given) as caught:
             call()
-    found: Tensor = caught.value.args[0]
-    return found
+    return caught.value.args[0]
 
 
 def images_used(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int, Tensor]]:
     """What every kind of measurement looks at: its name, how many images were asked for, and the images."""
-    ground = ground_of(dataset)
-    weights = weights_of(ground)
-    ends = Ends(weights, weights)
-    train_images, train_labels = ground.sets(ground.examples.labels)["train"]
-    assert torch.equal(train_images, ground.examples.images[ground.train_indices])
+    evaluator = evaluator_of(dataset)
+    weights = weights_of(evaluator)
+    network = TrainedNetwork(weights, weights)
+    train_images, train_labels = evaluator.sets(evaluator.examples.labels)["train"]
+    assert torch.equal(train_images, evaluator.examples.images[evaluator.train_indices])
     assert train_labels.shape == (2, 200)
     yield "points, training", 200, train_images
-    yield "points, test", 200, ground.sets(ground.examples.labels)["test"][0]
-    yield "statistics", 120, ground.statistics_images[0]
-    yield "Hessian", 60, ground.sharpness_setup(0.1, None).images
-    run = TrainingRun(ground.recipe, new_state(ground.recipe, dataset, (0,)), dataset, CPU, {0: Member(0, 0)})
+    yield "points, test", 200, evaluator.sets(evaluator.examples.labels)["test"][0]
+    yield "statistics", 120, evaluator.statistics_images[0]
+    yield "Hessian", 60, evaluator.sharpness_setup(0.1, None).images
+    run = TrainingRun(evaluator.recipe, new_state(evaluator.recipe, dataset, (0,)), dataset, CPU, {0: Member(0, 0)})
     yield "statistics in training", 120, run.statistics_images[0]
-    aligned = given_to(monkeypatch, matching, "match_activations", 4, lambda: connect.align(ground, (0, 1), ends, ends))
-    yield "alignment", 100, aligned
-    noise = given_to(
-        monkeypatch, disturbed, "noise_response", 2, lambda: disturbed.measure_disturbed(ground, 0, weights)
+    aligned = given_to(
+        monkeypatch, matching, "match_activations", 4, lambda: align(evaluator, ALIGNMENT, (0, 1), network, network)
     )
-    yield "noise", 150, noise
+    yield "alignment", 100, aligned
+    surface = given_to(
+        monkeypatch, noise, "noise_response", 0, lambda: noise.perturbation_rows(evaluator, NOISE, 0, weights)
+    )
+    yield "noise", 150, surface.images
     kernel = given_to(
-        monkeypatch, displacement, "tangent_kernel", 1, lambda: displacement.kernels_of(ground, weights, 40)
+        monkeypatch, movement, "tangent_kernel", 1, lambda: movement.tangent_kernels(evaluator, weights, 40)
     )
     yield "kernels", 40, kernel
-    yield "corrupted test", 200, ground_of(dataset).test_images
-    yield "corrupted pixels", 200, CorruptedTest.of(ground, dataset).pixels - 0.5
-    yield "second data set", 120, shifted_examples(ground, dataset, dataset)[0]
+    yield "corrupted test", 200, evaluator_of(dataset).test_images
+    yield "corrupted pixels", 200, CorruptedTest.of(evaluator, dataset, CORRUPTED).pixels - 0.5
+    yield "second data set", 120, shifted_examples(evaluator, dataset, dataset, 120)[0]
     problem = problem_of(TheorySpec(4, 1, 10, 10, "tanh", "images"), 0, 5, 150, dataset, torch.device("cpu"))
     yield "off the data", 150, problem.off_inputs
 
@@ -190,22 +188,22 @@ def test_both_of_two_alternating_populations_are_in_every_subset_in_equal_shares
 
 
 def test_networks_with_other_labels_are_measured_on_the_same_examples(alternating: Dataset) -> None:
-    clean, noisy = ground_of(alternating), ground_of(alternating, label_noise=0.5, label_noise_draw="per_seed")
+    clean, noisy = evaluator_of(alternating), evaluator_of(alternating, label_noise=0.5, label_noise_draw="per_seed")
     assert not torch.equal(noisy.examples.labels[0], noisy.examples.labels[1])
     for name in ("train_indices", "test_indices", "hessian_indices"):
         assert torch.equal(getattr(clean, name), getattr(noisy, name))
     assert torch.equal(clean.statistics_images, noisy.statistics_images)
 
 
-def test_subsets_of_a_ground_are_nested_and_in_proportion(alternating: Dataset) -> None:
-    ground = ground_of(alternating, train_size=1000, selection="first")
-    inside = set(ground.train_indices.tolist())
-    assert set(ground.hessian_indices.tolist()) < set(ground.examples.subset(120).tolist()) < inside
-    labels = ground.examples.clean_labels[0]
+def test_subsets_of_an_evaluator_are_nested_and_in_proportion(alternating: Dataset) -> None:
+    evaluator = evaluator_of(alternating, train_size=1000, selection="first")
+    inside = set(evaluator.train_indices.tolist())
+    assert set(evaluator.hessian_indices.tolist()) < set(evaluator.examples.subset(120).tolist()) < inside
+    labels = evaluator.examples.clean_labels[0]
     share = len(inside) / len(labels)
     for each in range(10):
         whole = int((labels == each).sum())
-        assert abs(int((labels[ground.train_indices] == each).sum()) - share * whole) < 1
+        assert abs(int((labels[evaluator.train_indices] == each).sum()) - share * whole) < 1
 
 
 @pytest.mark.skipif(not MNIST.is_dir(), reason=f"MNIST is not in {MNIST}")

@@ -16,7 +16,7 @@ from isthmus.core.devices import Settings
 from isthmus.data.dataset import Dataset
 from isthmus.data.subsets import order
 from isthmus.landscape.alignment import match_activations
-from isthmus.landscape.evaluator import Ends, Ground
+from isthmus.landscape.evaluator import Evaluator, TrainedNetwork
 from isthmus.landscape.matching import METHODS, Match, match, match_and_select, midpoint_loss
 from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode
@@ -31,41 +31,45 @@ PAIRS = ((0, 1), (0, 2), (1, 2))
 DEEP = recipe(32, 11, 32, network={"normalization": "batch"}, training={"epochs": 10, "learning_rate": 0.2})
 
 
-def ground_of(chosen: Recipe, dataset: Dataset, seeds: Sequence[int] = SEEDS, stack: int = 1, **given: Any) -> Ground:
-    """Where the networks of some seeds are matched, with options of `alignment`."""
-    options = with_defaults({"alignment": given}, study_schema()["analyses"]["properties"]["connect"])
-    return Ground.of(chosen, dataset, tuple(seeds), options, CPU, stack, None, 10)
+def evaluator_of(chosen: Recipe, dataset: Dataset, seeds: Sequence[int] = SEEDS, stack: int = 1) -> Evaluator:
+    return Evaluator.of(chosen, dataset, tuple(seeds), CPU, stack=stack, hessian_examples=10)
+
+
+def options(**given: Any) -> dict[str, Any]:
+    """The options `alignment` of `connect`."""
+    described = study_schema()["analyses"]["properties"]["connect"]
+    return with_defaults({"alignment": given}, described)["alignment"]
 
 
 @pytest.fixture(scope="module")
-def deep(digits: Dataset) -> dict[int, Ends]:
+def deep(digits: Dataset) -> dict[int, TrainedNetwork]:
     """Three trained networks of eleven hidden layers with batch norm."""
     state = train(DEEP, new_state(DEEP, digits, SEEDS), digits, CPU, lambda state: None, lambda: None)
-    return {seed: Ends(state.snapshots[seed]["initial"], state.snapshots[seed]["final"]) for seed in SEEDS}
+    return {seed: TrainedNetwork(state.snapshots[seed]["initial"], state.snapshots[seed]["final"]) for seed in SEEDS}
 
 
 @pytest.fixture(scope="module")
-def automatic(digits: Dataset, deep: dict[int, Ends]) -> dict[tuple[int, int], Match]:
+def automatic(digits: Dataset, deep: dict[int, TrainedNetwork]) -> dict[tuple[int, int], Match]:
     """What `auto` makes of the three pairs."""
-    ground = ground_of(DEEP, digits)
-    return {pair: match(ground, pair, deep[pair[0]], deep[pair[1]]) for pair in PAIRS}
+    evaluator = evaluator_of(DEEP, digits)
+    return {pair: match(evaluator, options(), pair, deep[pair[0]], deep[pair[1]]) for pair in PAIRS}
 
 
-def untrained(chosen: Recipe) -> dict[int, Ends]:
+def untrained(chosen: Recipe) -> dict[int, TrainedNetwork]:
     network = build(chosen.network, (1, 8, 8), 10, 3)
     initialize(network, SEEDS)
     weights = [{name: value.detach()[seed] for name, value in network.named_parameters()} for seed in SEEDS]
-    return {seed: Ends(weights[seed], weights[seed]) for seed in SEEDS}
+    return {seed: TrainedNetwork(weights[seed], weights[seed]) for seed in SEEDS}
 
 
 def loss_halfway(
-    ground: Ground, first: dict[str, Tensor], second: dict[str, Tensor], labels: Tensor, at: Tensor
+    evaluator: Evaluator, first: dict[str, Tensor], second: dict[str, Tensor], labels: Tensor, at: Tensor
 ) -> float:
     """The cross-entropy of the mean of two networks on some training examples, in float64."""
-    network = build(ground.recipe.network, ground.shape, ground.classes).double()
+    network = build(evaluator.recipe.network, evaluator.shape, evaluator.classes).double()
     network.load_state_dict({name: (first[name].double() + second[name].double())[None] / 2 for name in first})
-    with torch.no_grad(), evaluation_mode(network, ground.statistics_images.double()):
-        outputs = network(ground.examples.images[at].double()[None])[0]
+    with torch.no_grad(), evaluation_mode(network, evaluator.statistics_images.double()):
+        outputs = network(evaluator.examples.images[at].double()[None])[0]
     return torch.nn.functional.cross_entropy(outputs, labels[at]).item()
 
 
@@ -80,20 +84,20 @@ def same(one: Match, other: Match) -> bool:
 
 
 def test_auto_keeps_the_method_with_the_lowest_loss_halfway(
-    digits: Dataset, deep: dict[int, Ends], automatic: dict[tuple[int, int], Match]
+    digits: Dataset, deep: dict[int, TrainedNetwork], automatic: dict[tuple[int, int], Match]
 ) -> None:
-    ground = ground_of(DEEP, digits)
-    _, apart = match_and_select(ground.examples.clean_labels[0], 1000, 1000)
+    evaluator = evaluator_of(DEEP, digits)
+    _, apart = match_and_select(evaluator.examples.clean_labels[0], 1000, 1000)
     for pair, found in automatic.items():
         first, second = (deep[seed] for seed in pair)
         losses = {}
         for method in METHODS:
             # Alone, a method matches on all 1,000 images; together with the others, on those that leave half to select.
-            images = len(ground.examples.images) - len(apart)
-            alone = match(ground_of(DEEP, digits, method=method, images=images), pair, first, second)
+            images = len(evaluator.examples.images) - len(apart)
+            alone = match(evaluator_of(DEEP, digits), options(method=method, images=images), pair, first, second)
             assert (alone.method, alone.midpoint_losses) == (method, {})
-            labels = ground.own_labels(pair[0])
-            losses[method] = loss_halfway(ground, first.final, alone.alignment.weights, labels, apart)
+            labels = evaluator.labels(pair[0])
+            losses[method] = loss_halfway(evaluator, first.final, alone.alignment.weights, labels, apart)
             if method == found.method:
                 assert all(torch.equal(found.alignment.weights[name], w) for name, w in alone.alignment.weights.items())
         assert found.midpoint_losses == pytest.approx(losses, rel=1e-4)
@@ -101,58 +105,60 @@ def test_auto_keeps_the_method_with_the_lowest_loss_halfway(
 
 
 def test_in_deep_networks_with_batch_norm_weight_matching_alone_fails_and_auto_does_not(
-    digits: Dataset, deep: dict[int, Ends], automatic: dict[tuple[int, int], Match]
+    digits: Dataset, deep: dict[int, TrainedNetwork], automatic: dict[tuple[int, int], Match]
 ) -> None:
     """On test data, which nothing was matched or selected on: a mean of three pairs."""
-    ground = ground_of(DEEP, digits, method="weights")
-    images, labels = ground.examples.test_images, ground.examples.test_labels[0]
+    evaluator = evaluator_of(DEEP, digits)
+    images, labels = evaluator.examples.test_images, evaluator.examples.test_labels[0]
     right: dict[str, list[float]] = {"weights": [], "auto": []}
     for pair, found in automatic.items():
-        alone = match(ground, pair, deep[pair[0]], deep[pair[1]])
+        alone = match(evaluator, options(method="weights"), pair, deep[pair[0]], deep[pair[1]])
         for name, each in (("weights", alone), ("auto", found)):
             network, first = build(DEEP.network, (1, 8, 8), 10), deep[pair[0]].final
             network.load_state_dict({n: (first[n] + w)[None] / 2 for n, w in each.alignment.weights.items()})
-            with torch.no_grad(), evaluation_mode(network, ground.statistics_images):
+            with torch.no_grad(), evaluation_mode(network, evaluator.statistics_images):
                 right[name].append((network(images[None])[0].argmax(1) == labels).double().mean().item())
     assert np.mean(right["weights"]) < 0.75
     assert np.mean(right["auto"]) > np.mean(right["weights"]) + 0.1
 
 
 def test_weight_matching_ends_closer_on_average_where_it_starts_from_activations(
-    digits: Dataset, deep: dict[int, Ends]
+    digits: Dataset, deep: dict[int, TrainedNetwork]
 ) -> None:
     """From the identity and from random permutations it stops in worse local optima."""
     for pair in PAIRS:
         ends = deep[pair[0]], deep[pair[1]]
-        alone = match(ground_of(DEEP, digits, method="weights"), pair, *ends).alignment
-        combined = match(ground_of(DEEP, digits, method="combined"), pair, *ends).alignment
+        alone = match(evaluator_of(DEEP, digits), options(method="weights"), pair, *ends).alignment
+        combined = match(evaluator_of(DEEP, digits), options(method="combined"), pair, *ends).alignment
         assert np.mean(combined.restarts) > np.mean(alone.restarts)
 
 
 @pytest.mark.parametrize("method", ["auto", "combined"])
-def test_a_permuted_copy_of_a_network_is_recovered_exactly(digits: Dataset, deep: dict[int, Ends], method: str) -> None:
+def test_a_permuted_copy_of_a_network_is_recovered_exactly(
+    digits: Dataset, deep: dict[int, TrainedNetwork], method: str
+) -> None:
     """Activation matching alone does not: units that no image activates are interchangeable to it."""
-    ground, original = ground_of(DEEP, digits, method=method), deep[0]
+    evaluator, original = evaluator_of(DEEP, digits), deep[0]
     found = groups(DEEP.network, (1, 8, 8), 10)
     permutations = random_permutations(found, np.random.default_rng(3))
-    copied = Ends(apply(permutations, original.initial, found), apply(permutations, original.final, found))
-    aligned = align(ground, (0, 1), original, copied)
+    copied = TrainedNetwork(apply(permutations, original.initial, found), apply(permutations, original.final, found))
+    aligned = align(evaluator, options(method=method), (0, 1), original, copied)
     for name, value in original.final.items():
-        assert torch.equal(aligned.ends.final[name], value)
-        assert torch.equal(aligned.ends.initial[name], original.initial[name])
+        assert torch.equal(aligned.network.final[name], value)
+        assert torch.equal(aligned.network.initial[name], original.initial[name])
     if method == "auto":
-        _, apart = match_and_select(ground.examples.clean_labels[0], 1000, 1000)
-        end = loss_halfway(ground, original.final, original.final, ground.own_labels(0), apart)
+        _, apart = match_and_select(evaluator.examples.clean_labels[0], 1000, 1000)
+        end = loss_halfway(evaluator, original.final, original.final, evaluator.labels(0), apart)
         kept = aligned.report[f"midpoint_loss_{aligned.report['alignment_method']}"]
         assert kept == pytest.approx(end, rel=1e-4)
 
 
 def test_a_method_whose_midpoint_is_no_number_is_not_kept(
-    digits: Dataset, deep: dict[int, Ends], monkeypatch: pytest.MonkeyPatch
+    digits: Dataset, deep: dict[int, TrainedNetwork], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = iter([float("nan"), 2.0, float("inf")])
     monkeypatch.setattr("isthmus.landscape.matching.midpoint_loss", lambda *given: next(losses))
-    aligned = align(ground_of(DEEP, digits, restarts=1), (0, 1), deep[0], deep[1])
+    aligned = align(evaluator_of(DEEP, digits), options(restarts=1), (0, 1), deep[0], deep[1])
     kept = [aligned.report[f"midpoint_loss_{each}"] for each in METHODS]
     assert (aligned.report["alignment_method"], kept) == ("activations", [None, 2.0, None])
 
@@ -180,25 +186,26 @@ def test_one_example_cannot_be_split() -> None:
 
 
 def test_neither_test_data_nor_the_labels_of_the_examples_matched_on_play_a_part(
-    digits: Dataset, deep: dict[int, Ends], automatic: dict[tuple[int, int], Match]
+    digits: Dataset, deep: dict[int, TrainedNetwork], automatic: dict[tuple[int, int], Match]
 ) -> None:
-    ground = ground_of(DEEP, digits)
-    matched_on, selected_on = match_and_select(ground.examples.clean_labels[0], 1000, 1000)
-    examples, wrong = ground.examples, (ground.examples.labels + 1) % 10
-    ground.examples = replace(
+    evaluator = evaluator_of(DEEP, digits)
+    matched_on, selected_on = match_and_select(evaluator.examples.clean_labels[0], 1000, 1000)
+    examples, wrong = evaluator.examples, (evaluator.examples.labels + 1) % 10
+    blind = replace(
         examples,
         labels=examples.labels.index_copy(1, matched_on, wrong[:, matched_on]),
         test_images=torch.zeros_like(examples.test_images),
         test_labels=torch.zeros_like(examples.test_labels),
     )
-    assert same(match(ground, (0, 1), deep[0], deep[1]), automatic[0, 1])
-    ground.examples = replace(examples, labels=examples.labels.index_copy(1, selected_on, wrong[:, selected_on]))
-    found = match(ground, (0, 1), deep[0], deep[1])
+    found = match(replace(evaluator, examples=blind), options(), (0, 1), deep[0], deep[1])
+    assert same(found, automatic[0, 1])
+    misled = replace(examples, labels=examples.labels.index_copy(1, selected_on, wrong[:, selected_on]))
+    found = match(replace(evaluator, examples=misled), options(), (0, 1), deep[0], deep[1])
     assert all(found.midpoint_losses[method] > automatic[0, 1].midpoint_losses[method] + 1 for method in METHODS)
 
 
 def test_activations_are_matched_on_the_first_part_alone(
-    digits: Dataset, deep: dict[int, Ends], monkeypatch: pytest.MonkeyPatch
+    digits: Dataset, deep: dict[int, TrainedNetwork], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Tensor] = []
 
@@ -207,27 +214,27 @@ def test_activations_are_matched_on_the_first_part_alone(
         return match_activations(*given)
 
     monkeypatch.setattr("isthmus.landscape.matching.match_activations", watched)
-    ground = ground_of(DEEP, digits, restarts=1, images=200, selection_images=50)
-    match(ground, (0, 1), deep[0], deep[1])
-    matched_on, _ = match_and_select(ground.examples.clean_labels[0], 200, 50)
+    evaluator = evaluator_of(DEEP, digits)
+    match(evaluator, options(restarts=1, images=200, selection_images=50), (0, 1), deep[0], deep[1])
+    matched_on, _ = match_and_select(evaluator.examples.clean_labels[0], 200, 50)
     (images,) = seen
-    assert torch.equal(images, ground.examples.images[matched_on])
+    assert torch.equal(images, evaluator.examples.images[matched_on])
 
 
 @pytest.mark.parametrize("draw", ["per_seed", "once"])
 def test_the_own_labels_of_each_network_count_for_half(digits: Dataset, draw: str) -> None:
     noise = {"label_noise": 0.5, "label_noise_draw": draw}
     chosen = recipe(8, 2, data=noise, network={"normalization": "batch"})
-    ground, networks, at = ground_of(chosen, digits), untrained(chosen), torch.arange(300, 500)
+    evaluator, networks, at = evaluator_of(chosen, digits), untrained(chosen), torch.arange(300, 500)
     first, second = networks[0], networks[2]
-    both = [loss_halfway(ground, first.final, second.final, ground.own_labels(seed), at) for seed in (0, 2)]
+    both = [loss_halfway(evaluator, first.final, second.final, evaluator.labels(seed), at) for seed in (0, 2)]
     assert (both[0] == both[1]) == (draw == "once")
-    assert midpoint_loss(ground, (0, 2), first, second.final, at) == pytest.approx(sum(both) / 2, rel=1e-5)
+    assert midpoint_loss(evaluator, (0, 2), first, second.final, at) == pytest.approx(sum(both) / 2, rel=1e-5)
 
 
 def test_the_same_pair_is_matched_alike_whatever_shares_the_job(
-    digits: Dataset, deep: dict[int, Ends], automatic: dict[tuple[int, int], Match]
+    digits: Dataset, deep: dict[int, TrainedNetwork], automatic: dict[tuple[int, int], Match]
 ) -> None:
     torch.manual_seed(5)
-    alone = match(ground_of(DEEP, digits, (1, 2), stack=7), (1, 2), deep[1], deep[2])
+    alone = match(evaluator_of(DEEP, digits, (1, 2), stack=7), options(), (1, 2), deep[1], deep[2])
     assert same(alone, automatic[1, 2])

@@ -14,6 +14,7 @@ from scipy.optimize import brentq
 from torch import Tensor, nn
 
 from isthmus.core.errors import UserError
+from isthmus.landscape.loss_surface import LossSurface
 from isthmus.landscape.perturbations import (
     NoiseResponse,
     WorstCase,
@@ -39,16 +40,22 @@ def data(seed: int = 0) -> tuple[Tensor, Tensor]:
 IMAGES, LABELS = data()
 
 
+def surface_of(network: nn.Module, changes: dict[str, Any]) -> LossSurface:
+    """The loss of a network on these images, with what `changes` say of it, which are taken out of them."""
+    keys: dict[str, Any] = {"images": IMAGES, "labels": LABELS, "loss": "cross_entropy"}
+    keys |= {"statistics_images": IMAGES[None], "batch_size": EXAMPLES}
+    return LossSurface(network, **{key: changes.pop(key, value) for key, value in keys.items()})
+
+
 def respond(network: nn.Module, weights: dict[str, Tensor], seed: int = 0, **changes: Any) -> NoiseResponse:
-    keys: dict[str, Any] = {"images": IMAGES, "labels": LABELS, "loss": "cross_entropy", "sigma": 0.1}
-    keys |= {"relative": False, "draws": 5, "statistics_images": IMAGES[None], "batch_size": EXAMPLES}
-    return noise_response(network, weights, generator=np.random.default_rng(seed), **keys | changes)
+    keys: dict[str, Any] = {"sigma": 0.1, "relative": False, "draws": 5}
+    surface = surface_of(network, changes)
+    return noise_response(surface, weights, generator=np.random.default_rng(seed), **keys | changes)
 
 
 def worst(network: nn.Module, weights: dict[str, Tensor], **changes: Any) -> WorstCase:
-    keys: dict[str, Any] = {"images": IMAGES, "labels": LABELS, "loss": "cross_entropy", "rho": 0.1, "steps": 1}
-    keys |= {"adaptive": False, "statistics_images": IMAGES[None], "batch_size": EXAMPLES}
-    return worst_in_ball(network, weights, **keys | changes)
+    surface = surface_of(network, changes)
+    return worst_in_ball(surface, weights, **{"rho": 0.1} | changes)
 
 
 def network_of(stack: int = 1, **keys: Any) -> nn.Module:

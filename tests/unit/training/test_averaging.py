@@ -13,7 +13,7 @@ from rounding import summation_error
 from torch import Tensor
 from torch.optim.swa_utils import SWALR, AveragedModel, get_ema_multi_avg_fn
 
-from isthmus.analyses.connect.session import curve_training
+from isthmus.analyses.connect.curve_recipe import curve_training
 from isthmus.core import seeds
 from isthmus.core.devices import Settings
 from isthmus.core.errors import Interrupted

@@ -16,6 +16,7 @@ from torch.func import functional_call
 from isthmus.core import seeds
 from isthmus.core.devices import Settings
 from isthmus.data.dataset import Dataset, normalized
+from isthmus.landscape.loss_surface import LossSurface
 from isthmus.landscape.perturbations import worst_in_ball
 from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import losses
@@ -111,8 +112,8 @@ def test_the_step_is_the_one_by_which_trained_networks_are_measured(digits: Data
     gradients = torch.autograd.grad(loss(weights), tuple(weights.values()))
     found = loss(ascended(weights, gradients, 0.2, eta)).item()
     adaptive = eta is not None
-    kind = "cross_entropy"
-    worst = worst_in_ball(network, weights, images, labels, kind, 0.2, 1, adaptive, images[None], 40, eta or 0.01)
+    surface = LossSurface(network, images, labels, "cross_entropy", images[None], 40)
+    worst = worst_in_ball(surface, weights, rho=0.2, adaptive=adaptive, eta=eta or 0.01)
     assert found == pytest.approx(worst.worst_loss, rel=1e-10)
 
 

@@ -15,13 +15,15 @@ from isthmus.core.devices import Settings
 from isthmus.core.errors import Interrupted
 from isthmus.data.dataset import Dataset, noisy_labels, normalized
 from isthmus.data.examples import training_labels
+from isthmus.data.facts import BUILTIN
 from isthmus.models.architectures import build
 from isthmus.models.evaluation import evaluate, evaluation_mode
 from isthmus.recipes.recipe import Recipe
 from isthmus.recipes.schedules import run_length
-from isthmus.training import stacks as groups
+from isthmus.training import cost
 from isthmus.training.checkpoint import State, load_state, save_state
 from isthmus.training.rows import rows
+from isthmus.training.stacks import plan_stacks, state_path
 from isthmus.training.trainer import new_state, train
 
 
@@ -271,6 +273,9 @@ def test_the_number_of_steps_follows_the_recipe(digits: Dataset) -> None:
     assert run_length(training, 96) == (3, 9)
     assert run_length(training, 97) == (4, 12)
     assert run_length(recipe(batch_size=32, training={"epochs": 3, "drop_last": True}).training, 97) == (3, 9)
+    for drop_last, steps in ((True, 9), (False, 12)):
+        asked = recipe(batch_size=32, data={"train_size": 97}, training={"epochs": 3, "drop_last": drop_last})
+        assert cost.work(asked, BUILTIN["digits"], {}, 1).calls[0].count == steps
     stepped = recipe(batch_size=32, training={"steps": 50})
     assert run_length(stepped.training, len(digits.train_labels)) == (45, 50)
     state = trained(stepped, digits, (0,))
@@ -344,13 +349,13 @@ def test_a_checkpoint_cut_short_is_noticed_and_the_one_before_it_used(
 def test_a_block_goes_on_with_what_an_earlier_try_left(digits: Dataset, tmp_path: Any) -> None:
     chosen = recipe(width=8, batch_size=64, training={"epochs": 1})
     state = trained(chosen, digits, (0, 1))
-    save_state(groups.state_path(tmp_path, (0, 1)), state, "x")
-    planned = groups.plan((0, 1, 2, 3, 4), 2, tmp_path, lambda _: "x")
-    assert [group for group, _ in planned] == [(0, 1), (2, 3), (4,)]
+    save_state(state_path(tmp_path, (0, 1)), state, "x")
+    planned = plan_stacks((0, 1, 2, 3, 4), 2, tmp_path, lambda _: "x")
+    assert [stack for stack, _ in planned] == [(0, 1), (2, 3), (4,)]
     assert planned[0][1] is not None
     assert planned[0][1].results == state.results
-    fewer = groups.plan((1, 2), 2, tmp_path, lambda _: "x")
-    assert [group for group, _ in fewer] == [(0, 1), (2,)], "what is trained is not trained again"
+    fewer = plan_stacks((1, 2), 2, tmp_path, lambda _: "x")
+    assert [stack for stack, _ in fewer] == [(0, 1), (2,)], "what is trained is not trained again"
     networks, _ = rows("study", "cell", chosen, digits, [state], [1])
     assert [row["seed"] for row in networks] == [1], "and what is no longer wanted is not shown"
-    assert groups.plan((0, 1), 2, tmp_path, lambda _: "other")[0][1] is None
+    assert plan_stacks((0, 1), 2, tmp_path, lambda _: "other")[0][1] is None

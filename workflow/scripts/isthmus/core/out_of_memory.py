@@ -1,6 +1,6 @@
 """Retry work that does not fit into GPU memory in smaller portions, with a log line instead of a crash.
 
-This applies to evaluation batches (`isthmus.models.evaluation`) and to groups of networks that train together
+This applies to evaluation batches (`isthmus.models.evaluation`) and to stacks of networks that train together
 (`isthmus.training.stacks`). Smaller portions change results by rounding alone. If a single item does not fit, that is
 an error. So is running out of memory in work that is not split: batch-norm statistics and Hessian products.
 """

@@ -6,35 +6,63 @@ restored to the last bit.
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isthmus.core.files import write_whole
+from isthmus.core.errors import Interrupted
+from isthmus.core.files import sha256_of, write_whole
+from isthmus.core.logs import StopRequest
+from isthmus.core.progress import Progress
+
+
+def fingerprint(*parts: Any) -> str:
+    """One digest of everything that a measurement or a training depends on, as far as JSON can write it.
+
+    >>> fingerprint({"width": 4}, "code") == fingerprint({"width": 4}, "other code")
+    False
+    """
+    return sha256_of(json.dumps(parts, sort_keys=True).encode())
 
 
 @dataclass(frozen=True)
-class Records:
-    """The records in one folder."""
+class Task:
+    """A measurement to make: `measure` returns what JSON can hold, and depends on what `fingerprint` is made of."""
 
-    folder: Path
+    fingerprint: str
+    measure: Callable[[], Any]
 
-    def recall(self, name: str, fingerprint: str, measure: Callable[[], Any]) -> Any:
-        """Return the record `name` if its fingerprint matches; otherwise call `measure` and store its result.
 
-        A damaged record, or one with another fingerprint, is logged and measured again.
-        """
-        path = self.folder / f"{name}.json"
-        if path.exists():
-            try:
-                record = json.loads(path.read_text(encoding="utf-8"))
-                if record["fingerprint"] == fingerprint:
-                    return record["content"]
-                logging.info("%s belongs to another recipe, data or code: measuring again", path)
-            except (ValueError, KeyError, TypeError) as error:
-                logging.warning("%s is damaged (%s): measuring again", path, error)
-        content = measure()
-        text = json.dumps({"fingerprint": fingerprint, "content": content}, allow_nan=False)
-        write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-        return content
+def measure_all(folder: Path | str, tasks: Mapping[str, Task], stop: StopRequest, what: str) -> dict[str, Any]:
+    """The results of all tasks, by name: read from `folder` where an earlier try left them, else measured and kept.
+
+    what: the tasks in a word or two, for the log. Raises Interrupted, between two tasks, where the job was told to
+    stop.
+    """
+    progress, found = Progress(what, len(tasks)), {}
+    for name, task in tasks.items():
+        found[name] = recall(Path(folder, f"{name}.json"), task)
+        progress.report(len(found))
+        if stop.signal_number is not None:
+            raise Interrupted(stop.signal_number)
+    return found
+
+
+def recall(path: Path, task: Task) -> Any:
+    """The result in the file `path`, if it has the task's fingerprint; else what the task measures, kept in the file.
+
+    A file that is damaged or has another fingerprint is reported in the log and made anew.
+    """
+    if path.exists():
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if kept["fingerprint"] == task.fingerprint:
+                return kept["content"]
+            logging.info("%s belongs to another recipe, data or code: measuring again", path)
+        except (ValueError, KeyError, TypeError) as error:
+            logging.warning("%s is damaged (%s): measuring again", path, error)
+    content = task.measure()
+    text = json.dumps({"fingerprint": task.fingerprint, "content": content}, allow_nan=False)
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return content

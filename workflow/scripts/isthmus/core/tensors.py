@@ -7,6 +7,7 @@ memory, so that processes on one machine share their pages.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,6 +18,37 @@ from isthmus.core.errors import DataError
 from isthmus.core.files import sha256_of, write_whole
 
 Tensors = dict[str, Tensor]
+
+
+def flatten(nested: Mapping[Any, Any]) -> Tensors:
+    """The tensors in nested dictionaries as one dictionary, their keys joined by "/"; `unflatten` undoes it.
+
+    >>> flatten({3: {"final": {"1.weight": torch.zeros(2)}}})
+    {'3/final/1.weight': tensor([0., 0.])}
+    """
+    flat: Tensors = {}
+    for key, value in nested.items():
+        if isinstance(value, Tensor):
+            flat[str(key)] = value
+        else:
+            flat |= {f"{key}/{name}": part for name, part in flatten(value).items()}
+    return flat
+
+
+def unflatten(flat: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Nested dictionaries from tensors whose names are keys joined by "/". All keys are text then.
+
+    >>> unflatten({"3/final/1.weight": torch.zeros(2)})
+    {'3': {'final': {'1.weight': tensor([0., 0.])}}}
+    """
+    nested: dict[str, Any] = {}
+    for path, value in flat.items():
+        *keys, name = path.split("/")
+        inner = nested
+        for key in keys:
+            inner = inner.setdefault(key, {})
+        inner[name] = value
+    return nested
 
 
 def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The data that a group of networks trains on: selected, normalized, with each network's labels and augmentation."""
+"""The data that a stack of networks trains on: selected, normalized, with each network's labels and augmentation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from isthmus.recipes.recipe import DataRecipe, Recipe, TrainingRecipe
 
 @dataclass(frozen=True)
 class Examples:
-    """The data for a group of networks, on the device.
+    """The data for a stack of networks, on the device.
 
     images `[N, C, H, W]`: float32, normalized; labels `[S, N]`: one row per network; clean_labels `[1, N]`;
     fill `[C]`: the normalized value of a black pixel.

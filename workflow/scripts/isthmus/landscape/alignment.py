@@ -88,6 +88,15 @@ def match_weights(
 
     Raises AlignmentError where the two networks differ in their parameters or are not finite, ValueError for
     `restarts` below 1.
+
+    >>> from isthmus.models.hidden_units import groups
+    >>> from isthmus.recipes.recipe import NetworkRecipe
+    >>> hidden = groups(NetworkRecipe("mlp", 2, 1, "none", "relu", 0, 0, 1), (1, 1, 1), 1)
+    >>> first = {"1.weight": torch.tensor([[1.0], [2.0]]), "1.bias": torch.zeros(2)}
+    >>> first |= {"3.weight": torch.tensor([[3.0, 4.0]]), "3.bias": torch.zeros(1)}
+    >>> second = first | {"1.weight": first["1.weight"].flip(0), "3.weight": first["3.weight"].flip(1)}
+    >>> match_weights(first, second, hidden, np.random.default_rng(0)).weights["3.weight"]
+    tensor([[3., 4.]])
     """
     if restarts < 1:
         raise ValueError(f"at least one restart is needed, {restarts} were asked for")
@@ -207,6 +216,18 @@ def match_activations(
     examples in float64.
 
     Raises AlignmentError as `match_weights` does.
+
+    >>> from isthmus.models.architectures import build
+    >>> from isthmus.models.hidden_units import groups
+    >>> from isthmus.recipes.recipe import NetworkRecipe
+    >>> recipe = NetworkRecipe("mlp", 2, 1, "none", "relu", 0, 0, 1)
+    >>> network, hidden = build(recipe, (1, 1, 1), 1), groups(recipe, (1, 1, 1), 1)
+    >>> first = {"1.weight": torch.tensor([[1.0], [-2.0]]), "1.bias": torch.zeros(2)}
+    >>> first |= {"3.weight": torch.tensor([[3.0, 4.0]]), "3.bias": torch.zeros(1)}
+    >>> second = first | {"1.weight": first["1.weight"].flip(0), "3.weight": first["3.weight"].flip(1)}
+    >>> images = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1)
+    >>> match_activations(network, first, second, hidden, images).weights["3.weight"]
+    tensor([[3., 4.]])
     """
     _check_comparable(reference, weights)
     dtype = next(iter(weights.values())).dtype
@@ -272,6 +293,14 @@ def check_same_function(
     network: a stack of one that supplies the architecture. tolerance: largest difference of two logits over the
     largest logit, both in absolute value. Computed in float64 copies, where only the order of sums differs and
     rounding stays far below the tolerance; batch-norm statistics are computed over all of `images`.
+
+    >>> from isthmus.models.architectures import build
+    >>> from isthmus.recipes.recipe import NetworkRecipe
+    >>> network = build(NetworkRecipe("mlp", 2, 1, "none", "relu", 0, 0, 1), (1, 1, 1), 1)
+    >>> first = {"1.weight": torch.tensor([[1.0], [-2.0]]), "1.bias": torch.zeros(2)}
+    >>> first |= {"3.weight": torch.tensor([[3.0, 4.0]]), "3.bias": torch.zeros(1)}
+    >>> permuted = first | {"1.weight": first["1.weight"].flip(0), "3.weight": first["3.weight"].flip(1)}
+    >>> check_same_function(network, first, permuted, torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1))
     """
     images = images.double()[None]
     outputs = []

@@ -37,14 +37,30 @@ def evaluate_points(
     network: a stack of any size S on the device, which says how many points are evaluated at once; its own weights are
     not used. weights_at: from the numbers of points `[S]` (on the CPU) to their weights by name `[S, ...]`. sets:
     images `[N, C, H, W]` and labels `[K, N]`. K is 1, or 2 where two networks learned different labels
-    (`isthmus.landscape.curves.pair_labels`); the score is then (1 - share) times that on the first and share times
+    (`isthmus.data.examples.pair_labels`); the score is then (1 - share) times that on the first and share times
     that on the second, shares `[T]`. statistics_images: `[1, B, C, H, W]`, over which batch-norm statistics are
     computed at every point; those of training, to find its losses again.
+
+    >>> from isthmus.models.stacked import Linear
+    >>> network = nn.Sequential(nn.Flatten(2), Linear(2, 1, 1, bias=False))
+    >>> image, label = torch.ones(1, 1, 1, 1), torch.tensor([[0]])  # the squared error is (w - 1)^2
+    >>> weights = torch.tensor([1.0, 2.0, 4.0])
+    >>> found = evaluate_points(
+    ...     network,
+    ...     lambda numbers: {"1.weight": weights[numbers].view(-1, 1, 1)},
+    ...     np.zeros(3),
+    ...     {"test": (image, label)},
+    ...     "squared_error",
+    ...     image[None],
+    ...     batch_size=256,
+    ... )
+    >>> found["test"][0]
+    tensor([0., 1., 9.], dtype=torch.float64)
     """
     stack = next(network.parameters()).shape[0]
     found: dict[str, list[Tensor]] = {name: [] for name in sets}
     for chunk in torch.arange(len(shares)).split(stack):
-        # The network has a place for each of S points: the last point fills those that are left over.
+        # The stack has room for S points: the last point fills what is left over.
         weights = weights_at(torch.cat([chunk, chunk[-1:].expand(stack - len(chunk))]))
         function = partial(torch.func.functional_call, network, weights)
         with evaluation_mode(network, statistics_images, weights):
@@ -70,7 +86,17 @@ def evaluate_path(
     statistics_images: Tensor,
     batch_size: int,
 ) -> Scores:
-    """The same at the points t `[T]` of one path, a stack of one on the device, t being the share of the second end."""
+    """Like `evaluate_points`, along one path on the device, a stack of one; t `[T]` weights the second endpoint.
+
+    >>> from isthmus.landscape.paths import line
+    >>> from isthmus.models.stacked import Linear
+    >>> network = nn.Sequential(nn.Flatten(2), Linear(2, 1, 1, bias=False))
+    >>> image, label = torch.ones(1, 1, 1, 1), torch.tensor([[0]])  # the squared error is (w - 1)^2
+    >>> path = line({"1.weight": torch.tensor([[[0.0]]])}, {"1.weight": torch.tensor([[[4.0]]])})
+    >>> t, sets = np.linspace(0, 1, 3), {"test": (image, label)}
+    >>> evaluate_path(network, path, t, sets, "squared_error", image[None], batch_size=256)["test"][0]
+    tensor([1., 1., 9.], dtype=torch.float64)
+    """
     points = torch.from_numpy(np.asarray(t, dtype=np.float64))
 
     def weights_at(numbers: Tensor) -> Tensors:

@@ -23,6 +23,9 @@ def barrier(values: ArrayLike, t: ArrayLike) -> Array:
     """max_t [ L(t) - ((1 - t) L(0) + t L(1)) ], `[...]`, never below zero.
 
     values: L, `[..., T]`; t: `[T]`, increasing from 0 to 1. ValueError where the two do not fit.
+
+    >>> round(float(barrier([0.1, 0.9, 0.3], [0, 0.5, 1])), 6)  # 0.9 above the mean of the ends
+    0.7
     """
     profile, points = _checked(values, t)
     with np.errstate(invalid="ignore"):
@@ -34,7 +37,11 @@ def barrier(values: ArrayLike, t: ArrayLike) -> Array:
 
 
 def barrier_max(values: ArrayLike, t: ArrayLike) -> Array:
-    """max_t L(t) - max(L(0), L(1)), `[...]`, never below zero. Arguments and errors as for `barrier`."""
+    """max_t L(t) - max(L(0), L(1)), `[...]`, never below zero. Arguments and errors as for `barrier`.
+
+    >>> round(float(barrier_max([0.1, 0.9, 0.3], [0, 0.5, 1])), 6)
+    0.6
+    """
     profile, _ = _checked(values, t)
     with np.errstate(invalid="ignore"):
         return np.max(profile, axis=-1) - np.maximum(profile[..., 0], profile[..., -1])
@@ -44,13 +51,17 @@ def mode_connectivity(values: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:
     """(L(0) + L(1)) / 2 - L(t*) and t* = argmax_t |(L(0) + L(1)) / 2 - L(t)|, `[...]` each (Yang et al. 2021).
 
     Of several such t the smallest. Arguments and errors as for `barrier`.
+
+    >>> value, t = mode_connectivity([0.1, 0.9, 0.3], [0, 0.5, 1])
+    >>> round(float(value), 6), float(t)
+    (-0.7, 0.5)
     """
     profile, points = _checked(values, t)
     with np.errstate(invalid="ignore"):
         deviation = (profile[..., :1] + profile[..., -1:]) / 2 - profile
-    # Where a value is NaN, argmax returns its place, and the result is NaN as it should be.
-    place = np.argmax(np.abs(deviation), axis=-1)
-    return np.take_along_axis(deviation, place[..., None], axis=-1)[..., 0], points[place]
+    # Where a value is NaN, argmax returns its index, and the result is NaN as it should be.
+    index = np.argmax(np.abs(deviation), axis=-1)
+    return np.take_along_axis(deviation, index[..., None], axis=-1)[..., 0], points[index]
 
 
 def _checked(values: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:

@@ -4,8 +4,8 @@ Images are corrupted as pixel values in [0, 1] (`isthmus.data.corruptions`), and
 deviation of the data set that the networks were trained on. All networks see equal images. Batch-norm statistics are
 those over clean training images, as everywhere: never adapted to what is tested on.
 
-    test = CorruptedTest.of(ground, dataset)
-    accuracy = corrupted_accuracy(ground, test, [weights_of_one, weights_of_another])
+    test = CorruptedTest.of(evaluator, dataset, options)
+    accuracy = corrupted_accuracy(evaluator, test, [weights_of_one, weights_of_another])
 """
 
 import copy
@@ -22,7 +22,7 @@ from isthmus.core.tensors import Tensors
 from isthmus.data.corruptions import IMAGES_AT_ONCE, SEVERITIES, corrupt
 from isthmus.data.dataset import Dataset, normalized
 from isthmus.data.subsets import subset
-from isthmus.landscape.evaluator import Ground
+from isthmus.landscape.evaluator import Evaluator
 from isthmus.models.evaluation import evaluate, evaluation_mode
 
 WHITES = (1.0, 16.0, 255.0)
@@ -35,7 +35,11 @@ Scores = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def white(images: Tensor) -> float:
-    """The raw value of white in a data set with these raw training images: the least of `WHITES` that none exceeds."""
+    """The raw value of white in a data set with these raw training images: the least of `WHITES` that none exceeds.
+
+    >>> white(torch.tensor([0, 200], dtype=torch.uint8))
+    255.0
+    """
     largest = float(images.max())
     return next(value for value in WHITES if largest <= value)
 
@@ -44,36 +48,32 @@ def white(images: Tensor) -> float:
 class CorruptedTest:
     """Test images under all corruptions and severities asked for, made when they are wanted.
 
-    pixels: `[N, C, H, W]` float32 in [0, 1], on the CPU. labels: `[1, N]` on the device. place: from corrupted pixels
-    to normalized images on the device. seed: what random corruptions are drawn from, the same for all networks.
+    pixels: `[N, C, H, W]` float32 in [0, 1], on the CPU. labels: `[1, N]` on the device. placed: from corrupted
+    pixels to normalized images on the device. seed: what random corruptions are drawn from, the same for all networks.
     """
 
     pixels: Tensor
     labels: Tensor
-    place: Callable[[Tensor], Tensor]
+    placed: Callable[[Tensor], Tensor]
     corruptions: Sequence[str]
     severities: Sequence[int]
     seed: int
     kept: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, ground: Ground, dataset: Dataset, options: Mapping[str, Any] | None = None) -> "CorruptedTest":
-        """The test images of `ground` under `corruptions`, at `severities`, with the `seed` of the options.
-
-        options: those of the analysis of `ground` where they are None.
-        """
-        pixels = dataset.test_images[ground.test_indices.cpu()] / white(dataset.train_images)
-        labels = ground.examples.test_labels[:, ground.test_indices]
-        options = ground.options if options is None else options
+    def of(cls, evaluator: Evaluator, dataset: Dataset, options: Mapping[str, Any]) -> "CorruptedTest":
+        """The test images of `evaluator` under `corruptions`, at `severities`, with the `seed` of the options."""
+        pixels = dataset.test_images[evaluator.test_indices.cpu()] / white(dataset.train_images)
+        labels = evaluator.examples.test_labels[:, evaluator.test_indices]
         chosen = [name for name in SEVERITIES if name in options["corruptions"]]
-        place = partial(placed_pixels, ground, dataset)
-        return cls(pixels, labels, place, chosen, sorted(options["severities"]), options["seed"])
+        placed = partial(placed_pixels, evaluator, dataset)
+        return cls(pixels, labels, placed, chosen, sorted(options["severities"]), options["seed"])
 
     def images(self, corruption: str, severity: int) -> Tensor:
         """The normalized images `[N, C, H, W]` under one corruption, on the device."""
         if (corruption, severity) in self.kept:
             return self.kept[corruption, severity]
-        made = self.place(corrupt(self.pixels, corruption, severity, self.seed))
+        made = self.placed(corrupt(self.pixels, corruption, severity, self.seed))
         together = made.nbytes * len(self.corruptions) * len(self.severities)
         if together <= KEPT_BYTES:
             self.kept[corruption, severity] = made
@@ -86,45 +86,45 @@ class CorruptedTest:
                 yield corruption, severity, self.images(corruption, severity)
 
 
-def placed_pixels(ground: Ground, dataset: Dataset, pixels: Tensor) -> Tensor:
+def placed_pixels(evaluator: Evaluator, dataset: Dataset, pixels: Tensor) -> Tensor:
     """Pixels `[N, C, H, W]` in [0, 1], normalized as the training images of `dataset` are, on the device."""
-    scale, device = white(dataset.train_images), ground.settings.device
+    scale, device = white(dataset.train_images), evaluator.settings.device
     mean, std = (dataset.mean / scale).to(device), (dataset.std / scale).to(device)
-    layout = torch.channels_last if ground.settings.channels_last else torch.contiguous_format
+    layout = torch.channels_last if evaluator.settings.channels_last else torch.contiguous_format
     parts = [normalized(part.to(device), mean, std) for part in pixels.split(IMAGES_AT_ONCE)]
     return torch.cat(parts).contiguous(memory_format=layout)
 
 
-def shifted_examples(ground: Ground, dataset: Dataset, other: Dataset) -> tuple[Tensor, Tensor]:
+def shifted_examples(evaluator: Evaluator, dataset: Dataset, other: Dataset, size: int | None) -> tuple[Tensor, Tensor]:
     """Test images of another data set `[N, C, H, W]`, normalized as those of `dataset`, and labels `[1, N]`.
 
-    There are at most as many as the option `test_size` says. ValueError where images or classes differ.
+    size: how many of them at most, None for all. ValueError where images or classes differ.
     """
     if dataset.train_images.shape[1:] != other.train_images.shape[1:] or dataset.classes != other.classes:
         raise ValueError(f"the data sets {dataset.name} and {other.name} differ in the shape of images or in classes")
-    chosen = subset(other.test_labels, ground.options["test_size"] or len(other.test_labels))
+    chosen = subset(other.test_labels, size or len(other.test_labels))
     pixels = other.test_images[chosen] / white(other.train_images)
-    return placed_pixels(ground, dataset, pixels), other.test_labels[chosen][None].to(ground.settings.device)
+    return placed_pixels(evaluator, dataset, pixels), other.test_labels[chosen][None].to(evaluator.settings.device)
 
 
 @contextmanager
-def scoring(ground: Ground, weights: Sequence[Tensors]) -> Iterator[Scores]:
+def scoring(evaluator: Evaluator, weights: Sequence[Tensors]) -> Iterator[Scores]:
     """A function from images `[N, C, H, W]` and labels `[1, N]` to losses and accuracies of all networks, `[networks]`.
 
-    weights: those of each network by name `[...]`. As many networks are evaluated at once as `ground.network` is a
+    weights: those of each network by name `[...]`. As many networks are evaluated at once as `evaluator.network` is a
     stack of, and batch-norm statistics are computed once, when the context is entered.
     """
-    stack = next(ground.network.parameters()).shape[0]
+    stack = next(evaluator.network.parameters()).shape[0]
     functions = []
     with ExitStack() as modes:
         for start in range(0, len(weights), stack):
-            # The network has a place for each of `stack` networks: the last one fills those that are left over.
-            chosen = [ground.placed(weights[min(start + place, len(weights) - 1)]) for place in range(stack)]
+            # The stack has room for `stack` networks: the last one fills what is left over.
+            chosen = [evaluator.placed(weights[min(start + member, len(weights) - 1)]) for member in range(stack)]
             stacked = {name: torch.cat([each[name] for each in chosen]) for name in chosen[0]}
-            network = copy.deepcopy(ground.network)
-            modes.enter_context(evaluation_mode(network, ground.statistics_images, stacked))
+            network = copy.deepcopy(evaluator.network)
+            modes.enter_context(evaluation_mode(network, evaluator.statistics_images, stacked))
             functions.append(partial(torch.func.functional_call, network, stacked))
-        kind, size = ground.recipe.training.loss, ground.settings.evaluation_batch_size
+        kind, size = evaluator.recipe.training.loss, evaluator.settings.evaluation_batch_size
 
         def scores(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             found = [torch.stack(evaluate(each, images, labels[None], kind, size))[:, 0] for each in functions]
@@ -134,12 +134,12 @@ def scoring(ground: Ground, weights: Sequence[Tensors]) -> Iterator[Scores]:
         yield scores
 
 
-def corrupted_accuracy(ground: Ground, test: CorruptedTest, weights: Sequence[Tensors]) -> Tensor:
+def corrupted_accuracy(evaluator: Evaluator, test: CorruptedTest, weights: Sequence[Tensors]) -> Tensor:
     """Accuracy of each network, `[networks]` float64, in the mean over all corruptions and severities of `test`.
 
     weights: those of each network by name `[...]`; see `scoring`. ValueError where `test` holds no corruption.
     """
     if not test.corruptions:
         raise ValueError("a mean over corruptions takes one corruption at least")
-    with scoring(ground, weights) as scores:
+    with scoring(evaluator, weights) as scores:
         return torch.stack([scores(images, test.labels)[1] for _, _, images in test]).mean(0)

@@ -9,8 +9,8 @@ The curves of several pairs are fitted together, one member of the stack (`isthm
 mix. The order of the data, the points t and the augmentation of a pair depend on its two seeds and the step alone;
 they are the same for every kind of curve, so that kinds are compared on equal draws.
 
-A group of curves is an `isthmus.training.checkpoint.State` whose members are pairs by number
-(`isthmus.recipes.pairs`), so that checkpoints and groups are those of training. `weights` are the offsets; finished, a
+A stack of curves is an `isthmus.training.checkpoint.State` whose members are pairs by number
+(`isthmus.recipes.pairs`), so that checkpoints and stacks are those of training. `weights` are the offsets; finished, a
 pair has its offset in `snapshots[number]["offset"]` and its row in `results`.
 
     network = build(recipe.network, shape, classes, stack=len(pairs))
@@ -19,7 +19,6 @@ pair has its offset in `snapshots[number]["offset"]` and its row in `results`.
     found = fitted(path, state).member(0).to(settings.device)
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -29,26 +28,42 @@ from torch import Tensor, nn
 
 from isthmus.core import seeds
 from isthmus.core.devices import Settings
-from isthmus.data.examples import Examples, stacked_images
+from isthmus.core.tensors import Tensors
+from isthmus.data.examples import Examples
 from isthmus.landscape.paths import Path, bump, column
 from isthmus.models.evaluation import losses
 from isthmus.recipes.pairs import Pair, pair_number, pair_of
 from isthmus.recipes.recipe import TrainingRecipe
-from isthmus.recipes.schedules import learning_rate, run_length
+from isthmus.tables.rows import finite
 from isthmus.training import optimizers
 from isthmus.training.checkpoint import State
-from isthmus.training.runner import run_to_end
+from isthmus.training.runner import Descent
 
 
 def new_curves(path: Path, pairs: tuple[Pair, ...]) -> State:
-    """The state of the P curves in `path` between the networks of P pairs before the first step."""
+    """The state of the P curves in `path` between the networks of P pairs before the first step.
+
+    >>> from isthmus.landscape.paths import curve
+    >>> start, end = {"weight": torch.tensor([[0.0]])}, {"weight": torch.tensor([[2.0]])}
+    >>> state = new_curves(curve("bezier", start, end), ((0, 1),))
+    >>> state.live, state.weights
+    ((0,), {'weight': tensor([[0.]])})
+    """
     numbers = tuple(pair_number(*pair) for pair in pairs)
     offsets = {name: value.cpu().clone() for name, value in path.offset.items()}
     return State(numbers, numbers, 0, offsets, history={number: [] for number in numbers})
 
 
 def fitted(path: Path, state: State) -> Path:
-    """`path` with the bends found by `fit`, those of diverged pairs included, on the CPU."""
+    """`path` with the bends found by `fit`, those of diverged pairs included, on the CPU.
+
+    >>> from isthmus.landscape.paths import curve
+    >>> path = curve("bezier", {"weight": torch.tensor([[0.0]])}, {"weight": torch.tensor([[2.0]])})
+    >>> state = new_curves(path, ((0, 1),))
+    >>> state.snapshots[0] = {"offset": {"weight": torch.tensor([3.0])}}  # as `fit` leaves it
+    >>> fitted(path, state).bend()
+    {'weight': tensor([[4.]])}
+    """
     found = [state.snapshots[number]["offset"] for number in state.seeds]
     offset = {name: torch.stack([each[name] for each in found]) for name in path.offset}
     return replace(path.to(torch.device("cpu")), offset=offset)
@@ -81,13 +96,13 @@ def fit(
         raise ValueError(f"a {path.kind} path has no bend to fit")
     run = _Fit(network, path, state, labels, examples, training, settings)
     what = f"{path.kind} curves of pairs {', '.join(str(pair) for pair in run.pairs)}"
-    run_to_end(run, what, settings.checkpoint_seconds, save, stop_signal)
+    run.run_to_end(what, save, stop_signal)
     run.finish()
     return state
 
 
-class _Fit:
-    """The tensors of a fit on its device, in step with a `State`."""
+class _Fit(Descent):
+    """The bends of a stack of curves, on the device; `weights` are their offsets."""
 
     def __init__(
         self,
@@ -99,119 +114,101 @@ class _Fit:
         training: TrainingRecipe,
         settings: Settings,
     ) -> None:
-        self.network, self.state, self.settings = network.train(), state, settings
-        self.examples, self.labels = examples, labels.to(settings.device)
         # The penalty acts on the points of the curve and not on what the optimizer sees, the offset.
-        self.penalty, self.training = training.weight_decay, replace(training, weight_decay=0.0)
+        super().__init__(replace(training, weight_decay=0.0), state, examples, settings)
+        self.penalty, self.network, self.labels = training.weight_decay, network.train(), labels.to(settings.device)
         self.pairs = [pair_of(number) for number in state.live]
-        self.steps_per_epoch, self.total_steps = run_length(training, len(examples.images))
-        # In the order of the path's parameters, whatever that of a checkpoint: the gradients come in it.
-        self.offset = {name: state.weights[name].to(settings.device, copy=True) for name in path.start}
-        self.path = replace(path.to(settings.device), offset=self.offset)
+        # Keep the path's parameter order, not the checkpoint's: the gradients come in it.
+        self.weights = {name: state.weights[name].to(settings.device, copy=True) for name in path.start}
+        self.path = replace(path.to(settings.device), offset=self.weights)
         saved = {
             slot: {name: value.to(settings.device, copy=True) for name, value in content.items()}
             for slot, content in state.optimizer.items()
         }
         fresh = torch.zeros(len(self.pairs), dtype=torch.float64, device=settings.device)
         self.loss_sum = saved.pop("epoch", {"loss_sum": fresh})["loss_sum"]
-        self.slots = optimizers.new_slots(self.training, self.offset) | saved
-        self.drawn_epoch = -1
-        self.clock = time.monotonic()
+        self.slots = optimizers.new_slots(self.training, self.weights) | saved
+
+    @property
+    def noise_seeds(self) -> list[int]:
+        """The seed of each pair's augmentation."""
+        return [seeds.integer(first, seeds.Stream.AUGMENTATION, second) for first, second in self.pairs]
 
     def going(self) -> bool:
         """Whether a step is left."""
         return self.state.step < self.total_steps
 
     def advance(self) -> None:
-        """One step of every bend."""
-        state, training = self.state, self.training
-        epoch, position = divmod(state.step, self.steps_per_epoch)
-        if epoch != self.drawn_epoch:
-            self.order, self.points, self.drawn_epoch = *self._draw(epoch), epoch
-        t = self.points[position]
-        chosen = self.order[:, position * training.batch_size : (position + 1) * training.batch_size]
-        loss, gradients = self._loss_and_gradients(t, chosen)
-        rate = learning_rate(training, state.step, self.steps_per_epoch, self.total_steps)
-        optimizers.step(training, rate, self.offset, gradients, self.slots)
-        self.loss_sum += loss
-        state.step += 1
-        if state.step % self.steps_per_epoch == 0 or state.step == self.total_steps:
+        """One step of every bend, and a row of history after every epoch."""
+        self.update()
+        if self.state.step % self.steps_per_epoch == 0 or self.state.step == self.total_steps:
             self._end_epoch()
 
-    def _draw(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """What an epoch draws: the order of the data `[P, N]` and the points t `[steps, P]`, float64.
+    def draw(self, epoch: int) -> Tensor:
+        """The order of the data `[P, N]` in an epoch; the points t of its steps, `[steps, P]`, are kept.
 
-        One stream per pair and epoch, that of the first network's order with the second seed as a counter more.
+        Each pair and epoch has one random stream: that of the first network's order, the second seed being a counter.
         """
         orders, points = [], []
         for first, second in self.pairs:
             generator = seeds.generator(first, seeds.Stream.ORDER, second, epoch)
             points.append(generator.random(self.steps_per_epoch))
             orders.append(generator.permutation(len(self.examples.images)))
-        order, t = torch.from_numpy(np.stack(orders)), torch.from_numpy(np.stack(points, axis=1))
-        return order.to(self.settings.device), t.to(self.settings.device)
+        self.points = torch.from_numpy(np.stack(points, axis=1)).to(self.settings.device)
+        return torch.from_numpy(np.stack(orders)).to(self.settings.device)
 
-    def _loss_and_gradients(self, t: Tensor, chosen: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Mean losses `[P]`, penalty not included, and the gradients of the penalized loss by the offsets."""
+    def gradients(self, chosen: Tensor) -> tuple[Tensor, ...]:
+        """The gradients of the penalized mean losses by the offsets; the losses, without penalty, are summed up."""
+        t = self.points[self.state.step % self.steps_per_epoch]
         with torch.no_grad():
             weights = self.path.point(t)
         for value in weights.values():
             value.requires_grad_()
-        with torch.autocast(self.settings.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
-            outputs = torch.func.functional_call(self.network, weights, (self._images(chosen),)).float()
-        each = [losses(outputs, labels.gather(1, chosen), self.training.loss) for labels in self.labels]
-        loss = each[0] if len(each) == 1 else (1 - t) * each[0] + t * each[1]
+        loss = self._losses(weights, t, chosen)
         gradients = torch.autograd.grad(loss.sum(), tuple(weights.values()))
         with torch.no_grad():
+            self.loss_sum += loss
             if self.penalty:
                 pairs = zip(gradients, weights.values(), strict=True)
                 gradients = tuple(torch.add(gradient, weight, alpha=self.penalty) for gradient, weight in pairs)
             # dw(t) / d offset is one number per pair, so the chain rule is a product.
             height = bump(self.path.kind, t)
-            return loss.detach(), tuple(gradient * column(height, gradient) for gradient in gradients)
+            return tuple(gradient * column(height, gradient) for gradient in gradients)
 
-    def _images(self, chosen: Tensor) -> Tensor:
-        """The (augmented) images `[P, B, C, H, W]` of the chosen examples `[P, B]`."""
-        own_seeds = [seeds.integer(first, seeds.Stream.AUGMENTATION, second) for first, second in self.pairs]
-        return stacked_images(
-            self.examples, chosen, own_seeds, self.state.step, self.training, self.settings.channels_last
-        )
+    def _losses(self, weights: Tensors, t: Tensor, chosen: Tensor) -> Tensor:
+        """The mean loss `[P]` of each pair on its chosen examples `[P, B]`, at the weights of its point t."""
+        with torch.autocast(self.settings.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
+            outputs = torch.func.functional_call(self.network, weights, (self.images(chosen),)).float()
+        each = [losses(outputs, labels.gather(1, chosen), self.training.loss) for labels in self.labels]
+        return each[0] if len(each) == 1 else (1 - t) * each[0] + t * each[1]
 
     def _end_epoch(self) -> None:
         """Add the mean loss over the steps of the epoch to the history of each pair; None where it is not finite."""
         step = self.state.step
         means = self.loss_sum / ((step - 1) % self.steps_per_epoch + 1)
         for number, mean in zip(self.state.live, means.tolist(), strict=True):
-            row = {"epoch": step / self.steps_per_epoch, "step": step, "train_loss": mean}
-            self.state.history[number].append(row if np.isfinite(mean) else row | {"train_loss": None})
+            row = {"epoch": step / self.steps_per_epoch, "step": step, "train_loss": finite(mean)}
+            self.state.history[number].append(row)
         self.loss_sum.zero_()
 
     def capture(self) -> None:
-        """Bring the state up to date with what is on the device."""
-        state, now = self.state, time.monotonic()
-        state.seconds += (now - self.clock) / len(self.pairs)
-        self.clock = now
-        state.weights, state.optimizer = self.offset, self.slots | {"epoch": {"loss_sum": self.loss_sum}}
+        """Bring the state up to date with what is on the device, the sum of the losses of a begun epoch included."""
+        super().capture()
+        self.state.optimizer = self.slots | {"epoch": {"loss_sum": self.loss_sum}}
 
     def finish(self) -> None:
         """Turn the state into a finished one: offsets and results by pair."""
         self.capture()
         state = self.state
         for member, number in enumerate(state.live):
-            offset = {name: value[member].cpu().clone() for name, value in self.offset.items()}
-            finite = [bool(value.isfinite().all()) for value in offset.values()]
-            finite += [row["train_loss"] is not None for row in state.history[number]]
+            offset = {name: value[member].cpu().clone() for name, value in self.weights.items()}
+            sound = all(bool(value.isfinite().all()) for value in offset.values())
+            sound = sound and all(row["train_loss"] is not None for row in state.history[number])
             state.snapshots[number] = {"offset": offset}
             state.results[number] = {
-                "diverged": not all(finite),
+                "diverged": not sound,
                 "steps": state.step,
                 "epochs": state.step / self.steps_per_epoch,
                 "seconds": state.seconds,
             }
         state.live, state.weights, state.optimizer = (), {}, {}
-
-    def summary(self) -> str:
-        """Mean loss along the curves over the last whole epoch, for the log."""
-        rows = [rows[-1]["train_loss"] for rows in self.state.history.values() if rows]
-        known = [value for value in rows if value is not None]
-        return f"mean loss along the curves {np.mean(known):.4g}" if known else ""

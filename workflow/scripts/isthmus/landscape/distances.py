@@ -17,7 +17,11 @@ Weights = Mapping[str, Tensor]
 
 
 def euclidean(first: Weights, second: Weights) -> float:
-    """|first - second| over all parameters, in the unit of the weights."""
+    """|first - second| over all parameters, in the unit of the weights.
+
+    >>> euclidean({"weight": torch.tensor([3.0, 4.0])}, {"weight": torch.zeros(2)})
+    5.0
+    """
     difference = _difference(first, second)
     return _inner(difference, difference) ** 0.5
 
@@ -26,6 +30,10 @@ def displacement_cosine(first: Weights, first_initial: Weights, second: Weights,
     """Cosine of the angle between the ways two networks went from their initializations, in [-1, 1].
 
     NaN where one of them did not move.
+
+    >>> start, right, up = ({"weight": torch.tensor(each)} for each in ([0.0, 0.0], [1.0, 0.0], [0.0, 1.0]))
+    >>> displacement_cosine(right, start, up, start)
+    0.0
     """
     one, other = _difference(first, first_initial), _difference(second, second_initial)
     norms = (_inner(one, one) * _inner(other, other)) ** 0.5
@@ -36,6 +44,9 @@ def disagreement(first: Tensor, second: Tensor) -> Tensor:
     """Fraction of the examples for which two networks predict different classes, `[...]`, float64.
 
     first, second: outputs `[..., examples, classes]`.
+
+    >>> disagreement(torch.tensor([[0.1, 0.9], [0.8, 0.2]]), torch.tensor([[0.3, 0.7], [0.4, 0.6]]))
+    tensor(0.5000, dtype=torch.float64)
     """
     return (first.argmax(-1) != second.argmax(-1)).double().mean(-1)
 
@@ -47,6 +58,10 @@ def linear_cka(first: Tensor, second: Tensor) -> Tensor:
     which may be of different number (Kornblith et al. 2019, eq. 4). It does not change when a representation is
     rotated, shifted or scaled. NaN where one of them is the same for all examples. For features without relation it
     is not 0 but, for p and q features of n examples, near sqrt(p q / ((n + p) (n + q))).
+
+    >>> features = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0]])
+    >>> linear_cka(features, 5 * features.flip(1) + 1).round(decimals=6)
+    tensor(1., dtype=torch.float64)
     """
     x, y = (value.double() - value.double().mean(-2, keepdim=True) for value in (first, second))
     examples = x.shape[-2]
@@ -66,6 +81,11 @@ def features_and_outputs(
     images: `[N, C, H, W]`, shared by the stack. parameters: weights in place of the network's own, as for
     `torch.func.functional_call`. The network must be in `isthmus.models.evaluation.evaluation_mode` at these weights.
     ValueError where it has no linear layer.
+
+    >>> network = nn.Sequential(nn.Flatten(2), Linear(1, 4, 3))
+    >>> features, outputs = features_and_outputs(network, torch.ones(5, 1, 2, 2), batch_size=2)
+    >>> tuple(features.shape), tuple(outputs.shape)
+    ((1, 5, 4), (1, 5, 3))
     """
     linear = [module for module in network.modules() if isinstance(module, Linear | nn.Linear)]
     if not linear:

@@ -1,19 +1,26 @@
-"""The ground that paths, planes and curvature are measured on: data on the device, and a place for the networks.
+"""Data and networks on the device, shared by all measurements of a job.
 
-A `Ground` is made once by a job and shared by all its measurements; what is measured depends on the networks alone.
+An `Evaluator` is made once for the networks of a cell; what it measures depends on the weights it is given alone.
+
+    evaluator = Evaluator.of(recipe, dataset, seeds, settings, stack=8, evaluation_examples=5000)
+    loss, accuracy = evaluator.along(path, t, evaluator.pair_labels((0, 1)))["test"]
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from torch import Tensor, nn
 
 from isthmus.core.devices import Settings
-from isthmus.core.tensors import Tensors, checksum
+from isthmus.core.tensors import Tensors, checksum, flatten
 from isthmus.data.dataset import Dataset
 from isthmus.data.examples import Examples, pair_labels, place_examples
+from isthmus.landscape.at_points import Scores, Sets, evaluate_path, evaluate_points
 from isthmus.landscape.graph_memory import keeps_graph
+from isthmus.landscape.loss_surface import LossSurface
+from isthmus.landscape.paths import Path
 from isthmus.landscape.sharpness import Setup
 from isthmus.models.architectures import build
 from isthmus.recipes.pairs import Pair
@@ -21,94 +28,122 @@ from isthmus.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Ends:
-    """A trained network, by name `[...]` on the CPU: its weights at the start and at the end of training."""
+class TrainedNetwork:
+    """The weights of a network at the start and at the end of training, by name `[...]`, on the CPU."""
 
     initial: Tensors
     final: Tensors
 
     def checksum(self) -> str:
-        """A digest of all of it."""
-        named = {f"initial/{name}": value for name, value in self.initial.items()}
-        return checksum(named | {f"final/{name}": value for name, value in self.final.items()}, {})
+        """A digest of all of them."""
+        return checksum(flatten({"initial": self.initial, "final": self.final}), {})
 
 
-@dataclass
-class Ground:
-    """What the networks of a cell are measured on: data on the device, a place for them, and the options.
+@dataclass(frozen=True)
+class Evaluator:
+    """Data and networks on the device, shared by all measurements.
 
-    options: those of the analysis. seeds: the networks whose labels `examples` holds. network: a stack for many points
-    at once; single: a stack of one. evaluated: number of training examples, and of test examples, that losses are
-    measured on; differentiated: number of training examples that Hessians are. Which ones they are says
-    `isthmus.data.subsets`. What belongs to one network is measured once and kept in `known`.
+    seeds: the networks whose labels `examples` holds. network: a stack for many points at once; single: a stack of
+    one; the weights of neither count. evaluation_examples: how many training examples, and test examples, losses are
+    measured on. hessian_examples: how many training examples Hessians are. Which ones says `isthmus.data.subsets`.
     """
 
     recipe: Recipe
-    options: dict[str, Any]
     settings: Settings
     seeds: tuple[int, ...]
     examples: Examples
-    network: nn.Module
-    single: nn.Module
     shape: tuple[int, int, int]
     classes: int
-    evaluated: int
-    differentiated: int
-    known: dict[Any, Any] = field(default_factory=dict)
+    network: nn.Module
+    single: nn.Module
+    evaluation_examples: int
+    hessian_examples: int
 
     @classmethod
     def of(
         cls,
         recipe: Recipe,
         dataset: Dataset,
-        network_seeds: tuple[int, ...],
-        options: dict[str, Any],
+        seeds: tuple[int, ...],
         settings: Settings,
-        stack: int,
-        evaluated: int | None,
-        differentiated: int,
-    ) -> "Ground":
-        """Place the data, and room for `stack` points at once, on the device. `evaluated` None stands for all."""
+        *,
+        stack: int = 1,
+        evaluation_examples: int | None = None,
+        hessian_examples: int = 1,
+    ) -> "Evaluator":
+        """Place the data, and room for `stack` points at once, on the device. `evaluation_examples` None means all."""
         network, single = (
             build(recipe.network, dataset.shape, dataset.classes, count).to(settings.device) for count in (stack, 1)
         )
-        examples = place_examples(recipe, dataset, network_seeds, settings)
-        most = max(len(examples.images), len(examples.test_images)) if evaluated is None else evaluated
-        given = (recipe, options, settings, network_seeds, examples, network, single, dataset.shape, dataset.classes)
-        return cls(*given, most, differentiated)
+        examples = place_examples(recipe, dataset, seeds, settings)
+        given = (recipe, settings, seeds, examples, dataset.shape, dataset.classes, network, single)
+        most = max(len(examples.images), len(examples.test_images))
+        return cls(*given, most if evaluation_examples is None else evaluation_examples, hessian_examples)
 
-    def __post_init__(self) -> None:
-        examples = self.examples
-        self.train_indices, self.test_indices = examples.subset(self.evaluated), examples.test_subset(self.evaluated)
-        self.train_images = examples.images[self.train_indices]
-        self.test_images = examples.test_images[self.test_indices]
-        self.statistics_images = examples.images[examples.subset(self.recipe.training.statistics_size)][None]
-        self.hessian_indices = examples.subset(self.differentiated)
+    @cached_property
+    def train_indices(self) -> Tensor:
+        """The training examples that losses are measured on: rising indices."""
+        return self.examples.subset(self.evaluation_examples)
+
+    @cached_property
+    def test_indices(self) -> Tensor:
+        """The test examples that losses are measured on: rising indices."""
+        return self.examples.test_subset(self.evaluation_examples)
+
+    @cached_property
+    def hessian_indices(self) -> Tensor:
+        """The training examples of Hessians: rising indices."""
+        return self.examples.subset(self.hessian_examples)
+
+    @cached_property
+    def train_images(self) -> Tensor:
+        """The training images that losses are measured on."""
+        return self.examples.images[self.train_indices]
+
+    @cached_property
+    def test_images(self) -> Tensor:
+        """The test images that losses are measured on."""
+        return self.examples.test_images[self.test_indices]
+
+    @cached_property
+    def statistics_images(self) -> Tensor:
+        """The images `[1, B, C, H, W]` that batch-norm statistics are computed over."""
+        return self.examples.images[self.examples.subset(self.recipe.training.statistics_size)][None]
 
     def placed(self, weights: Tensors) -> Tensors:
         """The weights of one network, by name `[...]`, on the device as a stack of one, `[1, ...]`."""
         return {name: value[None].to(self.settings.device) for name, value in weights.items()}
 
-    def own_labels(self, seed: int) -> Tensor:
-        """The training labels of one network, `[N]`."""
+    def labels(self, seed: int) -> Tensor:
+        """The training labels of a network, `[N]`."""
         return self.examples.labels[self.seeds.index(seed)]
 
-    def labels(self, pair: Pair) -> Tensor:
-        """The training labels of a pair, `[K, N]`."""
+    def pair_labels(self, pair: Pair) -> Tensor:
+        """The training labels of a pair, `[K, N]`: K is 2 where its networks learned different ones, else 1."""
         return pair_labels(self.examples.labels, self.seeds, (pair,))[:, 0]
 
-    def sets(self, labels: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """The examples to evaluate on, for the training labels `[K, N]`."""
+    def sets(self, labels: Tensor) -> Sets:
+        """The examples that losses are measured on, for the training labels `[K, N]`."""
         test = self.examples.test_labels[:, self.test_indices].expand(len(labels), -1)
         return {"train": (self.train_images, labels[:, self.train_indices]), "test": (self.test_images, test)}
+
+    def along(self, path: Path, t: np.ndarray, labels: Tensor) -> Scores:
+        """Losses and accuracies at the points t of a path on the device, for the training labels `[K, N]`."""
+        return evaluate_path(self.network, path, t, self.sets(labels), *self._how())
+
+    def at(self, weights_at: Callable[[Tensor], Tensors], shares: np.ndarray, labels: Tensor) -> Scores:
+        """Losses and accuracies at many points (`isthmus.landscape.at_points.evaluate_points`)."""
+        return evaluate_points(self.network, weights_at, shares, self.sets(labels), *self._how())
+
+    def _how(self) -> tuple[str, Tensor, int]:
+        return self.recipe.training.loss, self.statistics_images, self.settings.evaluation_batch_size
+
+    def loss_surface(self, network: nn.Module, seed: int, chosen: Tensor) -> LossSurface:
+        """The loss of `network`, one of the two here, on the training examples `chosen` with the labels of a seed."""
+        return LossSurface(network, self.examples.images[chosen], self.labels(seed)[chosen], *self._how())
 
     def sharpness_setup(self, tolerance: float, precision: float | None, maximum_products: int = 1000) -> Setup:
         """Where sharpness is measured, and how precisely (`isthmus.landscape.sharpness.Setup`)."""
         images = self.examples.images[self.hessian_indices]
         keep, loss = keeps_graph(self.recipe.network, self.shape, self.classes, len(images)), self.recipe.training.loss
         return Setup(self.single, images, self.statistics_images, loss, tolerance, precision, maximum_products, keep)
-
-
-def finite(value: float | Tensor | np.ndarray | None) -> float | None:
-    """A number as it stands in a table: None where it is not finite."""
-    return float(value) if value is not None and np.isfinite(float(value)) else None

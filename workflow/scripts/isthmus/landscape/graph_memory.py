@@ -12,10 +12,18 @@ LIMIT_BYTES = 4e9  # above, everything is computed afresh for each product
 
 
 def graph_bytes(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int, examples: int) -> int:
-    """Bytes that the graph of the gradient on so many examples takes."""
+    """Bytes that the graph of the gradient on so many examples takes.
+
+    >>> graph_bytes(NetworkRecipe("mlp", 8, 2, "none", "relu", 0, 0, 1), (1, 8, 8), 10, examples=100)
+    104000
+    """
     return BYTES_PER_UNIT * units(recipe, shape, classes) * examples
 
 
 def keeps_graph(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int, examples: int) -> bool:
-    """Whether that is within the limit. The choice changes no product beyond rounding."""
+    """Whether that is within the limit. The choice changes no product beyond rounding.
+
+    >>> keeps_graph(NetworkRecipe("mlp", 8, 2, "none", "relu", 0, 0, 1), (1, 8, 8), 10, examples=100)
+    True
+    """
     return graph_bytes(recipe, shape, classes, examples) <= LIMIT_BYTES

@@ -47,6 +47,15 @@ class CurvatureOperator:
 
     Raises ValueError for a stack of several networks, for no images, labels of another count, or an unknown matrix,
     and UserError where the network is in training mode, the loss changes between two evaluations, or is not finite.
+
+    >>> from isthmus.models.stacked import Linear
+    >>> network = nn.Sequential(nn.Flatten(2), Linear(1, 2, 1, bias=False)).eval()
+    >>> images, labels = torch.tensor([[[[1.0, 0.0]]], [[[0.0, 2.0]]]]), torch.tensor([0, 0])
+    >>> torch.nn.init.zeros_(network[1].weight).shape
+    torch.Size([1, 1, 2])
+    >>> hessian = CurvatureOperator(network, images, labels, "squared_error")  # (w_1 - 1)^2 / 2 + (2 w_2 - 1)^2 / 2
+    >>> hessian(torch.tensor([1.0, 1.0]))
+    tensor([1., 4.])
     """
 
     def __init__(
@@ -181,6 +190,15 @@ def dense(operator: CurvatureOperator, limit: int = 2000) -> Tensor:
 
     Symmetrized, which changes it by rounding alone. Raises ValueError where P exceeds `limit` or the network is not in
     float64.
+
+    >>> from isthmus.models.stacked import Linear
+    >>> network = nn.Sequential(nn.Flatten(2), Linear(1, 2, 1, bias=False)).double().eval()
+    >>> images, labels = torch.tensor([[[[1.0, 0.0]]], [[[0.0, 2.0]]]]), torch.tensor([0, 0])
+    >>> torch.nn.init.zeros_(network[1].weight).shape
+    torch.Size([1, 1, 2])
+    >>> dense(CurvatureOperator(network, images, labels, "squared_error"))
+    tensor([[1., 0.],
+            [0., 4.]], dtype=torch.float64)
     """
     if operator.size > limit:
         raise ValueError(f"a dense matrix of {operator.size} parameters was asked for; the limit is {limit}")

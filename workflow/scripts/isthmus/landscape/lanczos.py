@@ -99,6 +99,15 @@ def eigenvalues(
     until it brings up no further eigenvalue; without it, a degenerate eigenvalue may be counted once.
 
     Raises ValueError for a `count` outside 1 .. P or another `which`, and UserError where a product is not finite.
+
+    >>> class Diagonal:
+    ...     size, dtype, device = 4, torch.float64, torch.device("cpu")
+    ...
+    ...     def __call__(self, vectors):
+    ...         return vectors * torch.tensor([5.0, 3.0, 1.0, -2.0], dtype=torch.float64)
+
+    >>> eigenvalues(Diagonal(), 2, np.random.default_rng(0)).values.round(6)
+    array([5., 3.])
     """
     if which not in ("largest", "smallest"):
         raise ValueError(f"`which` is {which!r}; it must be 'largest' or 'smallest'")
@@ -201,7 +210,11 @@ def _orthogonalize(vector: Tensor, basis: Tensor) -> tuple[np.ndarray, Tensor]:
 
 
 def orthogonal(vectors: Tensor, basis: Tensor) -> Tensor:
-    """Vectors `[K, P]` without their parts along the orthonormal rows of `basis` `[m, P]`."""
+    """Vectors `[K, P]` without their parts along the orthonormal rows of `basis` `[m, P]`.
+
+    >>> orthogonal(torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0]]))
+    tensor([[0., 4.]])
+    """
     for _ in range(2):
         vectors = vectors - (vectors @ basis.mT) @ basis
     return vectors
@@ -213,7 +226,10 @@ def _rotate(basis: Tensor, rotation: np.ndarray) -> Tensor:
 
 
 def check_finite(numbers: float | np.ndarray) -> None:
-    """Raises UserError where a number that products gave is not finite."""
+    """Raises UserError where a number that products gave is not finite.
+
+    >>> check_finite(np.array([1.0, 2.0]))
+    """
     if not np.isfinite(numbers).all():
         raise UserError("a product with the matrix is not finite; leave out networks that diverged")
 
@@ -250,6 +266,16 @@ def density(operator: SymmetricOperator, generator: np.random.Generator, probes:
 
     Full re-orthogonalization keeps out ghosts of converged eigenvalues. Memory: `probes * steps * P` numbers.
     Raises ValueError for no probes or steps, and UserError where a product is not finite.
+
+    >>> class Diagonal:
+    ...     size, dtype, device = 4, torch.float64, torch.device("cpu")
+    ...
+    ...     def __call__(self, vectors):
+    ...         return vectors * torch.tensor([5.0, 3.0, 1.0, -2.0], dtype=torch.float64)
+
+    >>> found = density(Diagonal(), np.random.default_rng(0), probes=1, steps=4)
+    >>> found.moments(1).round(6)  # the mean of the eigenvalues
+    array([1.75])
     """
     if min(probes, steps) < 1:
         raise ValueError(f"{probes} probes of {steps} steps asked for; give at least one of both")
@@ -263,8 +289,8 @@ def density(operator: SymmetricOperator, generator: np.random.Generator, probes:
         check_finite(alphas)
         matrices[:, step, step] = alphas
         for _ in range(2):
-            known = basis[:, : step + 1]
-            images = images - (known.mT @ (known @ images[..., None])).squeeze(-1)
+            earlier = basis[:, : step + 1]
+            images = images - (earlier.mT @ (earlier @ images[..., None])).squeeze(-1)
         betas = images.norm(dim=1).double().cpu().numpy()
         scale = np.maximum(scale, np.abs(alphas) + betas)
         # An exhausted Krylov space: what follows is zero, uncoupled, and so of no weight.

@@ -43,9 +43,9 @@ from isthmus.core import seeds
 from isthmus.data.subsets import subset
 from isthmus.landscape.alignment import Alignment, match_activations, match_weights
 from isthmus.landscape.at_points import evaluate_path
-from isthmus.landscape.evaluator import Ends, Ground
+from isthmus.landscape.evaluator import Evaluator, TrainedNetwork
 from isthmus.landscape.paths import line
-from isthmus.models.hidden_units import Group, groups
+from isthmus.models.hidden_units import groups
 from isthmus.recipes.pairs import Pair
 
 METHODS = ("weights", "activations", "combined")
@@ -84,22 +84,24 @@ def match_and_select(labels: Tensor, images: int, selection_images: int) -> tupl
     return subset(labels, images), subset(labels, selection_images, after=images)
 
 
-def match(ground: Ground, pair: Pair, first: Ends, second: Ends) -> Match:
-    """Match the hidden units of the second network of a pair with those of the first, as the options say.
+def match(
+    evaluator: Evaluator, options: Mapping[str, Any], pair: Pair, first: TrainedNetwork, second: TrainedNetwork
+) -> Match:
+    """Match the hidden units of the second network of a pair with those of the first.
 
-    Restarts are seeded by the pair. Raises AlignmentError where a network is not finite.
+    options: `method`, `images`, `selection_images` and `restarts`, as in the configuration. Restarts are seeded by the
+    pair. Raises AlignmentError where a network is not finite.
     """
-    options, found = ground.options["alignment"], groups(ground.recipe.network, ground.shape, ground.classes)
-    labels = ground.examples.clean_labels[0]
+    labels = evaluator.examples.clean_labels[0]
     if options["method"] != "auto":
         matched_on = subset(labels, options["images"])
-        alignments = _alignments(ground, pair, first, second, found, matched_on, (options["method"],))
+        alignments = _alignments(evaluator, options["restarts"], pair, first, second, matched_on, (options["method"],))
         used = 0 if options["method"] == "weights" else len(matched_on)
         return Match(options["method"], alignments[options["method"]], {}, used, 0)
     matched_on, selected_on = match_and_select(labels, options["images"], options["selection_images"])
-    alignments = _alignments(ground, pair, first, second, found, matched_on, METHODS)
+    alignments = _alignments(evaluator, options["restarts"], pair, first, second, matched_on, METHODS)
     losses = {
-        method: midpoint_loss(ground, pair, first, alignment.weights, selected_on)
+        method: midpoint_loss(evaluator, pair, first, alignment.weights, selected_on)
         for method, alignment in alignments.items()
     }
     best = min(METHODS, key=lambda method: losses[method] if np.isfinite(losses[method]) else np.inf)
@@ -107,24 +109,25 @@ def match(ground: Ground, pair: Pair, first: Ends, second: Ends) -> Match:
 
 
 def _alignments(
-    ground: Ground,
+    evaluator: Evaluator,
+    restarts: int,
     pair: Pair,
-    first: Ends,
-    second: Ends,
-    found: Mapping[str, Group],
+    first: TrainedNetwork,
+    second: TrainedNetwork,
     matched_on: Tensor,
     methods: tuple[str, ...],
 ) -> dict[str, Alignment]:
     """The alignments by some of METHODS, in their order. matched_on: indices of the images for activations."""
-    restarts: int = ground.options["alignment"]["restarts"]
+    found = groups(evaluator.recipe.network, evaluator.shape, evaluator.classes)
     ends: tuple[Any, Any] = (first.final, second.final)
     made: dict[str, Alignment] = {}
     if "weights" in methods:
         generator = seeds.generator(pair[0], seeds.Stream.ALIGNMENT, pair[1])
         made["weights"] = match_weights(*ends, found, generator, restarts)
     if methods != ("weights",):
-        images = ground.examples.images[matched_on.to(ground.settings.device)]
-        by_activations = match_activations(ground.single, *ends, found, images, ground.settings.evaluation_batch_size)
+        images, size = evaluator.examples.images, evaluator.settings.evaluation_batch_size
+        images = images[matched_on.to(evaluator.settings.device)]
+        by_activations = match_activations(evaluator.single, *ends, found, images, size)
         made["activations"] = by_activations
         if "combined" in methods:
             generator = seeds.generator(pair[0], seeds.Stream.ALIGNMENT, pair[1], 1)
@@ -132,21 +135,22 @@ def _alignments(
     return made
 
 
-def midpoint_loss(ground: Ground, pair: Pair, first: Ends, second: Mapping[str, Tensor], chosen: Tensor) -> float:
+def midpoint_loss(
+    evaluator: Evaluator, pair: Pair, first: TrainedNetwork, second: Mapping[str, Tensor], chosen: Tensor
+) -> float:
     """The loss halfway between a network and the aligned weights of another, on the training examples `chosen`.
 
     Batch-norm statistics are computed afresh there. Each network's own labels count for half.
     """
-    device = ground.settings.device
-    chosen = chosen.to(device)
-    start, end = (ground.placed(dict(each)) for each in (first.final, second))
+    chosen = chosen.to(evaluator.settings.device)
+    start, end = (evaluator.placed(dict(each)) for each in (first.final, second))
     scores = evaluate_path(
-        ground.single,
+        evaluator.single,
         line(start, end),
         np.array([0.5]),
-        {"apart": (ground.examples.images[chosen], ground.labels(pair)[:, chosen])},
-        ground.recipe.training.loss,
-        ground.statistics_images,
-        ground.settings.evaluation_batch_size,
+        {"apart": (evaluator.examples.images[chosen], evaluator.pair_labels(pair)[:, chosen])},
+        evaluator.recipe.training.loss,
+        evaluator.statistics_images,
+        evaluator.settings.evaluation_batch_size,
     )
     return scores["apart"][0].item()

@@ -18,6 +18,9 @@ def moments(snapshots: dict[str, Tensors], epochs: float, during_training: bool)
     """The snapshots of a network to look at, in the order of time; only the final one unless `during_training`.
 
     epochs: passes made by the end of training.
+
+    >>> [moment.name for moment in moments({"final": {}, "initial": {}, "epoch-2": {}}, 10, during_training=True)]
+    ['initial', 'epoch-2', 'final']
     """
     end = Moment("final", epochs, True)
     if not during_training:

@@ -31,7 +31,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from isthmus.training.checkpoint import Tensors
+from isthmus.core.tensors import Tensors
 
 Array = NDArray[np.float64]
 KINDS = ("linear", "bezier", "polychain")
@@ -93,7 +93,12 @@ class Path:
 
 
 def line(start: Tensors, end: Tensors) -> Path:
-    """The straight segments from `start` to `end`, by name `[P, ...]` each."""
+    """The straight segments from `start` to `end`, by name `[P, ...]` each.
+
+    >>> path = line({"weight": torch.tensor([[0.0]])}, {"weight": torch.tensor([[4.0]])})
+    >>> path.point(torch.tensor([0.25]))["weight"]
+    tensor([[1.]])
+    """
     return Path("linear", start, end, {})
 
 
@@ -101,6 +106,10 @@ def curve(kind: str, start: Tensors, end: Tensors, bend: Tensors | None = None) 
     """Curves of a kind with a bend, by name `[P, ...]`; on the middle of the line where that is None.
 
     ValueError where the kind is not `bezier` or `polychain`.
+
+    >>> start, end, bend = ({"weight": torch.tensor([each])} for each in ([0.0, 0.0], [2.0, 0.0], [1.0, 1.0]))
+    >>> curve("bezier", start, end, bend).point(torch.tensor([0.5]))["weight"]
+    tensor([[1.0000, 0.5000]])
     """
     if kind not in KINDS[1:]:
         raise ValueError(f"`{kind}` is not a kind of path with a bend; these are {', '.join(KINDS[1:])}")
@@ -111,21 +120,35 @@ def curve(kind: str, start: Tensors, end: Tensors, bend: Tensors | None = None) 
 
 
 def bump(kind: str, t: Tensor) -> Tensor:
-    """The share of the offset in w(t), `[S]`: 0 at both ends, at t = 1/2 1/2 (`bezier`) or 1 (`polychain`)."""
+    """The share of the offset in w(t), `[S]`: 0 at both ends, at t = 1/2 1/2 (`bezier`) or 1 (`polychain`).
+
+    >>> bump("bezier", torch.tensor([0.0, 0.5])), bump("polychain", torch.tensor([0.0, 0.5]))
+    (tensor([0.0000, 0.5000]), tensor([0., 1.]))
+    """
     if kind == "linear":
         return torch.zeros_like(t)
     return 2 * t * (1 - t) if kind == "bezier" else 1 - (1 - 2 * t).abs()
 
 
 def bump_slope(kind: str, t: Tensor) -> Tensor:
-    """The derivative of `bump` by t, `[S]`; at the corner of a chain, that from above."""
+    """The derivative of `bump` by t, `[S]`; at the corner of a chain, that from above.
+
+    >>> bump_slope("bezier", torch.tensor([0.0, 0.5])), bump_slope("polychain", torch.tensor([0.0, 0.5]))
+    (tensor([2., 0.]), tensor([ 2., -2.]))
+    """
     if kind == "linear":
         return torch.zeros_like(t)
     return 2 - 4 * t if kind == "bezier" else torch.where(t < 0.5, 2.0, -2.0).to(t.dtype)
 
 
 def column(values: Tensor, like: Tensor) -> Tensor:
-    """`values` `[S]` in the type of `like` and with as many dimensions, so that each scales its member of a stack."""
+    """`values` `[S]` in the type of `like` and with as many dimensions, so that each scales its member of a stack.
+
+    >>> column(torch.tensor([2.0, 3.0]), torch.ones(2, 1, 2)) * torch.ones(2, 1, 2)
+    tensor([[[2., 2.]],
+    <BLANKLINE>
+            [[3., 3.]]])
+    """
     return values.to(like.dtype).view(-1, *[1] * (like.dim() - 1))
 
 
@@ -231,7 +254,13 @@ def _area(v: Array, waist: Array) -> Array:
 
 
 def geometry(path: Path) -> Geometry:
-    """The shape of the P paths in `path`: two passes over their weights, in float64."""
+    """The shape of the P paths in `path`: two passes over their weights, in float64.
+
+    >>> start, end, bend = ({"weight": torch.tensor([each])} for each in ([0.0, 0.0], [2.0, 0.0], [1.0, 1.0]))
+    >>> shape = geometry(curve("polychain", start, end, bend))
+    >>> shape.chord, shape.across, shape.length.round(4)
+    (array([2.]), array([1.]), array([2.8284]))
+    """
     products = torch.stack([_sums(c * c, c * d) for c, d in _chords_and_offsets(path)]).sum(0)
     chord_squared, product = products
     ratio = torch.where(chord_squared > 0, product / chord_squared, 0.0)

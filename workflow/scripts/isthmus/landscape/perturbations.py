@@ -1,4 +1,4 @@
-"""Sharpness without second derivatives: how much the loss rises when the weights are disturbed.
+"""Sharpness without second derivatives: how much the loss rises when the weights are perturbed.
 
 Two questions to one network, its weights w and the mean loss L(w) over given images:
 
@@ -10,27 +10,26 @@ Two questions to one network, its weights w and the mean loss L(w) over given im
   surface, as in sharpness-aware minimization (SAM; Foret et al. 2021), or several; and the same in the coordinates
   of adaptive SAM (ASAM; Kwon et al. 2021), which see such scalings no more than relative noise does.
 
-Batch normalization: the statistics are computed afresh at every disturbed point, because a network is its parameters.
-Only a gradient takes those of the point where it is taken for constants, as `isthmus.landscape.hessian` does.
+Batch-norm statistics are computed afresh at every perturbed point, because a network is its parameters. Only a
+gradient treats them as constants, as `isthmus.landscape.hessian` does.
 
-    response = noise_response(network, weights, images, labels, "cross_entropy", 0.01, True, 20, generator, ...)
+    surface = LossSurface(network, images, labels, "cross_entropy", statistics_images, batch_size=256)
+    response = noise_response(surface, weights, sigma=0.01, relative=True, draws=20, generator=generator)
     response.relative_rise, response.relative_rise_error
-    worst_in_ball(network, weights, images, labels, "cross_entropy", 0.05, 1, False, ...).rise
+    worst_in_ball(surface, weights, rho=0.05).rise
 """
 
 import math
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
 from isthmus.core.errors import UserError
-from isthmus.models.evaluation import evaluate, evaluation_mode, losses
-from isthmus.training.checkpoint import Tensors
+from isthmus.core.tensors import Tensors
+from isthmus.landscape.loss_surface import LossSurface
 from isthmus.training.sam import coordinates
 
 Array = NDArray[np.float64]
@@ -38,7 +37,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class NoiseResponse:
-    """Losses and accuracies of one network undisturbed, and under R draws of noise, `[R]`, float64.
+    """Losses and accuracies of one network without noise, and under R draws of noise, `[R]`, float64.
 
     Losses in nats (or squared error), accuracies as fractions. Errors are standard errors of the mean over the draws,
     NaN for a single one. A rise relative to a loss of zero is inf, or NaN where nothing rose.
@@ -72,17 +71,17 @@ class NoiseResponse:
 
     @property
     def rise(self) -> float:
-        """`mean_loss` less the undisturbed loss."""
+        """`mean_loss` less the loss without noise."""
         return self.mean_loss - self.loss
 
     @property
     def relative_rise(self) -> float:
-        """`rise` by the undisturbed loss."""
+        """`rise` by the loss without noise."""
         return _ratio(self.rise, self.loss)
 
     @property
     def relative_rise_error(self) -> float:
-        """The standard error of `relative_rise`: the undisturbed loss has none."""
+        """The standard error of `relative_rise`: the loss without noise has none."""
         return _ratio(self.mean_loss_error, self.loss)
 
 
@@ -110,47 +109,47 @@ class WorstCase:
 
 
 def noise_response(
-    network: nn.Module,
+    surface: LossSurface,
     weights: Tensors,
-    images: Tensor,
-    labels: Tensor,
-    loss: str,
+    *,
     sigma: float,
     relative: bool,
     draws: int,
     generator: np.random.Generator,
-    statistics_images: Tensor,
-    batch_size: int,
 ) -> NoiseResponse:
     """The loss of one network under `draws` independent draws of Gaussian noise on all of its weights.
 
-    network: a stack of any size S on the device, which says how many draws are evaluated at once; its own weights are
-    not used. weights: by name `[1, ...]`, there too. images `[N, C, H, W]`, labels `[N]`, loss as in
-    `isthmus.models.evaluation.losses`. sigma, relative: as in `noise_spread`. statistics_images: `[1, B, C, H, W]`,
-    over which batch-norm statistics are computed under every draw.
+    weights: by name `[1, ...]`, on the device. sigma, relative: as in `noise_spread`.
 
-    Draw r comes from the r-th child that `generator` spawns: neither S nor the number of draws matters to it, and
-    generators made alike (not the same one used twice) give the same noise in units of sigma.
+    Draw r comes from the r-th child that `generator` spawns: neither the size of the stack nor the number of draws
+    matters to it, and generators made alike (not the same one used twice) give the same noise in units of sigma.
 
-    Raises ValueError for a negative sigma, no draws, weights of several networks, or images and labels of different
-    number, and UserError where the undisturbed loss is not finite.
+    Raises ValueError for a negative sigma, no draws or weights of several networks, and UserError where the loss
+    without noise is not finite.
+
+    >>> from torch import nn
+    >>> from isthmus.models.stacked import ImagesToFeatures, Linear
+    >>> network = nn.Sequential(ImagesToFeatures(), Linear(1, 4, 2, bias=False))
+    >>> images, labels = torch.ones(3, 1, 2, 2), torch.tensor([0, 1, 0])
+    >>> surface = LossSurface(network, images, labels, "cross_entropy", images[None], 256)
+    >>> weights = {"1.weight": torch.zeros(1, 2, 4)}
+    >>> given = {"relative": False, "draws": 2, "generator": np.random.default_rng(0)}
+    >>> noise_response(surface, weights, sigma=0.0, **given).rise
+    0.0
     """
-    weights, images, statistics_images = _prepared(weights, images, labels, statistics_images)
+    weights = _constants(weights)
     if not sigma >= 0 or draws < 1:
         raise ValueError(f"sigma {sigma} and {draws} draws: sigma must not be negative, and at least 1 draw is needed")
-    stack = next(network.parameters()).shape[0]
     spread = noise_spread(weights, sigma, relative)
     found = []
-    # The undisturbed network takes the first place in the stack.
+    # The network without noise comes first in the stack.
     members: list[np.random.Generator | None] = [None, *generator.spawn(draws)]
-    for begin in range(0, len(members), stack):
-        points = [_disturbed(weights, spread, member) for member in members[begin : begin + stack]]
+    for begin in range(0, len(members), surface.stack):
+        points = [_perturbed(weights, spread, member) for member in members[begin : begin + surface.stack]]
         count = len(points)
-        points += points[-1:] * (stack - count)  # The last fills the places that are left over.
+        points += points[-1:] * (surface.stack - count)  # The last fills what is left over.
         together = {name: torch.cat([point[name] for point in points]) for name in weights}
-        with evaluation_mode(network, statistics_images, together):
-            values = evaluate(partial(functional_call, network, together), images, labels[None, None], loss, batch_size)
-        found.append(torch.stack(values)[:, 0, :count])
+        found.append(surface.at(together)[:, :count])
     loss_values, accuracies = torch.cat(found, dim=1).numpy()
     _check_finite(loss_values[0])
     return NoiseResponse(float(loss_values[0]), float(accuracies[0]), loss_values[1:], accuracies[1:])
@@ -164,6 +163,10 @@ def noise_spread(weights: Tensors, sigma: float, relative: bool) -> Tensors:
     (root mean square). A filter is what makes one output: a row of a matrix, a kernel over all of its input channels.
     Biases and the scales and shifts of normalization layers have one number per output; each such vector counts as
     one filter. Filters that are zero get no noise.
+
+    >>> noise_spread({"1.weight": torch.tensor([[[3.0, 4.0], [0.0, 0.0]]])}, 0.1, relative=True)["1.weight"]
+    tensor([[[0.3536],
+             [0.0000]]], dtype=torch.float64)
     """
     spread = {}
     for name, value in weights.items():
@@ -177,6 +180,10 @@ def filter_norms(value: Tensor) -> Tensor:
     """Euclidean norms of the filters of one tensor, as it broadcasts: `[1, outputs, 1, ...]` from `[1, outputs, ...]`.
 
     A vector, `[1, outputs]`, is one filter, and gives `[1, 1]`.
+
+    >>> filter_norms(torch.tensor([[[3.0, 4.0], [0.0, 2.0]]]))
+    tensor([[[5.],
+             [2.]]])
     """
     first = 2 if value.dim() > 2 else 1
     return torch.linalg.vector_norm(value, dim=tuple(range(first, value.dim())), keepdim=True)
@@ -186,22 +193,23 @@ def gaussian(weights: Tensors, generator: np.random.Generator) -> Tensors:
     """Standard normal numbers in the shapes of `weights`, float64, on their device.
 
     Drawn in alphabetical order of the names: the order in a dictionary, or their precision, changes nothing.
+
+    >>> one, other = torch.zeros(1, 2), torch.zeros(1, 3)
+    >>> noise = gaussian({"a": one, "b": other}, np.random.default_rng(0))
+    >>> torch.equal(gaussian({"b": other, "a": one}, np.random.default_rng(0))["b"], noise["b"])
+    True
     """
     drawn = {name: generator.standard_normal(tuple(weights[name].shape)) for name in sorted(weights)}
     return {name: torch.from_numpy(drawn[name]).to(value.device) for name, value in weights.items()}
 
 
 def worst_in_ball(
-    network: nn.Module,
+    surface: LossSurface,
     weights: Tensors,
-    images: Tensor,
-    labels: Tensor,
-    loss: str,
+    *,
     rho: float,
-    steps: int,
-    adaptive: bool,
-    statistics_images: Tensor,
-    batch_size: int,
+    steps: int = 1,
+    adaptive: bool = False,
     eta: float = 0.01,
 ) -> WorstCase:
     """The loss of one network at the worst weights w + e that gradient ascent finds in a ball around its weights w.
@@ -215,59 +223,46 @@ def worst_in_ball(
     otherwise scalings of layers with biases would show. The small eta, their 0.01, lets weights of zero move, too;
     with eta = 0 the ball is exactly invariant under scalings.
 
-    network: its own weights are not used. weights, images, labels, loss, statistics_images: as in `noise_response`.
-    rho: in the unit of the weights, or relative where `adaptive`. batch_size: images in one computation; the result
-    depends on it by rounding alone.
+    weights: by name `[1, ...]`, on the device. rho: in the unit of the weights, or relative where `adaptive`.
 
-    Raises ValueError for a negative rho or eta, no steps, weights of several networks, or images and labels of
-    different number, and UserError where the loss at the centre is not finite.
+    Raises ValueError for a negative rho or eta, no steps or weights of several networks, and UserError where the loss
+    at the centre is not finite.
+
+    >>> from torch import nn
+    >>> from isthmus.models.stacked import ImagesToFeatures, Linear
+    >>> network = nn.Sequential(ImagesToFeatures(), Linear(1, 1, 1, bias=False))
+    >>> image, label = torch.ones(1, 1, 1, 1), torch.tensor([0])  # the loss is (w - 1)^2
+    >>> surface = LossSurface(network, image, label, "squared_error", image[None], 256)
+    >>> worst_in_ball(surface, {"1.weight": torch.tensor([[[3.0]]])}, rho=0.5).worst_loss
+    6.25
     """
-    weights, images, statistics_images = _prepared(weights, images, labels, statistics_images)
+    weights = _constants(weights)
     if not (rho >= 0 and eta >= 0) or steps < 1:
         raise ValueError(f"rho {rho}, eta {eta} and {steps} steps: none may be negative, and 1 step is the least")
     scale = {name: coordinates(value.double(), eta) if adaptive else 1.0 for name, value in weights.items()}
-    place = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in weights.items()}  # T^-1 e
+    moved = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in weights.items()}  # T^-1 e
     point, found = weights, []
     for _ in range(steps):
-        with evaluation_mode(network, statistics_images, point):
-            value, gradient = _loss_and_gradient(network, point, images, labels, loss, batch_size)
+        value, gradient = surface.with_gradient(point)
         found.append(value)
         _check_finite(found[0])
-        place = _ascended(place, {name: scale[name] * slope for name, slope in gradient.items()}, rho)
-        point = {name: (w.double() + scale[name] * place[name]).to(w.dtype) for name, w in weights.items()}
-    with evaluation_mode(network, statistics_images, point):
-        function = partial(functional_call, network, point)
-        found.append(float(evaluate(function, images, labels[None, None], loss, batch_size)[0]))
+        moved = _ascended(moved, {name: scale[name] * slope for name, slope in gradient.items()}, rho)
+        point = {name: (w.double() + scale[name] * moved[name]).to(w.dtype) for name, w in weights.items()}
+    found.append(float(surface.at(point)[0]))
     return WorstCase(found[0], np.array(found[1:]))
 
 
-def _ascended(place: Tensors, slope: Tensors, rho: float) -> Tensors:
-    """`place` moved by rho along `slope`, and back to the nearest point of the ball of radius rho around 0."""
+def _ascended(start: Tensors, slope: Tensors, rho: float) -> Tensors:
+    """`start` moved by rho along `slope`, and back to the nearest point of the ball of radius rho around 0."""
     length = _norm(slope)
     if not 0 < length < math.inf:
-        return place
-    moved = {name: value + rho / length * slope[name] for name, value in place.items()}
+        return start
+    moved = {name: value + rho / length * slope[name] for name, value in start.items()}
     distance = _norm(moved)
     return {name: value * (rho / distance) for name, value in moved.items()} if distance > rho else moved
 
 
-def _loss_and_gradient(
-    network: nn.Module, weights: Tensors, images: Tensor, labels: Tensor, loss: str, batch_size: int
-) -> tuple[float, Tensors]:
-    """The mean loss over all images and its gradient by the weights, summed over batches in float64."""
-    leaves = {name: value.detach().requires_grad_() for name, value in weights.items()}
-    total, sums = 0.0, {name: torch.zeros_like(value, dtype=torch.float64) for name, value in weights.items()}
-    for batch, batch_labels in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        outputs = functional_call(network, leaves, (batch[None],))
-        value = losses(outputs, batch_labels[None], loss)[0]
-        share = len(batch) / len(images)
-        total += float(value.detach()) * share
-        for name, gradient in zip(leaves, torch.autograd.grad(value, tuple(leaves.values())), strict=True):
-            sums[name].add_(gradient, alpha=share)
-    return total, sums
-
-
-def _disturbed(weights: Tensors, spread: Tensors, generator: np.random.Generator | None) -> Tensors:
+def _perturbed(weights: Tensors, spread: Tensors, generator: np.random.Generator | None) -> Tensors:
     """The weights with noise of the given standard deviations from `generator`; as they are where that is None."""
     if generator is None:
         return weights
@@ -284,15 +279,11 @@ def _ratio(value: float, by: float) -> float:
         return float(np.divide(value, by))
 
 
-def _prepared(weights: Tensors, images: Tensor, labels: Tensor, statistics: Tensor) -> tuple[Tensors, Tensor, Tensor]:
-    """Constant weights, and both sets of images in their type; ValueError where any of them is impossible."""
+def _constants(weights: Tensors) -> Tensors:
+    """The weights, detached; ValueError where they are those of several networks."""
     if any(value.shape[0] != 1 for value in weights.values()):
         raise ValueError("sharpness is that of one network: give the weights of a stack of one")
-    if len(images) == 0 or len(images) != len(labels):
-        raise ValueError(f"{len(images)} images and {len(labels)} labels: give as many of both, and at least one")
-    weights = {name: value.detach() for name, value in weights.items()}
-    dtype = next(iter(weights.values())).dtype
-    return weights, images.to(dtype), statistics.to(dtype)
+    return {name: value.detach() for name, value in weights.items()}
 
 
 def _check_finite(loss: float) -> None:

@@ -25,9 +25,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from isthmus.core.tensors import Tensors
 from isthmus.landscape.paths import Geometry, Path, bump, column, geometry
 from isthmus.landscape.perturbations import filter_norms, gaussian
-from isthmus.training.checkpoint import Tensors
 
 Array = NDArray[np.float64]
 
@@ -68,6 +68,12 @@ def through(path: Path, generator: np.random.Generator) -> Plane:
     then a random direction, uniform among those perpendicular to the chord. Only there does `generator` matter.
 
     Raises ValueError for several paths, and for ends that coincide or are not finite.
+
+    >>> from isthmus.landscape.paths import curve
+    >>> start, end, bend = ({"weight": torch.tensor([each])} for each in ([0.0, 0.0], [2.0, 0.0], [1.0, 1.0]))
+    >>> plane = through(curve("bezier", start, end, bend), np.random.default_rng(0))
+    >>> plane.first["weight"], plane.second["weight"]
+    (tensor([[1., 0.]]), tensor([[0., 1.]]))
     """
     start = path.start
     if any(value.shape[0] != 1 for value in start.values()):
@@ -88,7 +94,13 @@ def through(path: Path, generator: np.random.Generator) -> Plane:
 
 
 def coordinates(shape: Geometry, t: ArrayLike) -> tuple[Array, Array]:
-    """Where the points w(t) of one path lie in the plane `through` it: x and y, `[T]` each, at t `[T]`."""
+    """Where the points w(t) of one path lie in the plane `through` it: x and y, `[T]` each, at t `[T]`.
+
+    >>> from isthmus.landscape.paths import curve
+    >>> start, end, bend = ({"weight": torch.tensor([each])} for each in ([0.0, 0.0], [2.0, 0.0], [1.0, 1.0]))
+    >>> coordinates(geometry(curve("bezier", start, end, bend)), [0, 0.5, 1])
+    (array([0., 1., 2.]), array([0. , 0.5, 0. ]))
+    """
     points = np.array(t, dtype=np.float64)
     height = bump(shape.kind, torch.from_numpy(points)).numpy()
     return points * shape.chord[0] + height * shape.along[0], height * shape.across[0]
@@ -103,6 +115,11 @@ def random_plane(weights: Tensors, generator: np.random.Generator) -> Plane:
     as they are, as where the authors' code ignores `biasbn`. x and y are thus relative to the weights: without unit.
 
     As with the authors, the directions are not made orthogonal; among many parameters they nearly are.
+
+    >>> weights = {"weight": torch.tensor([[[3.0, 4.0]]]), "bias": torch.tensor([[1.0]])}
+    >>> plane = random_plane(weights, np.random.default_rng(0))
+    >>> plane.first["weight"].norm(), plane.first["bias"]
+    (tensor(5.), tensor([[0.]]))
     """
     directions = []
     for _ in range(2):
@@ -118,6 +135,11 @@ def grid_around(shape: Geometry, points: int, margin: float) -> tuple[Array, Arr
     larger extent of these three points, so that around a straight path there is a map and no sliver.
 
     Raises ValueError for fewer than 2 points to a side or a margin that is not positive.
+
+    >>> from isthmus.landscape.paths import line
+    >>> shape = geometry(line({"weight": torch.tensor([[0.0]])}, {"weight": torch.tensor([[2.0]])}))
+    >>> grid_around(shape, points=2, margin=0.5)
+    (array([-1.,  3., -1.,  3.]), array([-1., -1.,  1.,  1.]))
     """
     if not margin > 0:
         raise ValueError(f"the margin is {margin}, but must be positive: a straight path has no height of its own")
@@ -132,6 +154,9 @@ def square_grid(radius: float, points: int) -> tuple[Array, Array]:
 
     With an odd number of points to a side the middle one is the origin. Raises ValueError for fewer than 2 of them, or
     a radius that is not positive.
+
+    >>> square_grid(radius=1.0, points=2)
+    (array([-1.,  1., -1.,  1.]), array([-1., -1.,  1.,  1.]))
     """
     if not radius > 0:
         raise ValueError(f"the radius is {radius}, but must be positive")

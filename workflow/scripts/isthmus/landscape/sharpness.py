@@ -53,7 +53,14 @@ class Setup:
 
 
 def put(network: nn.Module, weights: Tensors) -> None:
-    """Overwrite the weights of a network, by name."""
+    """Overwrite the weights of a network, by name.
+
+    >>> from isthmus.models.stacked import Linear
+    >>> network = Linear(1, 1, 1, bias=False)
+    >>> put(network, {"weight": torch.tensor([[[2.0]]])})
+    >>> network.weight.item()
+    2.0
+    """
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.copy_(weights[name])
@@ -76,18 +83,18 @@ class WeightedSum:
 class Restricted:
     """A symmetric matrix without the rows and columns of the weights that are held fixed.
 
-    free `[P]` (bool): the others; `size` is their number.
+    free `[P]` (bool): the others, kept as indices; `size` is their number.
     """
 
     def __init__(self, operator: CurvatureOperator | WeightedSum, free: Tensor) -> None:
-        self.operator, self.places = operator, free.to(operator.device).nonzero()[:, 0]
-        self.size, self.dtype, self.device, self.loss = len(self.places), operator.dtype, operator.device, operator.loss
+        self.operator, self.free = operator, free.to(operator.device).nonzero()[:, 0]
+        self.size, self.dtype, self.device, self.loss = len(self.free), operator.dtype, operator.device, operator.loss
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """Products with vectors `[K, size]`."""
         whole = torch.zeros(len(vectors), self.operator.size, dtype=self.dtype, device=self.device)
-        whole[:, self.places] = vectors
-        return self.operator(whole)[:, self.places]
+        whole[:, self.free] = vectors
+        return self.operator(whole)[:, self.free]
 
 
 def sharpness(
@@ -103,6 +110,14 @@ def sharpness(
     labels `[K, N]` and shares `[K]`: the loss is the weighted sum of those on each set of labels (one, or two between
     networks that learned different ones). free `[P]`: False for weights that are held fixed, in the order of
     `network.named_parameters()`. Raises UserError where the loss is not finite.
+
+    >>> from isthmus.models.stacked import Linear
+    >>> network = nn.Sequential(nn.Flatten(2), Linear(1, 2, 1, bias=False))
+    >>> images, labels = torch.tensor([[[[1.0, 0.0]]], [[[0.0, 2.0]]]]), torch.tensor([[0, 0]])
+    >>> setup = Setup(network, images, images[None], "squared_error", 1e-3, None, 100, keep=True)
+    >>> weights = {"1.weight": torch.zeros(1, 1, 2)}  # the loss is (w_1 - 1)^2 / 2 + (2 w_2 - 1)^2 / 2
+    >>> round(sharpness(setup, weights, labels, [1.0], np.random.default_rng(0)).top_eigenvalue, 4)
+    4.0
     """
     put(setup.network, weights)
     used = [(row, share) for row, share in zip(labels, shares, strict=True) if share > 0]
@@ -129,7 +144,11 @@ def sharpness(
 
 
 def trace_columns(found: Traces | None) -> dict[str, Any]:
-    """The columns of a table for the trace of the Hessian, None where it was not asked for."""
+    """The columns of a table for the trace of the Hessian, None where it was not asked for.
+
+    >>> set(trace_columns(None).values())
+    {None}
+    """
     return {
         "trace": found and found.trace.value,
         "trace_error": found and found.trace.error,

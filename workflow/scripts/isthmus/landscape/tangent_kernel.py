@@ -63,6 +63,11 @@ def tangent_kernel(
 
     Raises ValueError for a stack of several networks, no images or a block_size below 1; UserError where the network
     is in training mode or the kernel is not finite.
+
+    >>> network = nn.Sequential(nn.Flatten(2), Linear(1, 2, 1, bias=False)).eval()
+    >>> tangent_kernel(network, torch.tensor([[[[1.0, 0.0]]], [[[1.0, 2.0]]]]))  # inner products of the images
+    tensor([[[1., 1.],
+             [1., 5.]]], dtype=torch.float64)
     """
     weights = {name: value.detach() for name, value in dict(parameters or network.named_parameters()).items()}
     if any(value.shape[0] != 1 for value in weights.values()):
@@ -96,6 +101,9 @@ def relative_change(start: Tensor, end: Tensor) -> Tensor:
     """|end - start| / |start| in Frobenius norms of kernels `[..., N, N]`: `[...]`, float64, >= 0.
 
     Scaling counts as change. NaN or infinite where the kernel at the start is zero.
+
+    >>> relative_change(torch.eye(2), 3 * torch.eye(2))
+    tensor(2., dtype=torch.float64)
     """
     first, last = start.double(), end.double()
     return (_inner(last - first, last - first) / _inner(first, first)).sqrt()
@@ -106,6 +114,9 @@ def kernel_distance(start: Tensor, end: Tensor) -> Tensor:
 
     It does not change when a kernel is scaled; for tangent kernels, which are positive semidefinite, it is at most 1.
     NaN where one of them is zero.
+
+    >>> kernel_distance(torch.eye(2), 3 * torch.eye(2)).round(decimals=6)
+    tensor(0., dtype=torch.float64)
     """
     return 1 - _cosine(start.double(), end.double())
 
@@ -116,6 +127,10 @@ def target_alignment(kernel: Tensor, labels: Tensor, classes: int) -> Tensor:
     <K', T'> / (|K'| |T'|), T[n, m] being 1 where the labels n and m agree and 0 elsewhere, and ' the centering of rows
     and columns (Cortes et al. 2012). 1 for a kernel that tells the classes apart and nothing else; not changed by
     scaling, nor by a constant added to the kernel. NaN where the kernel or the labels are the same for all images.
+
+    >>> labels = torch.tensor([0, 0, 1])
+    >>> target_alignment((labels[:, None] == labels).double(), labels, classes=2).round(decimals=6)
+    tensor(1., dtype=torch.float64)
     """
     targets = F.one_hot(labels.to(kernel.device), classes).double()
     targets = targets - targets.mean(0)

@@ -110,6 +110,16 @@ def traces(
         found.trace.value, found.trace.low, found.trace.high
 
     Raises ValueError for fewer than two probes, and UserError where a product is not finite.
+
+    >>> class Diagonal:
+    ...     size, dtype, device = 4, torch.float64, torch.device("cpu")
+    ...
+    ...     def __call__(self, vectors):
+    ...         return vectors * torch.tensor([5.0, 3.0, 1.0, -2.0], dtype=torch.float64)
+
+    >>> found = traces(Diagonal(), KrylovSpace.empty(Diagonal()), np.random.default_rng(0), precision=0.1)
+    >>> found.trace.low < 7 < found.trace.high
+    True
     """
     if min(least_probes, maximum_products) < 2:
         raise ValueError(

@@ -13,12 +13,12 @@ from isthmus.recipes.recipe import NetworkRecipe, Recipe
 
 
 @dataclass(frozen=True)
-class Workplace:
+class Placement:
     """A job's settings and its choice of stack sizes. parameters: trainable scalars of one network.
 
     >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
-    >>> place = Workplace(Settings(devices.choose_device("cpu")), recipe, parameters=310, wanted_stack="auto")
-    >>> place.stack(batch_size=32, most=5), place.stack(batch_size=1_000_000, most=5)
+    >>> placement = Placement(Settings(devices.choose_device("cpu")), recipe, parameters=310, wanted_stack="auto")
+    >>> placement.stack_size(batch_size=32, most=5), placement.stack_size(batch_size=1_000_000, most=5)
     (5, 1)
     """
 
@@ -27,30 +27,22 @@ class Workplace:
     parameters: int
     wanted_stack: int | str
 
-    def stack(self, batch_size: int, most: int) -> int:
+    @classmethod
+    def set_up(cls, jobs: Mapping[str, Any], threads: int, recipe: Recipe, dataset: Dataset) -> "Placement":
+        """Set up this process according to the section `jobs` of the configuration.
+
+        Raises UserError if a GPU is wanted but none is visible.
+        """
+        device = devices.choose_device(jobs["device"])
+        devices.set_up(threads, jobs["deterministic"])
+        channels_last = devices.use_channels_last(jobs["channels_last"], recipe.network.convolutional, device)
+        settings = Settings(device, channels_last, jobs["evaluation_batch_size"], jobs["checkpoint_seconds"])
+        parameters = count_parameters(recipe.network, dataset.shape, dataset.classes)
+        logging.info("%d parameters on %s", parameters, device)
+        return cls(settings, recipe.network, parameters, jobs["stack"])
+
+    def stack_size(self, batch_size: int, most: int) -> int:
         """How many of `most` networks or points to compute at once, on batches of this size."""
         return devices.stack_size(
             self.wanted_stack, self.network.convolutional, self.parameters, batch_size, self.settings.device, most
         )
-
-
-def set_up(jobs: Mapping[str, Any], threads: int, recipe: Recipe, dataset: Dataset) -> Workplace:
-    """Set up this process according to the section `jobs` of the configuration.
-
-    Raises UserError if a GPU is wanted but none is visible.
-
-    >>> from types import SimpleNamespace
-    >>> jobs = {"device": "cpu", "deterministic": False, "channels_last": "auto", "stack": 2}
-    >>> jobs |= {"evaluation_batch_size": 256, "checkpoint_seconds": 60.0}
-    >>> network = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
-    >>> digits = SimpleNamespace(shape=(1, 8, 8), classes=10)
-    >>> set_up(jobs, threads=1, recipe=SimpleNamespace(network=network), dataset=digits).parameters
-    310
-    """
-    device = devices.choose_device(jobs["device"])
-    devices.set_up(threads, jobs["deterministic"])
-    channels_last = devices.use_channels_last(jobs["channels_last"], recipe.network.convolutional, device)
-    settings = Settings(device, channels_last, jobs["evaluation_batch_size"], jobs["checkpoint_seconds"])
-    parameters = count_parameters(recipe.network, dataset.shape, dataset.classes)
-    logging.info("%d parameters on %s", parameters, device)
-    return Workplace(settings, recipe.network, parameters, jobs["stack"])

@@ -11,7 +11,8 @@ from isthmus.core.errors import UserError
 from isthmus.core.messages import schema_errors, shown, unknown_key
 from isthmus.data.facts import BUILTIN, Facts
 from isthmus.recipes.cells import AXES
-from isthmus.recipes.schedules import averaging_begins
+from isthmus.recipes.recipe import TrainingRecipe
+from isthmus.recipes.schedules import averaging_begins, run_length
 from isthmus.study.grid import SECTIONS, cells, sections_of
 from isthmus.study.schema import study_schema
 
@@ -252,7 +253,8 @@ def _training_errors(where: str, training: dict[str, Any], examples: int) -> Ite
         yield f"{where}.training.learning_rate: no rate is given for batch size {training['batch_size']}"
     if training["nesterov"] and (training["optimizer"] != "sgd" or training["momentum"] == 0):
         yield f"{where}.training.nesterov: true was given; it needs the optimizer sgd with a momentum above 0"
-    length = _epochs(training, examples)
+    per_epoch, steps = _run_length(training, examples)
+    length = steps / per_epoch
     if training["warmup_epochs"] >= length:
         yield f"{where}.training.warmup_epochs: {training['warmup_epochs']} was given; the run has {length:g} epochs"
     late = [epoch for epoch in training["snapshots"] if epoch > length]
@@ -262,26 +264,23 @@ def _training_errors(where: str, training: dict[str, Any], examples: int) -> Ite
 
 
 def _averaging_errors(where: str, training: dict[str, Any], examples: int) -> Iterator[str]:
-    kind, start, per_epoch = training["averaging"], training["averaging_start"], _per_epoch(training, examples)
+    kind, start, (per_epoch, steps) = (
+        training["averaging"],
+        training["averaging_start"],
+        _run_length(training, examples),
+    )
     if kind == "none":
         return
-    steps = round(_epochs(training, examples) * per_epoch)
     every, moments = (per_epoch, "ends of epochs") if kind == "swa" else (1, "steps")
     count = steps // every - max(averaging_begins(kind, start, per_epoch, steps) // every, 1) + 1
     if count < 2:
-        run = f"the run of {_epochs(training, examples):g} epochs has {max(count, 0)} {moments} from there on"
+        run = f"the run of {steps / per_epoch:g} epochs has {max(count, 0)} {moments} from there on"
         yield f"{where}.training.averaging_start: {start} was given; {run}, and {kind} needs at least 2"
 
 
-def _epochs(training: dict[str, Any], examples: int) -> float:
-    """The length of the run in epochs."""
-    return training["epochs"] if training["steps"] is None else training["steps"] / _per_epoch(training, examples)
-
-
-def _per_epoch(training: dict[str, Any], examples: int) -> int:
-    """Steps per epoch."""
-    whole, rest = divmod(examples, training["batch_size"])
-    return whole + (rest > 0 and not training["drop_last"])
+def _run_length(training: dict[str, Any], examples: int) -> tuple[int, int]:
+    """Steps per epoch, and of the whole run."""
+    return run_length(TrainingRecipe(**training), examples)
 
 
 def _rewind_errors(
@@ -290,8 +289,8 @@ def _rewind_errors(
     """Mistakes in the step of training to which an analysis rewinds."""
     training, examples = sections["training"], sections["data"]["train_size"] or known.train_size
     if training["batch_size"] > examples:
-        return  # reported by `_cell_errors`
-    steps = round(_epochs(training, examples) * _per_epoch(training, examples))
+        return  # which is an error of its own
+    _, steps = _run_length(training, examples)
     for analysis, options in analyses.items():
         if options.get("rewind_step", 0) >= steps:
             given = f"{options['rewind_step']} was given; at batch size {training['batch_size']}"

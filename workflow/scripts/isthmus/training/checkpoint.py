@@ -1,6 +1,6 @@
 """The state of training, and its checkpoint: all that is needed to go on bit for bit.
 
-A state belongs to a group of networks that train together. Networks leave the group one by one as they finish
+A state belongs to a stack of networks that train together. Networks leave the stack one by one as they finish
 (stopping rule reached, diverged, or out of steps); a state without live networks is a finished one. Random numbers
 need no saving, since every draw is a function of the seed and the step (`isthmus.core.seeds`).
 
@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.core.errors import DataError
-from isthmus.core.tensors import Tensors, load_tensors, save_tensors
+from isthmus.core.tensors import Tensors, flatten, load_tensors, save_tensors, unflatten
+from isthmus.tables.rows import Row, Rows
 
 
 @dataclass
 class State:
-    """Where a group of networks stands after `step` steps.
+    """Where a stack of networks stands after `step` steps.
 
-    seeds: all networks of the group; live: those still training, in the order of the stack.
+    seeds: all networks of the stack, finished ones included; live: those still training, in the order of the stack.
     weights, optimizer: tensors `[len(live), ...]`, the optimizer's by slot (`momentum_buffer`, ...) and parameter; the
     average of the weights is a slot, too (`isthmus.training.averaging`).
     snapshots: by seed, then by name (`initial`, `epoch-10`, `last`, `final`), the tensors of one network.
@@ -36,14 +37,14 @@ class State:
     weights: Tensors
     optimizer: dict[str, Tensors] = field(default_factory=dict)
     snapshots: dict[int, dict[str, Tensors]] = field(default_factory=dict)
-    history: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
-    results: dict[int, dict[str, Any]] = field(default_factory=dict)
+    history: dict[int, Rows] = field(default_factory=dict)
+    results: dict[int, Row] = field(default_factory=dict)
     seconds: float = 0.0
 
 
 def part(state: State, seeds: tuple[int, ...]) -> State:
-    """The state of some of the networks of a group: where they stand, as if they had trained by themselves."""
-    kept = [place for place, seed in enumerate(state.live) if seed in seeds]
+    """The state of some of the networks of a stack, as if they had trained by themselves."""
+    kept = [member for member, seed in enumerate(state.live) if seed in seeds]
 
     def rows(tensors: Tensors) -> Tensors:
         # Step counts have no dimensions and are those of all; each part counts on by itself.
@@ -52,7 +53,7 @@ def part(state: State, seeds: tuple[int, ...]) -> State:
 
     return State(
         seeds,
-        tuple(state.live[place] for place in kept),
+        tuple(state.live[member] for member in kept),
         state.step,
         rows(state.weights),
         {slot: rows(content) for slot, content in state.optimizer.items()} if kept else {},
@@ -68,12 +69,7 @@ def save_state(path: Path, state: State, fingerprint: str) -> None:
 
     fingerprint: what the run depends on besides the seeds; a checkpoint is only ever resumed under the same one.
     """
-    tensors = {f"weights/{name}": tensor for name, tensor in state.weights.items()}
-    for slot, content in state.optimizer.items():
-        tensors |= {f"optimizer/{slot}/{name}": tensor for name, tensor in content.items()}
-    for seed, labelled in state.snapshots.items():
-        for label, content in labelled.items():
-            tensors |= {f"snapshots/{seed}/{label}/{name}": tensor for name, tensor in content.items()}
+    tensors = flatten({"weights": state.weights, "optimizer": state.optimizer, "snapshots": state.snapshots})
     plain = {
         "seeds": state.seeds,
         "live": state.live,
@@ -115,23 +111,15 @@ def load_state(path: Path, fingerprint: str) -> State | None:
 
 
 def _restore(tensors: Tensors, plain: dict[str, Any]) -> State:
-    state = State(
+    nested = unflatten(tensors)
+    return State(
         seeds=tuple(plain["seeds"]),
         live=tuple(plain["live"]),
         step=plain["step"],
-        weights={},
+        weights=nested.get("weights", {}),
+        optimizer=nested.get("optimizer", {}),
+        snapshots={int(seed): snapshots for seed, snapshots in nested.get("snapshots", {}).items()},
         history={int(seed): rows for seed, rows in plain["history"].items()},
         results={int(seed): row for seed, row in plain["results"].items()},
         seconds=plain["seconds"],
     )
-    for key, tensor in tensors.items():
-        kind, rest = key.split("/", 1)
-        if kind == "weights":
-            state.weights[rest] = tensor
-        elif kind == "optimizer":
-            slot, name = rest.split("/", 1)
-            state.optimizer.setdefault(slot, {})[name] = tensor
-        else:
-            seed, label, name = rest.split("/", 2)
-            state.snapshots.setdefault(int(seed), {}).setdefault(label, {})[name] = tensor
-    return state

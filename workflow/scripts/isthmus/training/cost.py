@@ -11,12 +11,12 @@ estimate reruns nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 from isthmus.data.facts import Facts
 from isthmus.models.sizes import multiplications, parameters, units
 from isthmus.recipes.recipe import Recipe
+from isthmus.recipes.schedules import run_length
 
 PROCESS_MB = 1000
 # A slow core: multiplications a second in training, seconds a step costs whatever its size.
@@ -69,40 +69,39 @@ def evaluations(examples: float, forward: int, networks: int, batch_size: int) -
     return Calls("evaluation", examples / EVALUATED_TOGETHER, EVALUATED_TOGETHER * forward, networks, batch_size)
 
 
-def sizes_of(recipe: Recipe, known: Facts) -> tuple[int, int, int]:
+def sizes_of(recipe: Recipe, facts: Facts) -> tuple[int, int, int]:
     """Training examples, those that batch-norm statistics take, and multiplications of a forward pass on one."""
-    examples = recipe.data.train_size or known.train_size
-    forward = multiplications(recipe.network, known.shape, known.classes)
+    examples = recipe.data.train_size or facts.train_size
+    forward = multiplications(recipe.network, facts.shape, facts.classes)
     return examples, recipe.statistics_examples(examples), forward
 
 
-def examples_at_a_point(recipe: Recipe, known: Facts, options: Mapping[str, Any]) -> float:
+def examples_at_a_point(recipe: Recipe, facts: Facts, options: Mapping[str, Any]) -> float:
     """Examples that a point of a path is evaluated on, batch-norm statistics included."""
-    examples, statistics, _ = sizes_of(recipe, known)
-    most = options["evaluation_examples"] or max(examples, known.test_size)
-    return min(most, examples) + min(most, known.test_size) + statistics
+    examples, statistics, _ = sizes_of(recipe, facts)
+    most = options["evaluation_examples"] or max(examples, facts.test_size)
+    return min(most, examples) + min(most, facts.test_size) + statistics
 
 
-def work(recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int) -> Work:
+def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> Work:
     """Training `networks` networks to the end of their epochs. No options."""
-    given, (examples, statistics, forward) = recipe.training, sizes_of(recipe, known)
-    per_epoch = ceil(examples / given.batch_size)
-    steps = given.steps if given.steps is not None else given.epochs * per_epoch
+    given, (examples, statistics, forward) = recipe.training, sizes_of(recipe, facts)
+    per_epoch, steps = run_length(given, examples)
     moments = steps / per_epoch / given.history_every + 2
     gradients = steps * (2 if given.sharpness_radius else 1)  # sharpness-aware training takes two a step
-    evaluated = moments * (examples + known.test_size + statistics)
+    evaluated = moments * (examples + facts.test_size + statistics)
     step = Calls("gradient", gradients, given.batch_size * forward, networks, given.batch_size)
     return Work((step, evaluations(evaluated, forward, networks, given.batch_size)))
 
 
 def memory_mb(
-    recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int, evaluation_batch_size: int
+    recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int, evaluation_batch_size: int
 ) -> int:
     """A generous guess of the memory that training needs, in MB: process, data, weights and activations."""
     training = recipe.training
-    shape, classes = known.shape, known.classes
+    shape, classes = facts.shape, facts.classes
     pixels = shape[0] * shape[1] * shape[2]
-    data = (known.train_size + known.test_size) * pixels * 6
+    data = (facts.train_size + facts.test_size) * pixels * 6
     kept = 8 + len(training.snapshots) + 2 * (training.sharpness_radius > 0) + 2 * (training.averaging != "none")
     weights = networks * parameters(recipe.network, shape, classes) * 4 * kept
     activations = units(recipe.network, shape, classes)
@@ -110,10 +109,10 @@ def memory_mb(
     return PROCESS_MB + round((data + weights + 4 * 4 * batch * activations) / 1e6)
 
 
-def disk_bytes(recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int) -> float:
+def disk_bytes(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> float:
     """Bytes of the weights that stay on the disk, as a result and as a checkpoint of what has finished."""
     snapshots = 2 + len(recipe.training.snapshots) + (recipe.training.averaging != "none")
-    return 2.0 * snapshots * networks * 4 * parameters(recipe.network, known.shape, known.classes)
+    return 2.0 * snapshots * networks * 4 * parameters(recipe.network, facts.shape, facts.classes)
 
 
 def run_time(minutes: int, attempt: int, longest: int | None) -> int:

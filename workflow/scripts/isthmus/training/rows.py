@@ -1,17 +1,14 @@
 """The rows of the tables `networks` and `history` for trained networks."""
 
-from typing import Any
-
 from isthmus.data.dataset import Dataset
 from isthmus.models.architectures import count_parameters
 from isthmus.recipes.recipe import Recipe
 from isthmus.recipes.schedules import peak_rate
+from isthmus.tables.rows import Row, Rows
 from isthmus.training.checkpoint import State
 
-Rows = list[dict[str, Any]]
 
-
-def keys(study: str, cell: str, recipe: Recipe, seed: int) -> dict[str, Any]:
+def keys(study: str, cell: str, recipe: Recipe, seed: int) -> Row:
     """The first columns of every table with a row per network."""
     return {
         "study": study,
@@ -23,13 +20,13 @@ def keys(study: str, cell: str, recipe: Recipe, seed: int) -> dict[str, Any]:
     }
 
 
-def statistics_column(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
+def statistics_column(recipe: Recipe, dataset: Dataset) -> Row:
     """The column that says how many training examples batch-norm statistics are computed over."""
     examples = recipe.data.train_size or len(dataset.train_labels)
     return {"statistics_examples": recipe.statistics_examples(examples)}
 
 
-def network_row(recipe: Recipe, dataset: Dataset, result: dict[str, Any]) -> dict[str, Any]:
+def network_row(recipe: Recipe, dataset: Dataset, result: Row) -> Row:
     """The columns of `networks` beyond the keys, from the result that training left in `State.results`."""
     row = {
         "dataset": dataset.name,

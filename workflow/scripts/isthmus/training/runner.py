@@ -1,54 +1,116 @@
-"""The outer loop of everything that takes many small steps: progress, checkpoints, and stopping when asked to."""
+"""The loop that fits networks and curves alike: steps of the optimizer, checkpoints, and stopping when asked to.
+
+A `Descent` takes many small steps with several members side by side, each on its own order of the data. What differs -
+what is trained, along which gradients, and what is measured on the way - belongs to its two kinds, networks
+(`isthmus.training.trainer`) and the bends of curves (`isthmus.landscape.curves`).
+"""
 
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
+import numpy as np
+from torch import Tensor
+
+from isthmus.core.devices import Settings
 from isthmus.core.errors import Interrupted
 from isthmus.core.progress import Progress
+from isthmus.core.tensors import Tensors
+from isthmus.data.examples import Examples, stacked_images
+from isthmus.recipes.recipe import TrainingRecipe
+from isthmus.recipes.schedules import learning_rate, run_length
+from isthmus.training import optimizers
 from isthmus.training.checkpoint import State
 
 
-class Run(Protocol):
-    """The tensors of a run on its device, in step with a `State`."""
+class Descent:
+    """The tensors of a run on its device, in step with a `State`.
 
-    state: State
-    total_steps: int
+    A kind of descent sets `weights`, what is trained, by name `[S, ...]`, and the optimizer's `slots`, and says what
+    its methods without a body do.
+    """
+
+    weights: Tensors
+    slots: dict[str, Tensors]
+
+    def __init__(self, training: TrainingRecipe, state: State, examples: Examples, settings: Settings) -> None:
+        self.training, self.state, self.examples, self.settings = training, state, examples, settings
+        self.steps_per_epoch, self.total_steps = run_length(training, len(examples.images))
+        self.drawn_epoch = -1
+        self.clock = time.monotonic()
+
+    @property
+    def noise_seeds(self) -> Sequence[int]:
+        """The seed of each member's augmentation."""
+        raise NotImplementedError
+
+    def draw(self, epoch: int) -> Tensor:
+        """The order of the data in an epoch: a permutation per member, `[S, N]`."""
+        raise NotImplementedError
+
+    def gradients(self, chosen: Tensor) -> tuple[Tensor, ...]:
+        """The gradients to descend along, in the order of the weights, on the chosen examples `[S, B]`."""
+        raise NotImplementedError
 
     def going(self) -> bool:
         """Whether there is anything left to do."""
+        raise NotImplementedError
 
     def advance(self) -> None:
         """Make one step, and whatever is due after it."""
+        raise NotImplementedError
+
+    def update(self) -> None:
+        """One step of every member."""
+        state, training = self.state, self.training
+        epoch, position = divmod(state.step, self.steps_per_epoch)
+        if epoch != self.drawn_epoch:
+            self.order, self.drawn_epoch = self.draw(epoch), epoch
+        chosen = self.order[:, position * training.batch_size : (position + 1) * training.batch_size]
+        rate = learning_rate(training, state.step, self.steps_per_epoch, self.total_steps)
+        optimizers.step(training, rate, self.weights, self.gradients(chosen), self.slots)
+        state.step += 1
+
+    def images(self, chosen: Tensor) -> Tensor:
+        """The (augmented) images `[S, B, C, H, W]` of the chosen examples `[S, B]`."""
+        return stacked_images(
+            self.examples, chosen, self.noise_seeds, self.state.step, self.training, self.settings.channels_last
+        )
+
+    def tick(self) -> None:
+        """Add the time since the last tick to the seconds of each live member."""
+        now = time.monotonic()
+        self.state.seconds += (now - self.clock) / max(len(self.state.live), 1)
+        self.clock = now
 
     def capture(self) -> None:
         """Bring the state up to date with what is on the device."""
+        self.tick()
+        self.state.weights = {name: value.detach() for name, value in self.weights.items()}
+        self.state.optimizer = self.slots
 
     def summary(self) -> str:
-        """How it stands, for the log."""
+        """How it stands, for the log: the mean of the last training losses."""
+        last = [rows[-1]["train_loss"] for rows in self.state.history.values() if rows]
+        losses = [loss for loss in last if loss is not None]
+        where = f"at epoch {self.state.step / self.steps_per_epoch:.1f}"
+        return f"mean training loss {np.mean(losses):.4g} {where}" if losses else ""
 
+    def run_to_end(self, what: str, save: Callable[[State], None], stop_signal: Callable[[], int | None]) -> None:
+        """Advance until nothing is left to do. what: the members in a few words, for the log.
 
-def run_to_end(
-    run: Run,
-    what: str,
-    checkpoint_seconds: float,
-    save: Callable[[State], None],
-    stop_signal: Callable[[], int | None],
-) -> None:
-    """Advance `run` until nothing is left to do.
-
-    `save` is called with the state every `checkpoint_seconds` and before stopping on request; `stop_signal` is asked
-    after every step and returns the number of a signal that asked to stop, or None. Raises `Interrupted` then.
-    """
-    progress = Progress(what, run.total_steps, run.state.step)
-    saved = time.monotonic()
-    while run.going():
-        run.advance()
-        progress.report(run.state.step, run.summary())
-        signal_number = stop_signal()
-        if signal_number is not None or time.monotonic() - saved > checkpoint_seconds:
-            run.capture()
-            save(run.state)
-            saved = time.monotonic()
-        if signal_number is not None:
-            raise Interrupted(signal_number)
+        `save` is called with the state every `checkpoint_seconds` and before stopping on request; `stop_signal` is
+        asked after every step and returns the number of a signal that asked to stop, or None. Raises `Interrupted`
+        then.
+        """
+        progress = Progress(what, self.total_steps, self.state.step)
+        saved = time.monotonic()
+        while self.going():
+            self.advance()
+            progress.report(self.state.step, self.summary())
+            signal_number = stop_signal()
+            if signal_number is not None or time.monotonic() - saved > self.settings.checkpoint_seconds:
+                self.capture()
+                save(self.state)
+                saved = time.monotonic()
+            if signal_number is not None:
+                raise Interrupted(signal_number)

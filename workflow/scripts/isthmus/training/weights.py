@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import nn
 
 from isthmus.core.errors import DataError
-from isthmus.core.tensors import Tensors, load_tensors, save_tensors
+from isthmus.core.tensors import Tensors, flatten, load_tensors, save_tensors, unflatten
 from isthmus.data.dataset import Dataset
 from isthmus.models.architectures import build
 from isthmus.recipes.recipe import Recipe
@@ -23,20 +23,13 @@ from isthmus.training.checkpoint import State
 
 def write_weights(path: Path | str, recipe: Recipe, dataset: Dataset, states: list[State], seeds: list[int]) -> None:
     """Write all snapshots of the networks `seeds` of the finished `states`."""
-    tensors = {
-        f"{seed}/{label}/{name}": tensor
-        for state in states
-        for seed, snapshots in state.snapshots.items()
-        if seed in seeds
-        for label, content in snapshots.items()
-        for name, tensor in content.items()
-    }
+    snapshots = {seed: each for state in states for seed, each in state.snapshots.items() if seed in seeds}
     metadata = {
         "recipe": json.dumps(recipe.as_dict()),
         "shape": json.dumps(list(dataset.train_images.shape[1:])),
         "classes": str(dataset.classes),
     }
-    save_tensors(path, tensors, metadata)
+    save_tensors(path, flatten(snapshots), metadata)
 
 
 def load_weights(path: Path | str, seed: int, snapshot: str = "final") -> Tensors:
@@ -49,11 +42,7 @@ def load_weights(path: Path | str, seed: int, snapshot: str = "final") -> Tensor
 
 def load_snapshots(path: Path | str) -> dict[int, dict[str, Tensors]]:
     """All snapshots of all networks in a file, by seed and snapshot. DataError where it is missing or damaged."""
-    found: dict[int, dict[str, Tensors]] = {}
-    for key, value in load_tensors(path)[0].items():
-        seed, snapshot, name = key.split("/", 2)
-        found.setdefault(int(seed), {}).setdefault(snapshot, {})[name] = value
-    return found
+    return {int(seed): snapshots for seed, snapshots in unflatten(load_tensors(path)[0]).items()}
 
 
 def load_network(path: Path | str, seed: int, snapshot: str = "final") -> nn.Module:
@@ -68,9 +57,9 @@ def load_network(path: Path | str, seed: int, snapshot: str = "final") -> nn.Mod
 
 
 def _select(path: Path | str, tensors: Tensors, seed: int, snapshot: str) -> Tensors:
-    prefix = f"{seed}/{snapshot}/"
-    weights = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    nested = unflatten(tensors)
+    weights: Tensors = nested.get(str(seed), {}).get(snapshot, {})
     if not weights:
-        there = sorted({name.rsplit("/", 1)[0] for name in tensors})
+        there = sorted(f"{each}/{label}" for each, snapshots in nested.items() for label in snapshots)
         raise DataError(f"{path} holds no snapshot {seed}/{snapshot}; it holds {', '.join(there)}")
     return weights

@@ -1,13 +1,14 @@
 """What connecting pairs costs."""
 
 from collections.abc import Mapping
-from math import ceil
 from typing import Any
 
+from isthmus.analyses.connect.curve_recipe import curve_training
 from isthmus.data.facts import Facts
 from isthmus.landscape.graph_memory import LIMIT_BYTES, graph_bytes
 from isthmus.models.sizes import layer_sizes, parameters, units
 from isthmus.recipes.recipe import Recipe
+from isthmus.recipes.schedules import run_length
 from isthmus.training import cost as training
 from isthmus.training.cost import (
     EVALUATED_TOGETHER,
@@ -22,13 +23,13 @@ from isthmus.training.cost import (
 SWEEPS_A_SEARCH = 20  # of weight matching: 5 to 30 were measured on fully connected networks
 
 
-def work(recipe: Recipe, known: Facts, options: Mapping[str, Any], pairs: int) -> Work:
+def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], pairs: int) -> Work:
     """Fitting and measuring the paths of `pairs` pairs."""
-    examples, _, forward = sizes_of(recipe, known)
+    examples, _, forward = sizes_of(recipe, facts)
     lines = sum(kind.startswith("linear") for kind in options["kinds"])
-    curves, point = len(options["kinds"]) - lines, examples_at_a_point(recipe, known, options)
-    batch_size = min(options["curve"]["batch_size"] or recipe.training.batch_size, examples)
-    steps = curves * options["curve"]["epochs"] * ceil(examples / batch_size)
+    curves, point = len(options["kinds"]) - lines, examples_at_a_point(recipe, facts, options)
+    fitting = curve_training(recipe.training, options["curve"], examples)
+    batch_size, steps = fitting.batch_size, curves * run_length(fitting, examples)[1]
     sharpness = options["sharpness"]
     # Some thirty products for an eigenvalue and forty for a trace.
     products = 70 * pairs * sharpness["points"] * len(options["kinds"])
@@ -40,20 +41,20 @@ def work(recipe: Recipe, known: Facts, options: Mapping[str, Any], pairs: int) -
             evaluations(pairs * curves * point, forward, on_curve, EVALUATED_TOGETHER),
             evaluations(point, forward, on_plane, EVALUATED_TOGETHER),
             Calls("product", products, min(sharpness["images"], examples) * forward, likely=LIKELY_PRODUCTS),
-            *_aligning(recipe, known, options, pairs),
+            *_aligning(recipe, facts, options, pairs),
         )
     )
 
 
-def _aligning(recipe: Recipe, known: Facts, options: Mapping[str, Any], pairs: int) -> list[Calls]:
+def _aligning(recipe: Recipe, facts: Facts, options: Mapping[str, Any], pairs: int) -> list[Calls]:
     """Matching the hidden units of `pairs` pairs, where a kind of path asks for it."""
     if not any(kind.endswith("-aligned") for kind in options["kinds"]):
         return []
-    (examples, statistics, forward), given = sizes_of(recipe, known), options["alignment"]
+    (examples, statistics, forward), given = sizes_of(recipe, facts), options["alignment"]
     searches = given["restarts"] * {"auto": 2, "weights": 1, "activations": 0, "combined": 1}[given["method"]]
     images = 0 if given["method"] == "weights" else 2 * (min(given["images"], examples) + statistics)
     images += 3 * (min(given["selection_images"], examples) + statistics) if given["method"] == "auto" else 0
-    layers = layer_sizes(recipe.network, known.shape, known.classes)
+    layers = layer_sizes(recipe.network, facts.shape, facts.classes)
     # Inner products of all pairs of units, along both axes of a weight; the assignments take about as long. What the
     # first layer contributes never changes and is computed once.
     sweep = 4 * sum(fan_in * units**2 for fan_in, units, _, _ in layers[1:])
@@ -63,11 +64,11 @@ def _aligning(recipe: Recipe, known: Facts, options: Mapping[str, Any], pairs: i
     ]
 
 
-def memory_mb(recipe: Recipe, known: Facts, options: Mapping[str, Any], pairs: int, evaluation_batch_size: int) -> int:
+def memory_mb(recipe: Recipe, facts: Facts, options: Mapping[str, Any], pairs: int, evaluation_batch_size: int) -> int:
     """A generous guess of the memory that connecting needs, in MB: that of fitting the curves, and of Hessians."""
-    shape, classes = known.shape, known.classes
+    shape, classes = facts.shape, facts.classes
     activations = units(recipe.network, shape, classes)
     kept = min(LIMIT_BYTES, graph_bytes(recipe.network, shape, classes, options["sharpness"]["images"]))
     points = options["line_points"] * evaluation_batch_size * activations * 8
     weights = parameters(recipe.network, shape, classes) * 4 * (options["line_points"] + 60)
-    return training.memory_mb(recipe, known, {}, pairs, evaluation_batch_size) + round((kept + points + weights) / 1e6)
+    return training.memory_mb(recipe, facts, {}, pairs, evaluation_batch_size) + round((kept + points + weights) / 1e6)

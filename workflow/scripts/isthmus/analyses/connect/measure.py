@@ -4,6 +4,7 @@ A measurement depends on its pair of networks alone and not on what else a job d
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,17 @@ from torch import Tensor
 
 from isthmus.core import seeds
 from isthmus.core.tensors import Tensors
-from isthmus.landscape.at_points import Scores, evaluate_path, evaluate_points
+from isthmus.landscape.at_points import Scores
 from isthmus.landscape.barriers import barrier, barrier_max, mode_connectivity
 from isthmus.landscape.distances import disagreement, displacement_cosine, features_and_outputs, linear_cka
-from isthmus.landscape.evaluator import Ends, Ground, finite
+from isthmus.landscape.evaluator import Evaluator, TrainedNetwork
 from isthmus.landscape.paths import Geometry, Path, geometry
 from isthmus.landscape.planes import Plane, grid_around, random_plane, square_grid, through
-from isthmus.landscape.sharpness import Setup, Sharpness, sharpness, trace_columns
+from isthmus.landscape.sharpness import Sharpness, sharpness, trace_columns
 from isthmus.models.evaluation import evaluation_mode
 from isthmus.recipes.pairs import Pair
+from isthmus.tables.rows import Row, Rows, finite
 
-Row = dict[str, Any]
 KINDS = {
     "linear": None,
     "linear-aligned": None,
@@ -45,37 +46,124 @@ def points_of(options: Mapping[str, Any], kind: str) -> int:
     return options["curve_points" if KINDS[kind] else "line_points"]
 
 
-def measure_path(
-    ground: Ground, pair: Pair, kind: str, path: Path, networks: Mapping[int, Ends]
-) -> tuple[Row, list[Row]]:
-    """Losses, barriers, geometry and sharpness along a path, a stack of one on the device.
+class PathMeasures:
+    """What is measured on paths between the networks of a cell, by seed, as trained.
 
-    networks: those of the pair by seed, as trained, without alignment. Returns the measured columns of its row in
-    `connections`, and those of its rows in `paths`.
+    options: those of the analysis. What belongs to a single network is measured once, whatever paths start there.
     """
-    t, labels = np.linspace(0, 1, points_of(ground.options, kind)), ground.labels(pair)
-    scores = evaluate_path(
-        ground.network,
-        path,
-        t,
-        ground.sets(labels),
-        ground.recipe.training.loss,
-        ground.statistics_images,
-        ground.settings.evaluation_batch_size,
-    )
-    shape, found = geometry(path), sharpness_along(ground, pair, kind, path, networks, scores)
-    rows = [
-        {"t": float(point), "arc_length": float(arc), "speed": float(speed), "curvature": float(curvature)}
-        | {key: finite(values[place]) for key, values in _columns(scores).items()}
-        | sharpness_columns(found.get(place), len(ground.hessian_indices))
-        for place, (point, arc, speed, curvature) in enumerate(
-            zip(t, shape.arc_length(t)[0], shape.speed(t)[0], shape.curvature(t)[0], strict=True)
-        )
-    ]
-    return barriers(scores, t) | shape_columns(shape, t) | path_sharpness(rows), rows
+
+    def __init__(
+        self, evaluator: Evaluator, options: Mapping[str, Any], networks: Mapping[int, TrainedNetwork]
+    ) -> None:
+        self.evaluator, self.options, self.networks = evaluator, options, networks
+        self.sharpness_of, self.outputs_of = cache(self._sharpness_of), cache(self._outputs_of)
+        given = options["sharpness"]
+        self.setup = evaluator.sharpness_setup(given["tolerance"], given["trace_precision"])
+
+    def along(self, pair: Pair, kind: str, path: Path) -> tuple[Row, Rows]:
+        """Losses, barriers, geometry and sharpness along a path, a stack of one on the device.
+
+        Returns the measured columns of its row in `connections`, and those of its rows in `paths`.
+        """
+        t = np.linspace(0, 1, points_of(self.options, kind))
+        scores = self.evaluator.along(path, t, self.evaluator.pair_labels(pair))
+        shape, found = geometry(path), self.sharpness_along(pair, kind, path, scores)
+        examples, columns = len(self.evaluator.hessian_indices), score_columns(scores)
+        rows = [
+            {"t": float(point), "arc_length": float(arc), "speed": float(speed), "curvature": float(curvature)}
+            | {key: finite(values[index]) for key, values in columns.items()}
+            | sharpness_columns(found.get(index), examples)
+            for index, (point, arc, speed, curvature) in enumerate(
+                zip(t, shape.arc_length(t)[0], shape.speed(t)[0], shape.curvature(t)[0], strict=True)
+            )
+        ]
+        return barriers(scores, t) | shape_columns(shape, t) | path_sharpness(rows), rows
+
+    def sharpness_along(self, pair: Pair, kind: str, path: Path, scores: Scores) -> dict[int, Sharpness]:
+        """The sharpness at some points of a path, by their index in the grid of t; left out where no loss is finite."""
+        t = np.linspace(0, 1, points_of(self.options, kind))
+        labels = self.evaluator.pair_labels(pair)[:, self.evaluator.hessian_indices]
+        chosen, found = np.linspace(0, len(t) - 1, self.options["sharpness"]["points"]), {}
+        for index in map(int, np.unique(chosen.round().astype(int))):
+            if not torch.isfinite(scores["train"][0][index]):
+                continue
+            if index in (0, len(t) - 1):
+                found[index] = self.sharpness_of(pair[0] if index == 0 else pair[1])
+                continue
+            point = float(t[index])
+            weights = path.point(torch.tensor([point], dtype=torch.float64, device=self.evaluator.settings.device))
+            shares = [1.0] if len(labels) == 1 else [1 - point, point]
+            generator = seeds.generator(pair[0], seeds.Stream.CURVATURE, pair[1], list(KINDS).index(kind), index)
+            found[index] = sharpness(self.setup, weights, labels, shares, generator)
+        return found
+
+    def _sharpness_of(self, seed: int) -> Sharpness:
+        """The sharpness at a network as trained, not aligned: permuting hidden units only permutes its Hessian."""
+        weights = self.evaluator.placed(self.networks[seed].final)
+        labels = self.evaluator.labels(seed)[self.evaluator.hessian_indices]
+        return sharpness(self.setup, weights, labels[None], [1.0], seeds.generator(seed, seeds.Stream.CURVATURE))
+
+    def distances(self, pair: Pair, second: TrainedNetwork) -> Row:
+        """How far apart the networks of a pair are. second: the second one, aligned or not.
+
+        Outputs, and what kernel alignment makes of features, do not change when hidden units are permuted.
+        """
+        (features_a, outputs_a), (features_b, outputs_b) = (self.outputs_of(seed) for seed in pair)
+        first = self.networks[pair[0]]
+        cosine = displacement_cosine(first.final, first.initial, second.final, second.initial)
+        return {
+            "displacement_cosine": finite(cosine),
+            "disagreement": float(disagreement(outputs_a, outputs_b)),
+            "cka": finite(linear_cka(features_a, features_b)),
+        }
+
+    def _outputs_of(self, seed: int) -> tuple[Tensor, Tensor]:
+        """Penultimate features and outputs of a network on the test examples, on the CPU."""
+        evaluator, weights = self.evaluator, self.evaluator.placed(self.networks[seed].final)
+        with evaluation_mode(evaluator.single, evaluator.statistics_images, weights):
+            features, outputs = features_and_outputs(
+                evaluator.single, evaluator.test_images, evaluator.settings.evaluation_batch_size, weights
+            )
+        return features[0].cpu(), outputs[0].cpu()
+
+    def planes(self, pair: Pair, kind: str | None, path: Path | None) -> Rows:
+        """Losses on the plane of a fitted curve, and on a random one round the first network: rows of `planes`.
+
+        kind: the kind of `path`; None, with no path, where no curve was asked for.
+        """
+        options, labels = self.options["planes"], self.evaluator.pair_labels(pair)
+        rows: Rows = []
+        if path is not None and kind is not None:
+            plane = through(path, seeds.generator(pair[0], seeds.Stream.PLANES, pair[1]))
+            shape = geometry(path)
+            x, y = grid_around(shape, options["points"], options["margin"])
+            # Where the ends learned different labels, each counts by how near the point is to it along the chord.
+            rows += self._on_plane(kind, plane, (x, y), labels, np.clip(x / shape.chord[0], 0, 1))
+        centre = self.evaluator.placed(self.networks[pair[0]].final)
+        plane = random_plane(centre, seeds.generator(pair[0], seeds.Stream.PLANES))
+        x, y = square_grid(options["radius"], options["points"])
+        return rows + self._on_plane("random", plane, (x, y), labels[:1], np.zeros_like(x))
+
+    def _on_plane(
+        self, name: str, plane: Plane, points: tuple[np.ndarray, np.ndarray], labels: Tensor, shares: np.ndarray
+    ) -> Rows:
+        """The rows of `planes` for the points (x, y) of one plane."""
+        x, y = points
+        both = torch.from_numpy(np.stack(points))
+
+        def weights_at(numbers: Tensor) -> Tensors:
+            first, second = both[:, numbers].to(self.evaluator.settings.device)
+            return plane.point(first, second)
+
+        columns = score_columns(self.evaluator.at(weights_at, shares, labels))
+        return [
+            {"plane": name, "diverged": False, "x": float(x[index]), "y": float(y[index])}
+            | {key: finite(values[index]) for key, values in columns.items()}
+            for index in range(len(x))
+        ]
 
 
-def _columns(scores: Scores) -> dict[str, Tensor]:
+def score_columns(scores: Scores) -> dict[str, Tensor]:
     """Losses and accuracies by the names of their columns."""
     return {
         f"{name}_{what}": values
@@ -111,42 +199,6 @@ def shape_columns(shape: Geometry, t: np.ndarray) -> Row:
     return {key: finite(value) for key, value in values.items()}
 
 
-def sharpness_along(
-    ground: Ground, pair: Pair, kind: str, path: Path, networks: Mapping[int, Ends], scores: Scores
-) -> dict[int, Sharpness]:
-    """The sharpness at some points of a path, by their place in the grid of t; points of no finite loss left out."""
-    t, labels = np.linspace(0, 1, points_of(ground.options, kind)), ground.labels(pair)[:, ground.hessian_indices]
-    places = np.unique(np.linspace(0, len(t) - 1, ground.options["sharpness"]["points"]).round().astype(int))
-    options, found = ground.options["sharpness"], {}
-    setup = ground.sharpness_setup(options["tolerance"], options["trace_precision"])
-    for place in map(int, places):
-        if not torch.isfinite(scores["train"][0][place]):
-            continue
-        if place in (0, len(t) - 1):
-            seed = pair[0] if place == 0 else pair[1]
-            found[place] = end_sharpness(ground, setup, seed, networks[seed])
-            continue
-        point = float(t[place])
-        weights = path.point(torch.tensor([point], dtype=torch.float64, device=ground.settings.device))
-        shares = [1.0] if len(labels) == 1 else [1 - point, point]
-        generator = seeds.generator(pair[0], seeds.Stream.CURVATURE, pair[1], list(KINDS).index(kind), place)
-        found[place] = sharpness(setup, weights, labels, shares, generator)
-    return found
-
-
-def end_sharpness(ground: Ground, setup: Setup, seed: int, ends: Ends) -> Sharpness:
-    """The sharpness at a network, measured once, whatever paths start there.
-
-    As trained and not aligned: permuting the hidden units of a network only permutes its Hessian.
-    """
-    if ("sharpness", seed) not in ground.known:
-        weights, labels = ground.placed(ends.final), ground.own_labels(seed)[ground.hessian_indices]
-        generator = seeds.generator(seed, seeds.Stream.CURVATURE)
-        ground.known["sharpness", seed] = sharpness(setup, weights, labels[None], [1.0], generator)
-    found: Sharpness = ground.known["sharpness", seed]
-    return found
-
-
 def sharpness_columns(found: Sharpness | None, examples: int) -> Row:
     """The columns of `paths` for the sharpness at a point on a number of examples, None where it was not measured."""
     return {
@@ -159,7 +211,7 @@ def sharpness_columns(found: Sharpness | None, examples: int) -> Row:
     }
 
 
-def path_sharpness(rows: list[Row]) -> Row:
+def path_sharpness(rows: Rows) -> Row:
     """Sharpness of a whole path from its rows in `paths`: over the measured points, nulls where there are none."""
     measured = [row for row in rows if row["top_eigenvalue"] is not None]
     tops = [row["top_eigenvalue"] for row in measured]
@@ -174,77 +226,3 @@ def path_sharpness(rows: list[Row]) -> Row:
         "trace_mean": float(np.mean(traces)) if traces else None,
         "hessian_examples": measured[0]["hessian_examples"] if measured else None,
     }
-
-
-def distances(ground: Ground, pair: Pair, networks: Mapping[int, Ends], second: Ends) -> Row:
-    """How far apart two networks are. networks: by seed, as trained; second: the second one, aligned or not.
-
-    Outputs, and what kernel alignment makes of features, do not change when hidden units are permuted.
-    """
-    (features_a, outputs_a), (features_b, outputs_b) = (_test_outputs(ground, seed, networks[seed]) for seed in pair)
-    first = networks[pair[0]]
-    cosine = displacement_cosine(first.final, first.initial, second.final, second.initial)
-    return {
-        "displacement_cosine": finite(cosine),
-        "disagreement": float(disagreement(outputs_a, outputs_b)),
-        "cka": finite(linear_cka(features_a, features_b)),
-    }
-
-
-def _test_outputs(ground: Ground, seed: int, ends: Ends) -> tuple[Tensor, Tensor]:
-    """Penultimate features and outputs of a network on the test examples, on the CPU."""
-    if ("outputs", seed) not in ground.known:
-        weights = ground.placed(ends.final)
-        with evaluation_mode(ground.single, ground.statistics_images, weights):
-            features, outputs = features_and_outputs(
-                ground.single, ground.test_images, ground.settings.evaluation_batch_size, weights
-            )
-        ground.known["outputs", seed] = features[0].cpu(), outputs[0].cpu()
-    found: tuple[Tensor, Tensor] = ground.known["outputs", seed]
-    return found
-
-
-def measure_planes(ground: Ground, pair: Pair, kind: str | None, path: Path | None, first: Ends) -> list[Row]:
-    """Losses on the plane through both ends and the bend of a fitted curve, and on a random one round the first end.
-
-    kind: the kind of `path`; None, with no path, where no curve was asked for. Rows as in `planes`.
-    """
-    options, labels = ground.options["planes"], ground.labels(pair)
-    rows: list[Row] = []
-    if path is not None and kind is not None:
-        plane = through(path, seeds.generator(pair[0], seeds.Stream.PLANES, pair[1]))
-        shape = geometry(path)
-        x, y = grid_around(shape, options["points"], options["margin"])
-        # Where the ends learned different labels, each counts as much as the point is near it, seen along the chord.
-        rows += _measure_plane(ground, kind, plane, x, y, labels, np.clip(x / shape.chord[0], 0, 1))
-    centre = ground.placed(first.final)
-    plane = random_plane(centre, seeds.generator(pair[0], seeds.Stream.PLANES))
-    x, y = square_grid(options["radius"], options["points"])
-    return rows + _measure_plane(ground, "random", plane, x, y, labels[:1], np.zeros_like(x))
-
-
-def _measure_plane(
-    ground: Ground, name: str, plane: Plane, x: np.ndarray, y: np.ndarray, labels: Tensor, shares: np.ndarray
-) -> list[Row]:
-    """The rows of `planes` for the points (x, y) of one plane."""
-    places = torch.from_numpy(np.stack([x, y]))
-
-    def weights_at(numbers: Tensor) -> Tensors:
-        first, second = places[:, numbers].to(ground.settings.device)
-        return plane.point(first, second)
-
-    scores = evaluate_points(
-        ground.network,
-        weights_at,
-        shares,
-        ground.sets(labels),
-        ground.recipe.training.loss,
-        ground.statistics_images,
-        ground.settings.evaluation_batch_size,
-    )
-    columns = _columns(scores)
-    return [
-        {"plane": name, "diverged": False, "x": float(x[place]), "y": float(y[place])}
-        | {key: finite(values[place]) for key, values in columns.items()}
-        for place in range(len(x))
-    ]

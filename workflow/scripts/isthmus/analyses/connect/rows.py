@@ -9,9 +9,7 @@ from isthmus.data.dataset import Dataset
 from isthmus.models.architectures import count_parameters
 from isthmus.recipes.pairs import Pair
 from isthmus.recipes.recipe import Recipe
-from isthmus.training.block import unmeasured
-
-Row = dict[str, Any]
+from isthmus.tables.rows import Row, Rows, complete
 
 
 def pair_keys(study: str, cell: str, recipe: Recipe, pair: Pair) -> Row:
@@ -55,27 +53,27 @@ def plane_names(kinds: Sequence[str]) -> list[str]:
     return [curved, "random"] if curved else ["random"]
 
 
-def connection_row(fixed: Row, kind: str, points: int, record: Mapping[str, Any] | None) -> Row:
+def connection_row(fixed: Row, kind: str, points: int, found: Mapping[str, Any] | None) -> Row:
     """The row of a pair and a kind of path.
 
-    fixed: keys and the columns that are the same for a whole cell; record: what
+    fixed: keys and the columns that are the same for a whole cell; found: what
     `isthmus.analyses.connect.session.Session.measure` returned, None where a network diverged.
     """
-    reason = "network diverged" if record is None else "fit diverged" if record["diverged"] else "measured"
+    reason = "network diverged" if found is None else "fit diverged" if found["diverged"] else "measured"
     row = fixed | {"kind": kind, "diverged": reason != "measured", "reason": reason, "points": points, "seconds": 0.0}
-    return unmeasured("connections") | row | (record["connection"] if record is not None else {})
+    return complete("connections", row, found["connection"] if found is not None else {})
 
 
-def path_rows(keys: Row, kind: str, record: Mapping[str, Any] | None) -> list[Row]:
+def path_rows(keys: Row, kind: str, found: Mapping[str, Any] | None) -> Rows:
     """The rows of the points of a path; a single one, with nulls, where nothing was measured."""
-    if record is None or record["diverged"]:
-        return [unmeasured("paths") | keys | {"kind": kind, "diverged": True}]
-    return [keys | {"kind": kind, "diverged": False} | row for row in record["paths"]]
+    if found is None or found["diverged"]:
+        return [complete("paths", keys, {"kind": kind, "diverged": True})]
+    return [keys | {"kind": kind, "diverged": False} | row for row in found["paths"]]
 
 
-def plane_rows(keys: Row, names: Sequence[str], record: Mapping[str, Any] | None) -> list[Row]:
+def plane_rows(keys: Row, names: Sequence[str], found: Mapping[str, Any] | None) -> Rows:
     """The rows of the planes called `names` of a pair; a single one, with nulls, for a plane not measured."""
-    found = [] if record is None else record["planes"]
-    measured = {row["plane"] for row in found}
-    absent = [unmeasured("planes") | keys | {"plane": name, "diverged": True} for name in names if name not in measured]
-    return [keys | row for row in found] + absent
+    rows = [] if found is None else found["planes"]
+    measured = {row["plane"] for row in rows}
+    absent = [complete("planes", keys, {"plane": name, "diverged": True}) for name in names if name not in measured]
+    return [keys | row for row in rows] + absent

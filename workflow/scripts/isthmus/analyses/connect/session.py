@@ -7,23 +7,23 @@ sharpness, planes. Here they are put together. Files are the business of `workfl
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from isthmus.analyses.connect.measure import KINDS, Row, distances, measure_path, measure_planes
+from isthmus.analyses.connect.curve_recipe import curve_training
+from isthmus.analyses.connect.measure import KINDS, PathMeasures
 from isthmus.data.examples import pair_labels
 from isthmus.landscape.alignment import check_same_function
 from isthmus.landscape.curves import fit, fitted, new_curves
-from isthmus.landscape.evaluator import Ends, Ground, finite
+from isthmus.landscape.evaluator import Evaluator, TrainedNetwork
 from isthmus.landscape.matching import METHODS, match
 from isthmus.landscape.paths import Path, curve, geometry, line
 from isthmus.models.architectures import build
 from isthmus.models.hidden_units import apply, groups
 from isthmus.recipes.pairs import Pair, pair_of
-from isthmus.recipes.recipe import TrainingRecipe
-from isthmus.recipes.schedules import peak_rate
+from isthmus.tables.rows import Row, Rows, finite
 from isthmus.training.checkpoint import State
 
 CHECK_IMAGES = 64  # on which an aligned network must give the outputs it gave before
@@ -33,38 +33,23 @@ CHECK_IMAGES = 64  # on which an aligned network must give the outputs it gave b
 class Matched:
     """The second network of a pair after alignment, and what matching reports (columns of `connections`)."""
 
-    ends: Ends
+    network: TrainedNetwork
     report: Row
     seconds: float
 
 
-def curve_training(training: TrainingRecipe, options: Mapping[str, Any], examples: int) -> TrainingRecipe:
-    """The recipe of fitting, from that of the networks and the options `curve`, for a number of training examples."""
-    given = {key: options[key] for key in ("batch_size", "schedule", "weight_decay") if options[key] is not None}
-    given["batch_size"] = min(given.get("batch_size", training.batch_size), examples)
-    return replace(
-        training,
-        learning_rate=peak_rate(training) if options["learning_rate"] is None else options["learning_rate"],
-        batch_scaling="none",
-        epochs=options["epochs"],
-        steps=None,
-        warmup_epochs=options["warmup_fraction"] * options["epochs"],
-        sharpness_radius=0.0,
-        averaging="none",
-        **given,
-    )
-
-
-def align(ground: Ground, pair: Pair, first: Ends, second: Ends) -> Matched:
-    """Permute the hidden units of the second network onto those of the first.
+def align(
+    evaluator: Evaluator, options: Mapping[str, Any], pair: Pair, first: TrainedNetwork, second: TrainedNetwork
+) -> Matched:
+    """Permute the hidden units of the second network onto those of the first. options: those of `alignment`.
 
     Raises AlignmentError where the permuted network does not compute the same function.
     """
     started = time.monotonic()
-    found = match(ground, pair, first, second)
+    found = match(evaluator, options, pair, first, second)
     alignment, losses = found.alignment, found.midpoint_losses
-    check = ground.examples.images[ground.examples.subset(CHECK_IMAGES)]
-    check_same_function(ground.single, second.final, alignment.weights, check)
+    check = evaluator.examples.images[evaluator.examples.subset(CHECK_IMAGES)]
+    check_same_function(evaluator.single, second.final, alignment.weights, check)
     moved = sum(int((p != torch.arange(len(p))).sum()) for p in alignment.permutations.values())
     units = sum(len(p) for p in alignment.permutations.values())
     report: Row = {
@@ -76,9 +61,9 @@ def align(ground: Ground, pair: Pair, first: Ends, second: Ends) -> Matched:
         "selection_examples": found.selected_examples,
     }
     report |= {f"midpoint_loss_{method}": finite(losses.get(method)) for method in METHODS}
-    permutable = groups(ground.recipe.network, ground.shape, ground.classes)
-    ends = Ends(apply(alignment.permutations, second.initial, permutable), alignment.weights)
-    return Matched(ends, report, time.monotonic() - started)
+    permutable = groups(evaluator.recipe.network, evaluator.shape, evaluator.classes)
+    permuted = TrainedNetwork(apply(alignment.permutations, second.initial, permutable), alignment.weights)
+    return Matched(permuted, report, time.monotonic() - started)
 
 
 @dataclass(frozen=True)
@@ -93,29 +78,37 @@ class Fit:
 
 @dataclass
 class Session:
-    """The connections of the networks of a cell, by seed, on common ground; what pairs share is computed once."""
+    """The connections of the networks of a cell, by seed; what several paths share is computed once.
 
-    ground: Ground
-    networks: dict[int, Ends]
+    options: those of the analysis.
+    """
+
+    evaluator: Evaluator
+    options: Mapping[str, Any]
+    networks: Mapping[int, TrainedNetwork]
     matched: dict[Pair, Matched] = field(default_factory=dict)
     fits: dict[tuple[Pair, str], Fit] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.measures = PathMeasures(self.evaluator, self.options, self.networks)
 
     def match(self, pair: Pair) -> Matched:
         """The second network of a pair, aligned to the first."""
         if pair not in self.matched:
-            self.matched[pair] = align(self.ground, pair, self.networks[pair[0]], self.networks[pair[1]])
+            first, second = (self.networks[seed] for seed in pair)
+            self.matched[pair] = align(self.evaluator, self.options["alignment"], pair, first, second)
         return self.matched[pair]
 
-    def ends(self, pair: Pair, kind: str) -> tuple[Ends, Ends]:
+    def ends(self, pair: Pair, kind: str) -> tuple[TrainedNetwork, TrainedNetwork]:
         """The networks that a kind of path joins, the second one permuted for the aligned kinds."""
-        second = self.match(pair).ends if kind.endswith("-aligned") else self.networks[pair[1]]
+        second = self.match(pair).network if kind.endswith("-aligned") else self.networks[pair[1]]
         return self.networks[pair[0]], second
 
     def _curves(self, kind: str, numbers: tuple[int, ...]) -> Path:
         """Unfitted curves of some pairs, by number, side by side on the CPU."""
         both = [self.ends(pair_of(number), kind) for number in numbers]
         start, end = (
-            {name: torch.stack([ends[side].final[name] for ends in both]) for name in both[0][side].final}
+            {name: torch.stack([networks[side].final[name] for networks in both]) for name in both[0][side].final}
             for side in (0, 1)
         )
         return curve(str(KINDS[kind]), start, end)
@@ -128,12 +121,13 @@ class Session:
         self, kind: str, state: State, save: Callable[[State], None], stop_signal: Callable[[], int | None]
     ) -> State:
         """Fit the curves of a state to the end; `save` and `stop_signal` as in `isthmus.training.runner`."""
-        ground, pairs = self.ground, tuple(pair_of(number) for number in state.seeds)
+        evaluator, pairs = self.evaluator, tuple(pair_of(number) for number in state.seeds)
+        recipe, settings, examples = evaluator.recipe, evaluator.settings, evaluator.examples
         path = self._curves(kind, state.seeds)
-        network = build(ground.recipe.network, ground.shape, ground.classes, len(pairs)).to(ground.settings.device)
-        labels = pair_labels(ground.examples.labels, ground.seeds, pairs)
-        training = curve_training(ground.recipe.training, ground.options["curve"], len(ground.examples.images))
-        state = fit(network, path, state, labels, ground.examples, training, ground.settings, save, stop_signal)
+        network = build(recipe.network, evaluator.shape, evaluator.classes, len(pairs)).to(settings.device)
+        labels = pair_labels(examples.labels, evaluator.seeds, pairs)
+        training = curve_training(recipe.training, self.options["curve"], len(examples.images))
+        state = fit(network, path, state, labels, examples, training, settings, save, stop_signal)
         found = fitted(path, state)
         for member, (number, pair) in enumerate(zip(state.seeds, pairs, strict=True)):
             result, last = state.results[number], state.history[number][-1]
@@ -150,7 +144,7 @@ class Session:
         started = time.monotonic()
         first, second = self.ends(pair, kind)
         path, spent, diverged = self._path(first, second), 0.0, False
-        reports = distances(self.ground, pair, self.networks, second)
+        reports = self.measures.distances(pair, second)
         if kind.endswith("-aligned"):
             reports |= self.match(pair).report
             spent += self.match(pair).seconds
@@ -159,11 +153,11 @@ class Session:
             path, diverged = found.path, found.diverged
             reports |= found.report
             spent += found.seconds
-        rows: list[Row] = []
+        rows: Rows = []
         if diverged:
             reports["chord"] = float(geometry(path).chord[0])
         else:
-            columns, rows = measure_path(self.ground, pair, kind, path.to(self.ground.settings.device), self.networks)
+            columns, rows = self.measures.along(pair, kind, path.to(self.evaluator.settings.device))
             reports |= columns
         reports["seconds"] = spent + time.monotonic() - started
         logging.info("pair %s: %s measured", pair, kind)
@@ -173,11 +167,11 @@ class Session:
         """Rows of `planes` for a pair and, where one was asked for, its curve of a kind."""
         found = None if kind is None else self.fits[pair, kind]
         diverged = found is not None and found.diverged
-        path = None if found is None or diverged else found.path.to(self.ground.settings.device)
-        rows = measure_planes(self.ground, pair, kind, path, self.networks[pair[0]])
+        path = None if found is None or diverged else found.path.to(self.evaluator.settings.device)
+        rows = self.measures.planes(pair, kind, path)
         return {"diverged": diverged, "planes": rows}
 
     @staticmethod
-    def _path(first: Ends, second: Ends) -> Path:
-        start, end = ({name: value[None] for name, value in ends.final.items()} for ends in (first, second))
+    def _path(first: TrainedNetwork, second: TrainedNetwork) -> Path:
+        start, end = ({name: value[None] for name, value in each.final.items()} for each in (first, second))
         return line(start, end)

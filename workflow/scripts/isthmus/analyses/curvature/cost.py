@@ -11,10 +11,10 @@ from isthmus.training import cost as training
 from isthmus.training.cost import EVALUATED_TOGETHER, LIKELY_PRODUCTS, Calls, Work, evaluations, sizes_of
 
 
-def work(recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int) -> Work:
+def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> Work:
     """Measuring the curvature at `networks` networks."""
-    examples, _, forward = sizes_of(recipe, known)
-    images, count = min(options["images"], examples), parameters(recipe.network, known.shape, known.classes)
+    examples, _, forward = sizes_of(recipe, facts)
+    images, count = min(options["images"], examples), parameters(recipe.network, facts.shape, facts.classes)
     moments = 1 + (1 + len(recipe.training.snapshots)) * options["during_training"]
     # Some thirty products for the first eigenvalue, ten for each more, two hundred for a trace.
     wanted = options["eigenvalues"] * moments + options["smallest_eigenvalues"] + options["gauss_newton_eigenvalues"]
@@ -24,27 +24,27 @@ def work(recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int
     noise = options["noise"]
     draws = noise["draws"] * (len(noise["sigmas"]) + len(noise["relative_sigmas"]))
     ascents = noise["ascent_steps"] * (len(noise["radii"]) + len(noise["adaptive_radii"]))
-    disturbed = min(noise["images"], examples)
+    perturbed = min(noise["images"], examples)
     return Work(
         (
             Calls("product", networks * searched, images * forward, likely=LIKELY_PRODUCTS),
             Calls("product", networks * fixed, images * forward),
-            evaluations(networks * disturbed, forward, draws, EVALUATED_TOGETHER),
-            Calls("gradient", networks * ascents, disturbed * forward),
+            evaluations(networks * perturbed, forward, draws, EVALUATED_TOGETHER),
+            Calls("gradient", networks * ascents, perturbed * forward),
         )
     )
 
 
 def memory_mb(
-    recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int, evaluation_batch_size: int
+    recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int, evaluation_batch_size: int
 ) -> int:
     """A generous guess of the memory that measuring curvature needs, in MB: graphs and Lanczos vectors."""
-    shape, classes = known.shape, known.classes
+    shape, classes = facts.shape, facts.classes
     count = parameters(recipe.network, shape, classes)
     kept = min(LIMIT_BYTES, graph_bytes(recipe.network, shape, classes, options["images"]))
     spectrum = options["spectrum"]
     vectors = 4 * count * max(60 + 2 * options["eigenvalues"], spectrum["probes"] * spectrum["steps"] + 40)
     whole = 8 * count**2 * 4 if count <= options["dense_limit"] else 0
-    return training.memory_mb(recipe, known, {}, networks, evaluation_batch_size) + round(
+    return training.memory_mb(recipe, facts, {}, networks, evaluation_batch_size) + round(
         (kept + vectors + whole) / 1e6
     )

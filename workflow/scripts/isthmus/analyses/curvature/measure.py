@@ -7,6 +7,7 @@ whole Hessian in float64 besides, against which the estimates can be read.
 
 import copy
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from isthmus.core import seeds
 from isthmus.core.tensors import Tensors
-from isthmus.landscape.evaluator import Ground
+from isthmus.landscape.evaluator import Evaluator
 from isthmus.landscape.hessian import CurvatureOperator, dense
 from isthmus.landscape.lanczos import Eigenpairs, density, eigenvalues
 from isthmus.landscape.moments import Moment
@@ -23,23 +24,24 @@ from isthmus.landscape.sharpness import Setup, put, trace_columns
 from isthmus.landscape.trace import traces
 from isthmus.models.evaluation import evaluation_mode
 from isthmus.recipes.schedules import learning_rate, peak_rate, run_length
+from isthmus.tables.rows import Row, Rows, finite
 
-Row = dict[str, Any]
+Options = Mapping[str, Any]
 PURPOSES = ("largest", "smallest", "gauss_newton", "trace", "spectrum")
 """What random vectors are drawn for; each has a stream of its own, so that none depends on what else is asked for."""
 
 
-def measure(ground: Ground, seed: int, weights: Tensors, moment: Moment) -> dict[str, Any]:
+def measure(evaluator: Evaluator, options: Options, seed: int, weights: Tensors, moment: Moment) -> dict[str, Any]:
     """The curvature of a network, weights by name `[...]`, at one moment.
 
     Returns the measured columns of its row in `curvature` and, at the end of training, of its rows in `eigenvalues`
     and `spectrum`. Before the end only the largest eigenvalues are computed. Raises UserError where the loss is not
     finite.
     """
-    started, options = time.monotonic(), ground.options
-    setup = ground.sharpness_setup(options["tolerance"], options["trace_precision"], options["maximum_products"])
-    labels = ground.own_labels(seed)[ground.hessian_indices]
-    put(setup.network, ground.placed(weights))
+    started = time.monotonic()
+    setup = evaluator.sharpness_setup(options["tolerance"], options["trace_precision"], options["maximum_products"])
+    labels = evaluator.labels(seed)[evaluator.hessian_indices]
+    put(setup.network, evaluator.placed(weights))
     with evaluation_mode(setup.network, setup.statistics_images):
         row, found, spectrum = _hessian(setup, labels, options, seed, moment)
         if moment.final and options["gauss_newton_eigenvalues"]:
@@ -52,22 +54,22 @@ def measure(ground: Ground, seed: int, weights: Tensors, moment: Moment) -> dict
     row |= {
         "images": len(setup.images),
         "top_eigenvalue_over_loss": row["top_eigenvalue"] / row["loss"] if row["loss"] > 0 else None,
-        "learning_rate": peak_rate(ground.recipe.training),
-        "stability_threshold": stability_threshold(ground, moment.epoch),
+        "learning_rate": peak_rate(evaluator.recipe.training),
+        "stability_threshold": stability_threshold(evaluator, moment.epoch),
         "seconds": time.monotonic() - started,
     }
     return {"curvature": row, "eigenvalues": found, "spectrum": spectrum}
 
 
-def stability_threshold(ground: Ground, epoch: float) -> float | None:
+def stability_threshold(evaluator: Evaluator, epoch: float) -> float | None:
     """2 / learning rate of the last step up to `epoch`, above which plain gradient descent on a quadratic diverges.
 
     None for other optimizers and with momentum, whose thresholds are others (Cohen et al. 2021).
     """
-    training = ground.recipe.training
+    training = evaluator.recipe.training
     if training.optimizer != "sgd" or training.momentum > 0:
         return None
-    per_epoch, total = run_length(training, len(ground.examples.images))
+    per_epoch, total = run_length(training, len(evaluator.examples.images))
     step = min(max(round(epoch * per_epoch) - 1, 0), total - 1)
     rate = learning_rate(training, step, per_epoch, total)
     return 2 / rate if rate > 0 else None
@@ -78,7 +80,7 @@ def _generator(seed: int, moment: Moment, purpose: str) -> np.random.Generator:
     return seeds.generator(seed, seeds.Stream.CURVATURE, round(1000 * moment.epoch), PURPOSES.index(purpose))
 
 
-def _hessian(setup: Setup, labels: Tensor, options: Row, seed: int, moment: Moment) -> tuple[Row, list[Row], list[Row]]:
+def _hessian(setup: Setup, labels: Tensor, options: Options, seed: int, moment: Moment) -> tuple[Row, Rows, Rows]:
     """What is measured of the Hessian: columns of `curvature`, rows of `eigenvalues` and of `spectrum`."""
     operator = CurvatureOperator(setup.network, setup.images, labels, setup.loss, "hessian", keep=setup.keep)
     most, count = options["maximum_products"], min(options["eigenvalues"], operator.size)
@@ -120,7 +122,7 @@ def _hessian(setup: Setup, labels: Tensor, options: Row, seed: int, moment: Mome
     return row, found if moment.final else [], spectrum
 
 
-def _gauss_newton(setup: Setup, labels: Tensor, options: Row, seed: int) -> tuple[Row, list[Row]]:
+def _gauss_newton(setup: Setup, labels: Tensor, options: Options, seed: int) -> tuple[Row, Rows]:
     """The largest eigenvalues of the Gauss-Newton matrix at the end of training."""
     operator = CurvatureOperator(setup.network, setup.images, labels, setup.loss, "gauss_newton", keep=setup.keep)
     count = min(options["gauss_newton_eigenvalues"], operator.size)
@@ -132,7 +134,7 @@ def _gauss_newton(setup: Setup, labels: Tensor, options: Row, seed: int) -> tupl
     return row, _eigenvalue_rows(top, "gauss_newton", "largest")
 
 
-def _dense(setup: Setup, labels: Tensor, size: int) -> tuple[Row, list[Row]]:
+def _dense(setup: Setup, labels: Tensor, size: int) -> tuple[Row, Rows]:
     """All eigenvalues of the whole Hessian, in float64."""
     network = copy.deepcopy(setup.network).double()
     with evaluation_mode(network, setup.statistics_images.double()):
@@ -147,7 +149,7 @@ def _dense(setup: Setup, labels: Tensor, size: int) -> tuple[Row, list[Row]]:
     return row, [fixed | {"index": index, "eigenvalue": float(value)} for index, value in enumerate(values)]
 
 
-def _eigenvalue_rows(pairs: Eigenpairs, matrix: str, end: str) -> list[Row]:
+def _eigenvalue_rows(pairs: Eigenpairs, matrix: str, end: str) -> Rows:
     fixed = {"matrix": matrix, "method": "lanczos", "end": end}
     found = zip(pairs.values, pairs.residuals, pairs.converged, strict=True)
     return [
@@ -156,7 +158,7 @@ def _eigenvalue_rows(pairs: Eigenpairs, matrix: str, end: str) -> list[Row]:
     ]
 
 
-def _spectrum_rows(operator: CurvatureOperator, options: Row, generator: np.random.Generator) -> list[Row]:
+def _spectrum_rows(operator: CurvatureOperator, options: Options, generator: np.random.Generator) -> Rows:
     """The spectral density on an even grid over all nodes of the quadrature, and a little beyond."""
     found = density(operator, generator, options["probes"], options["steps"])
     low, high = float(found.nodes.min()), float(found.nodes.max())
@@ -165,10 +167,10 @@ def _spectrum_rows(operator: CurvatureOperator, options: Row, generator: np.rand
     means, spreads = found.smoothed(grid, width)
     return [
         {
-            "eigenvalue": float(place),
+            "eigenvalue": float(eigenvalue),
             "density": float(mean),
-            "spread": float(spread) if np.isfinite(spread) else None,
+            "spread": finite(spread),
             "smoothing": width,
         }
-        for place, mean, spread in zip(grid, means, spreads, strict=True)
+        for eigenvalue, mean, spread in zip(grid, means, spreads, strict=True)
     ]

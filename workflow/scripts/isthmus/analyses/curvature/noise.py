@@ -1,64 +1,41 @@
-"""The rows of `perturbations`: how much a network's training loss rises when its weights are disturbed."""
+"""The rows of `perturbations`: how much a network's training loss rises when its weights are perturbed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from isthmus.core import seeds
 from isthmus.core.tensors import Tensors
-from isthmus.landscape.evaluator import Ground, finite
+from isthmus.landscape.evaluator import Evaluator
 from isthmus.landscape.perturbations import NoiseResponse, WorstCase, noise_response, worst_in_ball
+from isthmus.tables.rows import Row, Rows, finite
 
-Row = dict[str, Any]
 
+def perturbation_rows(evaluator: Evaluator, options: Mapping[str, Any], seed: int, weights: Tensors) -> Rows:
+    """The measured columns of the rows of one network, weights by name `[...]`, for all perturbations asked for.
 
-def measure_disturbed(ground: Ground, seed: int, weights: Tensors) -> list[Row]:
-    """The measured columns of the rows of one network, weights by name `[...]`, for all disturbances asked for.
-
-    All sigmas of a kind share their draws, scaled, so that they are compared on equal noise.
+    options: those of `noise`. All sigmas of a kind share their draws, scaled, so that they are compared on equal noise.
     """
-    options, size = ground.options["noise"], ground.settings.evaluation_batch_size
-    chosen = ground.examples.subset(options["images"])
-    images, labels = ground.examples.images[chosen], ground.own_labels(seed)[chosen]
-    placed, loss = ground.placed(weights), ground.recipe.training.loss
-    rows = []
+    chosen, placed, rows = evaluator.examples.subset(options["images"]), evaluator.placed(weights), []
+    surface = evaluator.loss_surface(evaluator.network, seed, chosen)
     for relative, kind, key in ((False, "noise", "sigmas"), (True, "relative_noise", "relative_sigmas")):
         for sigma in options[key]:
             generator = seeds.generator(seed, seeds.Stream.PERTURBATIONS, int(relative))
             response = noise_response(
-                ground.network,
-                placed,
-                images,
-                labels,
-                loss,
-                sigma,
-                relative,
-                options["draws"],
-                generator,
-                ground.statistics_images,
-                size,
+                surface, placed, sigma=sigma, relative=relative, draws=options["draws"], generator=generator
             )
-            rows.append(_noise_row(kind, sigma, len(images), response))
+            rows.append(_noise_row(kind, sigma, len(chosen), response))
+    surface = evaluator.loss_surface(evaluator.single, seed, chosen)
     for adaptive, kind, key in ((False, "worst", "radii"), (True, "adaptive_worst", "adaptive_radii")):
         for radius in options[key]:
-            worst = worst_in_ball(
-                ground.single,
-                placed,
-                images,
-                labels,
-                loss,
-                radius,
-                options["ascent_steps"],
-                adaptive,
-                ground.statistics_images,
-                size,
-            )
-            rows.append(_worst_row(kind, radius, len(images), options["ascent_steps"], worst))
+            worst = worst_in_ball(surface, placed, rho=radius, steps=options["ascent_steps"], adaptive=adaptive)
+            rows.append(_worst_row(kind, radius, len(chosen), worst))
     return rows
 
 
 def _noise_row(kind: str, sigma: float, images: int, response: NoiseResponse) -> Row:
-    whole = bool(np.isfinite(np.asarray(response.losses)).all())
+    sound = bool(np.isfinite(response.losses).all())
     return {
         "kind": kind,
         "size": sigma,
@@ -69,16 +46,16 @@ def _noise_row(kind: str, sigma: float, images: int, response: NoiseResponse) ->
         "rise": finite(response.rise),
         "relative_rise": finite(response.relative_rise),
         "relative_rise_error": finite(response.relative_rise_error),
-        "disturbed_accuracy": finite(response.mean_accuracy) if whole else None,
+        "disturbed_accuracy": finite(response.mean_accuracy) if sound else None,
     }
 
 
-def _worst_row(kind: str, radius: float, images: int, steps: int, worst: WorstCase) -> Row:
+def _worst_row(kind: str, radius: float, images: int, worst: WorstCase) -> Row:
     return {
         "kind": kind,
         "size": radius,
         "images": images,
-        "draws": steps,
+        "draws": len(worst.losses),
         "loss": worst.loss,
         "disturbed_loss": finite(worst.worst_loss),
         "rise": finite(worst.rise),

@@ -23,8 +23,7 @@ from isthmus.analyses.manifold.theory import SMOOTH, Problem, solution_expected
 from isthmus.analyses.manifold.walks import Walk, Waypoint, between_order, walk_ahead, walk_around
 from isthmus.analyses.manifold.written_down import can_be_written_down, construct, worst_memorized
 from isthmus.core.seeds import Stream, generator
-
-Row = dict[str, Any]
+from isthmus.tables.rows import Row, Rows
 
 WAYPOINTS = 40  # of a walk in its table
 AHEAD, TOWARDS = "ahead", "towards"
@@ -126,9 +125,7 @@ def memorization_row(problem: Problem, seed: int, labels: int) -> Row:
     return row
 
 
-def walk_rows(
-    problem: Problem, walk: Walk, goal: Tensor | None, order: float | None = None, detours: int = 0
-) -> list[Row]:
+def walk_rows(problem: Problem, walk: Walk, goal: Tensor | None, order: float | None = None, detours: int = 0) -> Rows:
     """The measured columns of `walks`: some forty points, evenly spaced in number, first and last among them.
 
     A walk that made no step has one row, its first and last. order: `walks.between_order` at the start.
@@ -169,7 +166,7 @@ def direction_of(seed: int, weights: Tensor, *counters: int) -> Tensor:
     return torch.from_numpy(generator(seed, Stream.WALKS, *counters).standard_normal(len(weights))).to(weights)
 
 
-def take_walks(problem: Problem, weights: Tensor, seed: int, options: Mapping[str, Any]) -> list[Row]:
+def take_walks(problem: Problem, weights: Tensor, seed: int, options: Mapping[str, Any]) -> Rows:
     """All walks that start at the zero `weights` `[n]`: in random tangent directions, and towards other minima.
 
     Every walk that is begun has rows, however it ends, the last of them with `final`. The other minima are found from
@@ -198,7 +195,7 @@ def take_walks(problem: Problem, weights: Tensor, seed: int, options: Mapping[st
     return rows
 
 
-def eigenvalue_rows(problem: Problem, spectra: Spectra) -> list[Row]:
+def eigenvalue_rows(problem: Problem, spectra: Spectra) -> Rows:
     """The measured columns of `manifold_eigenvalues`: largest first."""
     squares = spectra.singular**2
     found = (
@@ -213,7 +210,7 @@ def eigenvalue_rows(problem: Problem, spectra: Spectra) -> list[Row]:
     ]
 
 
-def measure_theory(problem: Problem, spec: TheorySpec, seed: int, options: Mapping[str, Any]) -> dict[str, list[Row]]:
+def measure_theory(problem: Problem, spec: TheorySpec, seed: int, options: Mapping[str, Any]) -> dict[str, Rows]:
     """The measured columns of `manifold`, `manifold_eigenvalues` and `walks` of one theory network, rows by table."""
     began = time.monotonic()
     network, points = problem.network, len(problem.inputs)

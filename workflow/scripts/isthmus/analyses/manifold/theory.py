@@ -73,12 +73,12 @@ class TheoryNetwork:
 
     def layers(self, weights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Matrix and bias of each layer, views of `weights` `[n]`."""
-        place = 0
+        begin = 0
         for outputs, inputs in self.sizes:
-            matrix = weights[place : place + outputs * inputs].view(outputs, inputs)
-            place += outputs * inputs
-            yield matrix, weights[place : place + outputs]
-            place += outputs
+            matrix = weights[begin : begin + outputs * inputs].view(outputs, inputs)
+            begin += outputs * inputs
+            yield matrix, weights[begin : begin + outputs]
+            begin += outputs
 
     def features(self, weights: Tensor, x: Tensor) -> Tensor:
         """What the last hidden layer gives for inputs x `[N, inputs]`: `[N, width]`."""

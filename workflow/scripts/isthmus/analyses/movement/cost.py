@@ -10,19 +10,19 @@ from isthmus.training import cost as training
 from isthmus.training.cost import Calls, Work
 
 
-def work(recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int) -> Work:
+def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> Work:
     """Measuring movement and tangent kernels of `networks` networks."""
     moments = 2 + len(recipe.training.snapshots) * options["during_training"]
-    layers = layer_sizes(recipe.network, known.shape, known.classes)
+    layers = layer_sizes(recipe.network, facts.shape, facts.classes)
     # Inner products of what goes into a linear layer; of the gradients of each example for a convolution.
     inner = sum(fan_in + units if places == 1 else fan_in * units for fan_in, units, places, _ in layers)
-    kernel = known.classes * options["kernel_images"] ** 2 * inner
+    kernel = facts.classes * options["kernel_images"] ** 2 * inner
     return Work((Calls("algebra", networks * moments, kernel),), 0.1 * networks * moments)
 
 
 def memory_mb(
-    recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int, evaluation_batch_size: int
+    recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int, evaluation_batch_size: int
 ) -> int:
     """A generous guess of the memory that measuring movement needs, in MB."""
-    kernels = 2 * 8 * known.classes * options["kernel_images"] ** 2
-    return training.memory_mb(recipe, known, {}, networks, evaluation_batch_size) + round((kernels + 1e9) / 1e6)
+    kernels = 2 * 8 * facts.classes * options["kernel_images"] ** 2
+    return training.memory_mb(recipe, facts, {}, networks, evaluation_batch_size) + round((kernels + 1e9) / 1e6)

@@ -1,20 +1,19 @@
 """What happens between the initialization of a network and its end: the rows of `movement` and of `kernels`."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from isthmus.analyses.movement.norms import movement
 from isthmus.core.tensors import Tensors
-from isthmus.landscape.evaluator import Ground, finite
+from isthmus.landscape.evaluator import Evaluator
 from isthmus.landscape.moments import Moment
 from isthmus.landscape.tangent_kernel import kernel_distance, relative_change, tangent_kernel, target_alignment
 from isthmus.models.evaluation import evaluation_mode
+from isthmus.tables.rows import Row, Rows, finite
 
-Row = dict[str, Any]
 
-
-def movement_rows(initial: Tensors, now: Tensors) -> list[Row]:
+def movement_rows(initial: Tensors, now: Tensors) -> Rows:
     """The measured columns of `movement`, a row for the whole network and one per layer."""
     return [
         {
@@ -30,39 +29,40 @@ def movement_rows(initial: Tensors, now: Tensors) -> list[Row]:
     ]
 
 
-def kernels_of(ground: Ground, weights: Tensors, images: int) -> Tensor:
+def tangent_kernels(evaluator: Evaluator, weights: Tensors, images: int) -> Tensor:
     """The tangent kernel of each output at the weights of a network, `[outputs, N, N]`, on N training examples."""
-    placed = ground.placed(weights)
-    chosen = ground.examples.images[ground.examples.subset(images)]
-    with evaluation_mode(ground.single, ground.statistics_images, placed):
-        return tangent_kernel(ground.single, chosen, placed)
+    placed = evaluator.placed(weights)
+    chosen = evaluator.examples.images[evaluator.examples.subset(images)]
+    with evaluation_mode(evaluator.single, evaluator.statistics_images, placed):
+        return tangent_kernel(evaluator.single, chosen, placed)
 
 
-def kernel_row(ground: Ground, seed: int, start: Tensor, now: Tensor) -> Row:
+def kernel_row(evaluator: Evaluator, seed: int, start: Tensor, now: Tensor) -> Row:
     """The measured columns of a row of `kernels`, from the kernels `[outputs, N, N]` at the start and now."""
     count = now.shape[-1]
-    labels = ground.own_labels(seed)[ground.examples.subset(count)].cpu()
+    labels = evaluator.labels(seed)[evaluator.examples.subset(count)].cpu()
     first, mean = start.mean(0), now.mean(0)
     return {
         "images": count,
         "relative_change": finite(relative_change(first, mean)),
         "relative_change_outputs": finite(relative_change(start, now).mean()),
         "distance": finite(kernel_distance(first, mean)),
-        "target_alignment": finite(target_alignment(mean, labels, ground.classes)),
+        "target_alignment": finite(target_alignment(mean, labels, evaluator.classes)),
         "norm": finite(mean.norm()),
     }
 
 
-def measure_displacement(
-    ground: Ground, seed: int, snapshots: dict[str, Tensors], looked_at: list[Moment]
-) -> dict[str, list[Row]]:
-    """Movement, and the tangent kernel if it is asked for, of one network at each moment, the start included."""
-    images, movements, kernels = ground.options["kernel_images"], [], []
-    start = kernels_of(ground, snapshots["initial"], images) if images else None
-    for moment in looked_at:
+def measure(
+    evaluator: Evaluator, kernel_images: int, seed: int, snapshots: Mapping[str, Tensors], moments: Sequence[Moment]
+) -> dict[str, Rows]:
+    """Movement of one network at each moment, the start among them, and its tangent kernel, if images are given."""
+    movements: Rows = []
+    kernels: Rows = []
+    start = tangent_kernels(evaluator, snapshots["initial"], kernel_images) if kernel_images else None
+    for moment in moments:
         when, weights = {"epoch": moment.epoch, "final": moment.final}, snapshots[moment.name]
         movements += [when | row for row in movement_rows(snapshots["initial"], weights)]
         if start is not None:
-            now = start if moment.name == "initial" else kernels_of(ground, weights, images)
-            kernels.append(when | kernel_row(ground, seed, start, now))
+            now = start if moment.name == "initial" else tangent_kernels(evaluator, weights, kernel_images)
+            kernels.append(when | kernel_row(evaluator, seed, start, now))
     return {"movement": movements, "kernels": kernels}

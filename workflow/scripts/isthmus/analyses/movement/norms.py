@@ -27,7 +27,7 @@ class Movement:
     """What training did to the parameters of one layer, or of the whole network.
 
     layer: the name of the module that holds them, e.g. "1" or "4.residual.0"; `ALL` for the whole network, `ROOT` for
-    parameters that the network holds itself. index: the place of the layer in the network, from 1; 0 for the whole.
+    parameters that the network holds itself. index: the position of the layer in the network, from 1; 0 for the whole.
     parameters: how many scalars. distance: |w_T - w_0|; norm_initial: |w_0|; norm: |w_T|; Euclidean, in the unit of
     the weights. relative: distance / norm_initial, None where the layer began at zero.
     """
@@ -58,9 +58,9 @@ def movement(initial: Weights, now: Weights) -> list[Movement]:
     layers: dict[str, list[str]] = {}
     for name in sorted(initial, key=_natural_order):
         layers.setdefault(name.rpartition(".")[0] or ROOT, []).append(name)
-    groups: list[tuple[str, Iterable[str]]] = [(ALL, initial), *layers.items()]
+    parts: list[tuple[str, Iterable[str]]] = [(ALL, initial), *layers.items()]
     rows = []
-    for index, (layer, names) in enumerate(groups):
+    for index, (layer, names) in enumerate(parts):
         distance, norm_initial, norm = (sum(squares[name][which] for name in names) ** 0.5 for which in range(3))
         relative = distance / norm_initial if norm_initial > 0 else None
         parameters = sum(initial[name].numel() for name in names)

@@ -9,15 +9,14 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from isthmus.analyses.relations.correlations import METHODS, SCOPES, correlate
 from isthmus.analyses.relations.effects import effect, opposite, saturation
 from isthmus.analyses.relations.gather import AXES, NETWORK, Gathered, gather, modelled
 from isthmus.tables.quantities import OUTCOME
+from isthmus.tables.rows import Rows, finite
 
-Rows = list[dict[str, Any]]
 INTERACTION = ("width", "depth")
 
 
@@ -59,7 +58,7 @@ def quantity_rows(gathered: Gathered, networks: pd.DataFrame, threshold: float) 
         for quantity in gathered.quantities:
             value = None if diverged else gathered.frame.at[(network.cell, network.seed), quantity.name]
             named = {"quantity": quantity.name, "group": quantity.group, "at": gathered.at.get(quantity.name)}
-            yield first | named | {"value": _number(value)}
+            yield first | named | {"value": finite(value)}
 
 
 def correlation_rows(gathered: Gathered, fewest: int) -> Iterator[dict[str, Any]]:
@@ -75,7 +74,7 @@ def correlation_rows(gathered: Gathered, fewest: int) -> Iterator[dict[str, Any]
             found = correlate(x, y, cell, method, scope, fewest)
             row: dict[str, Any] = {"quantity": quantity.name, "group": quantity.group, "outcome": outcome.name}
             row |= {"method": method, "scope": scope, "networks": found.networks, "cells": found.cells}
-            row |= {name: _number(getattr(found, name)) for name in ("coefficient", "low", "high")}
+            row |= {name: finite(getattr(found, name)) for name in ("coefficient", "low", "high")}
             row |= {"left_out_diverged": gathered.diverged, "left_out_not_interpolating": gathered.not_interpolating}
             yield row | {"left_out_not_measured": len(gathered.frame) - found.networks}
 
@@ -96,7 +95,7 @@ def effect_rows(gathered: Gathered) -> Iterator[dict[str, Any]]:
             numbers |= {"p": each.p, "freedom": each.freedom}
             row: dict[str, Any] = {"quantity": quantity.name, "group": quantity.group, "scale": scale}
             row |= {"term": ":".join(term), "settings": each.settings}
-            row |= {name: _number(number) for name, number in numbers.items()}
+            row |= {name: finite(number) for name, number in numbers.items()}
             row |= {"opposite": opposite({axis: found[axis,] for axis in INTERACTION if (axis,) in found})}
             yield row | {"networks": len(value), "cells": value.index.get_level_values("cell").nunique()}
 
@@ -114,8 +113,3 @@ def saturation_rows(gathered: Gathered) -> Iterator[dict[str, Any]]:
             for row in saturation(value.loc[members.index], members["width"]):
                 mean = 2.0 ** row["mean"] if scale == "log" else row["mean"]
                 yield fixed | row | {"mean": mean}
-
-
-def _number(value: Any) -> float | None:
-    """A number for a table, null if it is unknown."""
-    return None if value is None or not np.isfinite(value) else float(value)

@@ -13,21 +13,21 @@ from isthmus.training.cost import EVALUATED_TOGETHER, Work, evaluations, sizes_o
 CORRUPTING = {"shot_noise": 6e-8, "gaussian_blur": 8e-8}
 
 
-def work(recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int) -> Work:
+def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> Work:
     """Testing `networks` networks on corrupted images."""
-    _, statistics, forward = sizes_of(recipe, known)
-    images = min(options["test_size"] or known.test_size, known.test_size)
+    _, statistics, forward = sizes_of(recipe, facts)
+    images = min(options["test_size"] or facts.test_size, facts.test_size)
     sets = 2 + len(options["corruptions"]) * len(options["severities"])
-    each = [CORRUPTING.get(name, 1e-8) * prod(known.shape) + 2e-4 * (name == "jpeg") for name in options["corruptions"]]
+    each = [CORRUPTING.get(name, 1e-8) * prod(facts.shape) + 2e-4 * (name == "jpeg") for name in options["corruptions"]]
     corrupting = images * len(options["severities"]) * sum(each)
     evaluated = evaluations(sets * images + statistics, forward, networks, EVALUATED_TOGETHER)
     return Work((evaluated,), corrupting)
 
 
 def memory_mb(
-    recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int, evaluation_batch_size: int
+    recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int, evaluation_batch_size: int
 ) -> int:
     """A generous guess of the memory that testing on corrupted images needs, in MB: the images, and those kept."""
-    images = min(options["test_size"] or known.test_size, known.test_size)
-    values = images * known.shape[0] * known.shape[1] * known.shape[2]
-    return training.memory_mb(recipe, known, {}, networks, evaluation_batch_size) + round((6 * 4 * values + 1e9) / 1e6)
+    images = min(options["test_size"] or facts.test_size, facts.test_size)
+    values = images * facts.shape[0] * facts.shape[1] * facts.shape[2]
+    return training.memory_mb(recipe, facts, {}, networks, evaluation_batch_size) + round((6 * 4 * values + 1e9) / 1e6)

@@ -1,30 +1,28 @@
 """The rows of `robustness`: loss and accuracy of networks on corrupted test images, and on a second data set."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from torch import Tensor
 
 from isthmus.data.corruptions import SEVERITIES
 from isthmus.landscape.corrupted_images import CorruptedTest, Scores
-from isthmus.landscape.evaluator import Ground, finite
+from isthmus.landscape.evaluator import Evaluator
+from isthmus.tables.rows import Row, Rows, finite
 
 CLEAN, SHIFTED = "none", "shifted"
 """What the tables call no corruption, and the second data set."""
 
-Row = dict[str, Any]
-
 
 def measure(
-    ground: Ground, test: CorruptedTest, other: tuple[Tensor, Tensor] | None, scores: Scores, corruption: str
-) -> list[list[Row]]:
+    evaluator: Evaluator, test: CorruptedTest, other: tuple[Tensor, Tensor] | None, scores: Scores, corruption: str
+) -> list[Rows]:
     """Rows of each network under one corruption, a row per severity; `none` and `shifted` have one, of severity 0.
 
     other: images and labels of `shifted_examples`. scores: the function of `scoring`.
     """
     sets: Iterator[tuple[int, Tensor, Tensor]]
     if corruption == CLEAN:
-        sets = iter([(0, ground.test_images, test.labels)])
+        sets = iter([(0, evaluator.test_images, test.labels)])
     elif corruption == SHIFTED and other is not None:
         sets = iter([(0, *other)])
     else:
@@ -47,7 +45,7 @@ def measured_sets(corruptions: Sequence[str], severities: Sequence[int], shifted
     return [(CLEAN, 0), *chosen, *([(SHIFTED, 0)] if shifted else [])]
 
 
-def with_relative(rows: list[Row]) -> list[Row]:
+def with_relative(rows: Rows) -> Rows:
     """The rows of one network with a column more: accuracy divided by that of the row `none`; None where that is 0."""
     clean = next(row["accuracy"] for row in rows if row["corruption"] == CLEAN)
     kept = [row["accuracy"] / clean if clean and row["accuracy"] is not None else None for row in rows]

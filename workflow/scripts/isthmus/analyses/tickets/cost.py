@@ -16,19 +16,19 @@ def levels_of(options: Mapping[str, Any]) -> int:
     return options["levels"] if options["kept_fractions"] is None else len(options["kept_fractions"])
 
 
-def work(recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int) -> Work:
+def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> Work:
     """Finding the tickets of `networks` networks."""
-    (examples, _, forward), levels = sizes_of(recipe, known), levels_of(options)
+    (examples, _, forward), levels = sizes_of(recipe, facts), levels_of(options)
     trained = levels * (1 + len(options["controls"])) + (levels + 1) * options["stability"]
     trained += options["rewind_step"] > 0
     lines = (levels + 1) * options["stability"]
     given = options["curvature"]
     products = 100 * levels * len(given["kinds"]) * (1 if given["trace_precision"] is None else 5)
     # What trains together are the networks of a kind, level after level.
-    each = training.work(recipe, known, {}, networks).calls
+    each = training.work(recipe, facts, {}, networks).calls
     again = tuple(Calls(call.kind, trained * call.count, call.size, networks, call.batch_size) for call in each)
     line = evaluations(
-        networks * lines * examples_at_a_point(recipe, known, options), forward, options["line_points"], 256
+        networks * lines * examples_at_a_point(recipe, facts, options), forward, options["line_points"], 256
     )
     images = min(given["images"], examples)
     differentiated = Calls("product", networks * products, images * forward, likely=LIKELY_PRODUCTS)
@@ -36,17 +36,17 @@ def work(recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int
 
 
 def memory_mb(
-    recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int, evaluation_batch_size: int
+    recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int, evaluation_batch_size: int
 ) -> int:
     """A generous guess of the memory that finding tickets needs, in MB: that of training all of a level together."""
-    shape, classes = known.shape, known.classes
+    shape, classes = facts.shape, facts.classes
     kept = min(LIMIT_BYTES, graph_bytes(recipe.network, shape, classes, options["curvature"]["images"]))
     found = networks * parameters(recipe.network, shape, classes) * 5 * (levels_of(options) + 1)
     together = networks * (2 + len(options["controls"]))
-    return training.memory_mb(recipe, known, {}, together, evaluation_batch_size) + round((kept + found) / 1e6)
+    return training.memory_mb(recipe, facts, {}, together, evaluation_batch_size) + round((kept + found) / 1e6)
 
 
-def disk_bytes(recipe: Recipe, known: Facts, options: Mapping[str, Any], networks: int) -> float:
+def disk_bytes(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> float:
     """Bytes of the weights and masks of all levels that stay on the disk."""
-    one = 4 * parameters(recipe.network, known.shape, known.classes) * networks
+    one = 4 * parameters(recipe.network, facts.shape, facts.classes) * networks
     return 2.0 * (levels_of(options) + 1) * one

@@ -1,58 +1,146 @@
 """What is measured on a pruned network once it is trained: density, speed, stability to SGD noise, curvature."""
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from isthmus.analyses.tickets.levels import Level, unmeasured
+from isthmus.analyses.tickets.pruning import KINDS, Entry, Found, Origin, Plan, Start
 from isthmus.core import seeds
 from isthmus.core.tensors import Tensors
-from isthmus.landscape.at_points import evaluate_path
+from isthmus.data.dataset import Dataset
 from isthmus.landscape.barriers import barrier
-from isthmus.landscape.evaluator import Ground, finite
+from isthmus.landscape.corrupted_images import CorruptedTest, corrupted_accuracy
+from isthmus.landscape.evaluator import Evaluator
 from isthmus.landscape.paths import line
 from isthmus.landscape.sharpness import sharpness, trace_columns
 from isthmus.models.masks import free
+from isthmus.tables.rows import Row, Rows, finite
 
-Row = dict[str, Any]
+# Columns of `tickets` that training reports, for the dense network and the pruned ones alike.
+TRAINED = ("stopped", "steps", "seconds", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
-def densities(mask: Tensors, names: Sequence[str]) -> list[Row]:
+@dataclass(frozen=True)
+class Outcome:
+    """A trained network: its final weights, the row that training left, and its history."""
+
+    weights: Tensors
+    result: Row
+    history: Rows
+
+
+@dataclass(frozen=True)
+class TicketMeasures:
+    """From the trained networks of a level to its rows. dense: the unpruned networks, by seed."""
+
+    plan: Plan
+    evaluator: Evaluator
+    dataset: Dataset
+    dense: Mapping[int, Outcome]
+
+    @cached_property
+    def corrupted_test(self) -> CorruptedTest:
+        """The test images that accuracy under corruption is measured on."""
+        return CorruptedTest.of(self.evaluator, self.dataset, self.plan.options["robustness"])
+
+    def level(self, seed: int, level: int, origin: Origin, trained: Sequence[tuple[Entry, Outcome]]) -> Level:
+        """The rows of a network at a level, from the networks that were trained for it."""
+        own = {entry.kind: (entry, outcome) for entry, outcome in trained}
+        twin = own.pop("twin", None)
+        if level == 0:
+            own["dense"] = Entry(seed, "dense", self.plan.whole(origin.dense), Start({}, {}, 0)), self.dense[seed]
+        corrupted = self._corrupted({kind: outcome for kind, (_, outcome) in own.items()})
+        kinds, tickets, layers = self.plan.kinds(level), [], []
+        for kind in kinds:
+            row, parts = unmeasured(self.plan, level, kind)
+            if kind in own:
+                again = twin[1] if twin and kind == kinds[0] else None
+                measured, kept = self._columns(level, *own[kind], again)
+                row |= measured | corrupted.get(kind, {})
+                parts = [part | density for part, density in zip(parts, kept, strict=True)]
+            tickets.append(row)
+            layers += parts
+        if kinds[0] not in own:
+            return Level(tickets, layers, None)
+        entry, outcome = own[kinds[0]]
+        return Level(tickets, layers, Found(entry.mask, None if outcome.result["diverged"] else outcome.weights))
+
+    def _corrupted(self, outcomes: Mapping[str, Outcome]) -> dict[str, Row]:
+        """The columns on corrupted images of networks by kind, of those that did not diverge."""
+        if not self.plan.options["robustness"]["corruptions"]:
+            return {}
+        good = {kind: outcome.weights for kind, outcome in outcomes.items() if not outcome.result["diverged"]}
+        test = self.corrupted_test
+        found = corrupted_accuracy(self.evaluator, test, list(good.values())).tolist() if good else []
+        examples = {"corrupted_examples": len(test.pixels)}
+        return {kind: {"corrupted_accuracy": value} | examples for kind, value in zip(good, found, strict=True)}
+
+    def _columns(self, level: int, entry: Entry, outcome: Outcome, twin: Outcome | None) -> tuple[Row, Rows]:
+        """The measured columns of a trained network, and those of its layers."""
+        seed, options = entry.seed, self.plan.options
+        layers = densities(entry.mask, tuple(self.plan.sizes))
+        for name, layer in zip(self.plan.sizes, layers, strict=True):
+            if layer["kept"] == 0:
+                logging.warning("network %d, level %d, %s: no weight is left in %s", seed, level, entry.kind, name)
+        kept = sum(layer["kept"] for layer in layers)
+        row = {
+            "kept": kept,
+            "density": kept / sum(self.plan.sizes.values()),
+            "emptied_layers": sum(layer["kept"] == 0 for layer in layers),
+            "rewind_step": entry.start.step,
+            "diverged": outcome.result["diverged"],
+        }
+        row |= {key: outcome.result[key] for key in TRAINED}
+        if outcome.result["diverged"]:
+            return row, layers
+        row["early_stopping_step"] = lowest(outcome.history)[0]
+        row["steps_to_dense"] = first_at(outcome.history, lowest(self.dense[seed].history)[1])
+        if twin is not None and not twin.result["diverged"]:
+            row |= stability(self.evaluator, options["line_points"], seed, outcome.weights, twin.weights)
+        wanted = options["curvature"]["kinds"]
+        if entry.kind in wanted or (wanted and entry.kind == "dense"):
+            number = KINDS.index(entry.kind) if entry.kind in KINDS else len(KINDS)
+            counters = (level, number)
+            row |= curvature(self.evaluator, options["curvature"], seed, counters, outcome.weights, entry.mask)
+        return row, layers
+
+
+def densities(mask: Tensors, names: Sequence[str]) -> Rows:
     """The weights kept of each of the layers `names`, as columns of `ticket_layers`."""
     return [{"kept": int(mask[name].sum()), "density": float(mask[name].double().mean())} for name in names]
 
 
 def lowest(history: Sequence[Mapping[str, Any]]) -> tuple[int | None, float | None]:
     """The step of the evaluation with the lowest test loss, the first of several, and that loss; None without any."""
-    known = [(row["test_loss"], row["step"]) for row in history if row["test_loss"] is not None]
-    if not known:
+    losses = [(row["test_loss"], row["step"]) for row in history if row["test_loss"] is not None]
+    if not losses:
         return None, None
-    loss, step = min(known)
+    loss, step = min(losses)
     return step, loss
 
 
 def first_at(history: Sequence[Mapping[str, Any]], loss: float | None) -> int | None:
     """The first step evaluated whose test loss is at or below `loss`; None where it never is."""
-    known = [row for row in history if row["test_loss"] is not None]
-    return next((row["step"] for row in known if loss is not None and row["test_loss"] <= loss), None)
+    if loss is None:
+        return None
+    below = (row["step"] for row in history if row["test_loss"] is not None and row["test_loss"] <= loss)
+    return next(below, None)
 
 
-def stability(ground: Ground, seed: int, weights: Tensors, twin: Tensors) -> Row:
+def stability(evaluator: Evaluator, points: int, seed: int, weights: Tensors, twin: Tensors) -> Row:
     """Barriers on the straight line between a network and its twin, which differ in the order of the data alone.
 
-    weights, twin: by name `[...]`. Losses and errors on training and on test data (Frankle et al. 2020).
+    points: of the line. weights, twin: by name `[...]`. Losses and errors on training and on test data (Frankle et al.
+    2020).
     """
-    t = np.linspace(0, 1, ground.options["line_points"])
-    path, sets = line(ground.placed(weights), ground.placed(twin)), ground.sets(ground.own_labels(seed)[None])
-    scores = evaluate_path(
-        ground.network,
-        path,
-        t,
-        sets,
-        ground.recipe.training.loss,
-        ground.statistics_images,
-        ground.settings.evaluation_batch_size,
-    )
+    t, labels = np.linspace(0, 1, points), evaluator.labels(seed)[None]
+    scores = evaluator.along(line(evaluator.placed(weights), evaluator.placed(twin)), t, labels)
+    sets = evaluator.sets(labels)
     found: Row = {f"stability_{name}_examples": len(images) for name, (images, _) in sets.items()}
     for name, (loss, accuracy) in scores.items():
         found[f"stability_{name}_loss"] = finite(barrier(loss.numpy(), t))
@@ -60,16 +148,24 @@ def stability(ground: Ground, seed: int, weights: Tensors, twin: Tensors) -> Row
     return found
 
 
-def curvature(ground: Ground, seed: int, counters: tuple[int, ...], weights: Tensors, mask: Tensors) -> Row:
+def curvature(
+    evaluator: Evaluator,
+    options: Mapping[str, Any],
+    seed: int,
+    counters: tuple[int, ...],
+    weights: Tensors,
+    mask: Tensors,
+) -> Row:
     """The curvature of the training loss over the scalars that are not pruned: columns of `tickets`.
 
-    counters: level and kind of the network, from which, with its seed, start vectors are drawn.
+    options: `tolerance` and `trace_precision`. counters: level and kind of the network, from which, with its seed,
+    start vectors are drawn.
     """
-    options, order = ground.options["curvature"], [name for name, _ in ground.single.named_parameters()]
-    labels = ground.own_labels(seed)[ground.hessian_indices]
+    order = [name for name, _ in evaluator.single.named_parameters()]
+    labels = evaluator.labels(seed)[evaluator.hessian_indices]
     found = sharpness(
-        ground.sharpness_setup(options["tolerance"], options["trace_precision"]),
-        ground.placed(weights),
+        evaluator.sharpness_setup(options["tolerance"], options["trace_precision"]),
+        evaluator.placed(weights),
         labels[None],
         [1.0],
         seeds.generator(seed, seeds.Stream.PRUNED, *counters),
@@ -81,5 +177,5 @@ def curvature(ground: Ground, seed: int, counters: tuple[int, ...], weights: Ten
         "top_eigenvalue_converged": found.converged,
         **trace_columns(found.traces),
         "curvature_loss": found.loss,
-        "curvature_images": len(ground.hessian_indices),
+        "curvature_images": len(evaluator.hessian_indices),
     }

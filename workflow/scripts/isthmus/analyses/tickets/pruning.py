@@ -54,7 +54,7 @@ class Entry:
 
     @property
     def number(self) -> int:
-        """The number under which it is a member of a group."""
+        """The number under which it is a member of a stack."""
         return self.seed * len(KINDS) + KINDS.index(self.kind)
 
     @property
@@ -150,10 +150,10 @@ def fractions(options: Mapping[str, Any]) -> list[float]:
 
 
 def begin(entries: Sequence[Entry]) -> State:
-    """The state of a group of networks that start at the same step, before it. Raises ValueError where they do not."""
+    """The state of a stack of networks that start at the same step, before it. Raises ValueError where they do not."""
     starts = [entry.start for entry in entries]
     if len({start.step for start in starts}) != 1:
-        raise ValueError("networks of a group start at the same step")
+        raise ValueError("networks of a stack start at the same step")
     numbers = tuple(entry.number for entry in entries)
     first = [masked(entry.start.weights, entry.mask) for entry in entries]
     weights = {name: torch.stack([each[name] for each in first]) for name in first[0]}

@@ -1,0 +1,93 @@
+"""The levels of pruning of one block of networks, one after another.
+
+A level that is on disk is not done again, and one that was begun goes on from its last checkpoint.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from isthmus.analyses.tickets.levels import Level, LevelFiles
+from isthmus.analyses.tickets.measure import Outcome, TicketMeasures
+from isthmus.analyses.tickets.pruning import Entry, Found, Origin, Plan, begin
+from isthmus.core.errors import Interrupted
+from isthmus.core.resume import fingerprint
+from isthmus.core.tensors import checksum, flatten
+from isthmus.training.checkpoint import State
+from isthmus.training.stacks import plan_stacks, train_stacks
+from isthmus.training.trainer import train
+
+
+@dataclass
+class Chain:
+    """The networks of a block, by seed, and what their last level found.
+
+    stack_size: how many of a number of networks are trained at once. stop_signal: the number of a signal that asked
+    to stop, or None.
+    """
+
+    plan: Plan
+    measures: TicketMeasures
+    origins: dict[int, Origin]
+    files: LevelFiles
+    stack_size: Callable[[int], int]
+    stop_signal: Callable[[], int | None]
+    found: dict[int, Found | None] = field(default_factory=dict)
+
+    def advance(self, level: int) -> dict[int, Level]:
+        """Do a level, or read it where it is on disk. Raises Interrupted where the job was told to stop."""
+        entries = {
+            entry.number: entry
+            for seed, origin in self.origins.items()
+            for entry in self.plan.entries(seed, level, origin, self.found.get(seed))
+        }
+        reached = {seed: self.files.read(level, seed) for seed in self.origins}
+        missing = [seed for seed, done in reached.items() if done is None]
+        training = self.files.folder_of(level) / "training"
+        outcomes = self._train(entries, missing, training)
+        for seed in missing:
+            own = [(entry, outcomes[number]) for number, entry in entries.items() if entry.seed == seed]
+            self.files.write(level, seed, self.measures.level(seed, level, self.origins[seed], own))
+            reached[seed] = self.files.read(level, seed)
+            number = self.stop_signal()
+            if number is not None:
+                raise Interrupted(number)
+        shutil.rmtree(training, ignore_errors=True)  # its networks are measured
+        levels = {seed: done for seed, done in reached.items() if done is not None}
+        self.found = {seed: done.found for seed, done in levels.items()}
+        return levels
+
+    def _train(self, entries: dict[int, Entry], missing: list[int], folder: Path) -> dict[int, Outcome]:
+        """The networks of these seeds at a level, trained, by number."""
+        outcomes: dict[int, Outcome] = {}
+        evaluator = self.measures.evaluator
+
+        def mark(numbers: tuple[int, ...]) -> str:
+            wanted = [entries[number] for number in numbers if number in entries]
+            return fingerprint([(self.files.fingerprint(entry.seed), _digest(entry)) for entry in wanted])
+
+        def finish(state: State, save: Callable[[State], None]) -> State:
+            members = {number: entries[number].member for number in state.seeds}
+            settings, dataset = evaluator.settings, self.measures.dataset
+            return train(self.plan.recipe, state, dataset, settings, save, self.stop_signal, members)
+
+        # Tickets train together as the dense networks did, so that they round alike: one of density 1 ends where the
+        # dense network does, to the last bit. All others that start at one step share a stack.
+        apart: dict[tuple[int, bool], list[int]] = {}
+        for number, entry in entries.items():
+            if entry.seed in missing:
+                apart.setdefault((entry.start.step, entry.kind == "ticket"), []).append(number)
+        for wanted in apart.values():
+            planned = plan_stacks(tuple(wanted), self.stack_size(len(wanted)), folder, mark)
+            for state in train_stacks(planned, folder, mark, lambda stack: begin([entries[n] for n in stack]), finish):
+                for number in state.seeds:
+                    weights = state.snapshots[number]["final"]
+                    outcomes[number] = Outcome(weights, state.results[number], state.history[number])
+        return outcomes
+
+
+def _digest(entry: Entry) -> str:
+    """A digest of what a network is trained from."""
+    parts = flatten({"mask": entry.mask, **entry.start.optimizer, **entry.start.weights})
+    return checksum(parts, {"kind": entry.kind, "step": str(entry.start.step)})

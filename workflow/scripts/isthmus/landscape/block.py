@@ -1,0 +1,109 @@
+"""The trained networks of one job, as every analysis sees them: what it reads, how it measures network by network."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from isthmus.core.logs import StopRequest
+from isthmus.core.resume import Task, fingerprint, measure_all
+from isthmus.core.tensors import Tensors, checksum, flatten
+from isthmus.data.dataset import Dataset, load_dataset
+from isthmus.landscape.evaluator import Evaluator
+from isthmus.models.placement import Placement
+from isthmus.recipes.recipe import Recipe
+from isthmus.tables.parquet import read_table
+from isthmus.tables.rows import Row
+from isthmus.training.rows import keys, statistics_column
+from isthmus.training.weights import load_snapshots
+
+Snapshots = dict[str, Tensors]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Data, networks and options of a job.
+
+    job: Snakemake's, with the inputs `data`, `weights` and `networks` and the parameters `recipe`, `options`, `code`
+    and `checkpoints`. options: less `where`, which says in which cells to measure and nothing of what is measured.
+    seeds: the networks that the job is about; sound: those of them that did not diverge; networks: rows of the table
+    of that name, by seed.
+    """
+
+    job: Any
+    recipe: Recipe
+    options: dict[str, Any]
+    dataset: Dataset
+    seeds: list[int]
+    sound: list[int]
+    networks: dict[int, Row]
+    placement: Placement
+
+    @classmethod
+    def read(cls, job: Any, seeds: Iterable[int]) -> "Block":
+        """Read data and tables, and set this process up. Raises DataError where a file is damaged."""
+        recipe, dataset, seeds = Recipe.from_dict(job.params.recipe), load_dataset(job.input.data), list(seeds)
+        options = {key: value for key, value in job.params.options.items() if key != "where"}
+        rows = [row for path in _listed(job.input.networks) for row in read_table(path).to_pylist()]
+        networks = {row["seed"]: row for row in rows}
+        placement = Placement.set_up(job.config["jobs"], job.threads, recipe, dataset)
+        sound = [seed for seed in seeds if not networks[seed]["diverged"]]
+        logging.info("%d of %d networks without divergence", len(sound), len(seeds))
+        return cls(job, recipe, options, dataset, seeds, sound, networks, placement)
+
+    def snapshots(self) -> dict[int, Snapshots]:
+        """The weights of the networks that did not diverge, by seed and snapshot."""
+        files = (load_snapshots(path) for path in _listed(self.job.input.weights))
+        found = {seed: snapshots for file in files for seed, snapshots in file.items()}
+        return {seed: found[seed] for seed in self.sound}
+
+    def evaluator(
+        self, together: int = 1, evaluation_examples: int | None = None, hessian_examples: int = 1
+    ) -> Evaluator:
+        """Data and networks on the device. together: how many points, or networks, there are to evaluate at once."""
+        settings = self.placement.settings
+        stack = self.placement.stack_size(settings.evaluation_batch_size, together)
+        return Evaluator.of(
+            self.recipe,
+            self.dataset,
+            tuple(self.sound),
+            settings,
+            stack=stack,
+            evaluation_examples=evaluation_examples,
+            hessian_examples=hessian_examples,
+        )
+
+    def fingerprint(self, *parts: Any) -> str:
+        """A digest of recipe, code and data, and of what else a measurement depends on."""
+        return fingerprint(self.job.params.recipe, self.job.params.code, self.dataset.checksum, *parts)
+
+    def measure_each(self, measure: Callable[[int, Snapshots], Any]) -> dict[int, Any]:
+        """What `measure` finds on each network that did not diverge, from its seed and its snapshots, by seed.
+
+        A job that is run again goes on from what it has measured. Raises Interrupted, between two networks, where it
+        was told to stop.
+        """
+        tasks = {
+            str(seed): Task(
+                self.fingerprint(self.options, checksum(flatten(snapshots), {})), partial(measure, seed, snapshots)
+            )
+            for seed, snapshots in self.snapshots().items()
+        }
+        with StopRequest() as stop:
+            found = measure_all(self.job.params.checkpoints, tasks, stop, "networks")
+        return {int(seed): measured for seed, measured in found.items()}
+
+    def keys(self, seed: int) -> Row:
+        """The first columns of every table with a row per network."""
+        return keys(self.job.wildcards.study, self.job.wildcards.cell, self.recipe, seed)
+
+    @property
+    def statistics(self) -> Row:
+        """The column that says how many training examples batch-norm statistics are computed over."""
+        return statistics_column(self.recipe, self.dataset)
+
+
+def _listed(files: Any) -> list[str]:
+    """The input files of one name, which Snakemake gives as a text where there is one."""
+    return [files] if isinstance(files, str) else list(files)

@@ -1,0 +1,85 @@
+"""What is measured on networks while they train - losses, accuracies and norms - and when it makes them stop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.core.tensors import Tensors
+from isthmus.data.examples import Examples
+from isthmus.models.evaluation import evaluate, evaluation_mode
+from isthmus.recipes.recipe import TrainingRecipe
+from isthmus.tables.rows import Row, Rows, finite
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What the networks of a stack are scored on, the same at every moment of a run.
+
+    statistics_images `[1, B, C, H, W]`: those of batch normalization. noisy: whether labels have noise, so that the
+    accuracy on clean labels is another one.
+    """
+
+    examples: Examples
+    statistics_images: Tensor
+    loss: str
+    batch_size: int
+    noisy: bool
+
+    def rows(
+        self,
+        network: nn.Module,
+        function: Callable[[Tensor], Tensor],
+        weights: Tensors,
+        initial: Tensors,
+        labels: Tensor,
+    ) -> Rows:
+        """A row per network of the stack, None where a number is not finite.
+
+        function: the network at the weights, by name `[S, ...]`. initial: the weights they started from.
+        labels `[S, N]`: those that each network learns.
+        """
+        both = labels[None]
+        if self.noisy:
+            both = torch.cat([both, self.examples.clean_labels.expand_as(labels)[None]])
+        images, test_images, test_labels = self.examples.images, self.examples.test_images, self.examples.test_labels
+        with evaluation_mode(network, self.statistics_images, weights):
+            train_loss, train_accuracy = evaluate(function, images, both, self.loss, self.batch_size)
+            test_loss, test_accuracy = evaluate(function, test_images, test_labels[None], self.loss, self.batch_size)
+        norm, movement = norms(weights, initial)
+        columns = {
+            "train_loss": train_loss[0],
+            "train_accuracy": train_accuracy[0],
+            "train_accuracy_clean": train_accuracy[-1],
+            "test_loss": test_loss[0],
+            "test_accuracy": test_accuracy[0],
+            "weight_norm": norm,
+            "movement": movement,
+        }
+        return [{key: finite(values[member]) for key, values in columns.items()} for member in range(len(norm))]
+
+
+def norms(weights: Tensors, initial: Tensors) -> tuple[Tensor, Tensor]:
+    """Norm of the weights and their distance from the start, `[S]` each, of tensors `[S, ...]`, summed in float64."""
+    with torch.no_grad():
+        pairs = [(weight.double(), initial[name]) for name, weight in weights.items()]
+        norm = torch.stack([now.flatten(1).square().sum(1) for now, _ in pairs]).sum(0).sqrt()
+        movement = torch.stack([(now - start).flatten(1).square().sum(1) for now, start in pairs]).sum(0).sqrt()
+    return norm.cpu(), movement.cpu()
+
+
+def reason_to_stop(training: TrainingRecipe, row: Row, first_loss: float, over: bool) -> str | None:
+    """Why a network stops with these scores, None where it goes on.
+
+    first_loss: its training loss at the start, which tells a diverged one. over: whether its steps are used up.
+    """
+    if any(value is None for value in row.values()):
+        return "diverged"
+    if row["train_loss"] > training.divergence_factor * first_loss:
+        return "diverged"
+    if training.until_train_loss is not None and row["train_loss"] <= training.until_train_loss:
+        return "train_loss"
+    if training.until_train_accuracy is not None and row["train_accuracy"] >= training.until_train_accuracy:
+        return "train_accuracy"
+    return "budget" if over else None
