@@ -8,7 +8,7 @@ import pytest
 from running import ROOT, configuration, planned, run, small_study, succeed
 
 COLLECT = {f"Collecting the table {table}" for table in ("networks", "history")}
-DRAW = {"Drawing the figures of training of small"}
+DRAW = {"Drawing the figures of small: train"}
 CLAIMS = {"Testing the published claims on all studies", "Drawing the figure of the claims"}
 
 
@@ -43,7 +43,7 @@ def test_nothing_is_run_twice(finished: tuple[Path, Path]) -> None:
         (configuration(small=small_study(width=[4, 6, 8])), {training("small", cell(6), [0, 1])}),
         (
             configuration(small=small_study(), other=small_study(width=[4])),
-            {training("other", cell(4), [0, 1]), "Drawing the figures of training of other"},
+            {training("other", cell(4), [0, 1]), "Drawing the figures of other: train"},
         ),
     ],
     ids=["seeds", "width", "study"],
