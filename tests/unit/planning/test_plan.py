@@ -98,7 +98,7 @@ def test_between_two_measured_sizes_seconds_follow_a_power_law() -> None:
         Speed.of([(1e4, 0.0)])
 
 
-@pytest.mark.parametrize("analysis", [None, *"connect", "curvature", "movement", "robustness", "tickets"])
+@pytest.mark.parametrize("analysis", [None, "connect", "curvature", "movement", "robustness", "tickets"])
 def test_a_stage_costs_more_where_networks_are_larger_or_train_longer(analysis: str | None) -> None:
     curve = Speed.of([(1e3, 1e-4), (1e8, 1e-1)])
     speeds = {(kind, "mlp"): curve for kind in ("gradient", "evaluation", "product")} | {("algebra", ""): curve}

@@ -96,10 +96,8 @@ class Graph:
 
     def network_tables(self, study: str) -> list[str]:
         """The tables of a study's networks and of their pairs: what an analysis of the whole study reads."""
-        stages_of = self.stages_of(self.configuration.studies[study])
-        return _table_files(
-            [made.name for stage in stages_of if stage.unit in ("seed", "pair") for made in stage.tables]
-        )
+        asked = self.stages_of(self.configuration.studies[study])
+        return _table_files([made.name for stage in asked if stage.unit in ("seed", "pair") for made in stage.tables])
 
     def quantities(self, study: str) -> list[dict[str, Any]]:
         """The quantities that those tables may hold, so that what uses them reruns when one is described anew."""
