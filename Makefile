@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake $(if $(CONFIG),--configfile $(CONFIG)) $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES))
 # The rules that draw: allowed alone, they work from the tables as these are.
-DRAW := $(shell sed -n 's/^rule \(draw_[a-z_]*\):$$/\1/p' workflow/rules/*.smk)
+DRAW := $(shell sed -nE 's/^(rule|use rule draw_training as) (draw_[a-z_]+)( with)?:$$/\2/p' workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup constraints figures tables redraw report plan test test-slow test-slurm check format bench docs clean
@@ -61,7 +61,7 @@ report: $(READY) ## Snakemake's HTML report: results/report.html
 test: $(READY) ## formatting, types, workflow lint and all tests but the slow ones
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
@@ -74,7 +74,7 @@ test-slurm: $(READY) ## a study on a SLURM of one node on this machine (Debian, 
 format: $(READY) ## format Python and Snakemake files
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/snakefmt Snakefile workflow/rules
+	$(BIN)/snakefmt Snakefile workflow
 
 bench: $(READY) ## one script per statement about speed
 	for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -61,4 +61,4 @@ def succeed(folder: Path, config: dict[str, Any], *arguments: str, root: Path = 
 def planned(folder: Path, config: dict[str, Any], *arguments: str, root: Path = ROOT) -> set[str]:
     """The jobs that a dry run would start, by their messages."""
     printed = succeed(folder, config, *(arguments or ("all",)), "--dry-run", root=root)
-    return set(re.findall(r"^Job \d+: (.*)$", printed, re.MULTILINE))
+    return set(re.findall(r"^ *Job \d+: (.*)$", printed, re.MULTILINE))

@@ -7,43 +7,77 @@ from typing import Any
 import pytest
 from running import ROOT, configuration, planned, run, small_study, succeed
 
-COLLECT = {f"Collecting the table {table}" for table in ("networks", "history")}
-DRAW = {"Drawing the figures of training of small"}
-CLAIMS = {"Testing the published claims on all studies", "Drawing the figure of the claims"}
+WIDTHS = (4, 8)
 
 
-def training(study: str, cell: str, seeds: list[int]) -> str:
-    return f"Training {study}: {cell}, seeds {' '.join(map(str, seeds))}"
+def study(**grid: Any) -> dict[str, Any]:
+    """The small study with two analyses, one of them on part of the grid."""
+    return small_study(**grid) | {"analyses": {"movement": {}, "curvature": {"images": 50, "where": {"width": [4]}}}}
 
 
 def cell(width: int) -> str:
     return f"width={width}+depth=1+batch_size=128"
 
 
+def training(name: str, width: int, seeds: str) -> str:
+    return f"Training {name}: {cell(width)}, seeds {seeds}"
+
+
+def measuring(analysis: str, width: int, seeds: str) -> str:
+    return f"Measuring the {analysis} of small: {cell(width)}, seeds {seeds}"
+
+
+def collecting(*tables: str) -> set[str]:
+    return {f"Collecting the table {table}" for table in tables}
+
+
+def drawing(*stages: str, name: str = "small") -> set[str]:
+    return {f"Drawing the figures of {name}: {stage}" for stage in stages}
+
+
+CLAIMS = {"Testing the published claims on all studies", "Drawing the figure of the claims"}
+TRAINED, MOVED = collecting("networks", "history"), collecting("movement", "kernels")
+CURVED = collecting("curvature", "eigenvalues", "spectrum", "perturbations")
+# All that follows when every network is trained again.
+AFTER_TRAINING = TRAINED | MOVED | CURVED | drawing("train", "movement", "curvature") | CLAIMS
+AFTER_TRAINING |= {measuring("movement", width, "0 1") for width in WIDTHS} | {measuring("curvature", 4, "0 1")}
+TRAINING = {training("small", width, "0 1") for width in WIDTHS}
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A copy of the workflow and a folder in which it ran the small study to its end."""
+    """A copy of the workflow and a folder in which it ran the study to its end."""
     root, folder = tmp_path_factory.mktemp("workflow"), tmp_path_factory.mktemp("run")
     for part in ("workflow", "profiles", "envs"):
         shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shutil.copy(ROOT / "Snakefile", root)
-    succeed(folder, configuration(small=small_study()), root=root)
+    succeed(folder, configuration(small=study()), root=root)
     return root, folder
 
 
 def test_nothing_is_run_twice(finished: tuple[Path, Path]) -> None:
     root, folder = finished
-    assert planned(folder, configuration(small=small_study()), root=root) == set()
+    assert planned(folder, configuration(small=study()), root=root) == set()
 
 
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (configuration(small=small_study(seed=4)), {training("small", cell(width), [2, 3]) for width in (4, 8)}),
-        (configuration(small=small_study(width=[4, 6, 8])), {training("small", cell(6), [0, 1])}),
         (
-            configuration(small=small_study(), other=small_study(width=[4])),
-            {training("other", cell(4), [0, 1]), "Drawing the figures of training of other"},
+            configuration(small=study(seed=4)),
+            {training("small", width, "2 3") for width in WIDTHS}
+            | {measuring("movement", width, "2 3") for width in WIDTHS}
+            | {measuring("curvature", 4, "2 3")}
+            | (TRAINED | MOVED | CURVED | drawing("train", "movement", "curvature")),
+        ),
+        (
+            configuration(small=study(width=[4, 6, 8])),
+            {training("small", 6, "0 1"), measuring("movement", 6, "0 1")}
+            | (TRAINED | MOVED | drawing("train", "movement", "curvature")),
+        ),
+        (
+            configuration(small=study(), other=small_study(width=[4])),
+            {training("other", 4, "0 1")} | TRAINED | drawing("train", "curvature") | drawing("train", name="other"),
         ),
     ],
     ids=["seeds", "width", "study"],
@@ -52,40 +86,73 @@ def test_an_addition_adds_exactly_its_own_jobs(
     finished: tuple[Path, Path], config: dict[str, Any], expected: set[str]
 ) -> None:
     root, folder = finished
-    assert planned(folder, config, root=root) == expected | COLLECT | DRAW | CLAIMS
+    assert planned(folder, config, root=root) == expected | CLAIMS
 
 
 def test_a_changed_recipe_trains_again(finished: tuple[Path, Path]) -> None:
     root, folder = finished
-    changed = small_study() | {"training": {"epochs": 3}}
-    jobs = {training("small", cell(width), [0, 1]) for width in (4, 8)}
-    assert planned(folder, configuration(small=changed), root=root) == jobs | COLLECT | DRAW | CLAIMS
+    changed = study() | {"training": {"epochs": 3}}
+    assert planned(folder, configuration(small=changed), root=root) == TRAINING | AFTER_TRAINING
+
+
+def test_cells_that_stay_are_not_measured_again(finished: tuple[Path, Path]) -> None:
+    root, folder = finished
+    narrowed, widened = study(), study()
+    narrowed["analyses"] = study()["analyses"] | {"movement": {"where": {"width": [8]}}}
+    widened["analyses"] = study()["analyses"] | {"curvature": {"images": 50}}
+    assert planned(folder, configuration(small=narrowed), root=root) == MOVED | drawing("movement") | CLAIMS
+    jobs = {measuring("curvature", 8, "0 1")} | CURVED | drawing("curvature") | CLAIMS
+    assert planned(folder, configuration(small=widened), root=root) == jobs
 
 
 def test_how_jobs_are_run_is_no_reason_to_run_them_again(finished: tuple[Path, Path]) -> None:
     root, folder = finished
-    config = configuration(small=small_study())
+    config = configuration(small=study())
     config["jobs"] |= {"stack": 1, "threads": 2, "checkpoint_seconds": 5, "evaluation_batch_size": 100}
+    config["jobs"] |= {"gpu": 1, "gpu_resources": {"slurm_partition": "gpu"}}
     assert planned(folder, config, root=root) == set()
 
 
 @pytest.mark.parametrize(
     ("module", "before", "after", "expected"),
     [
-        ("schedules.py", "peak = peak_rate(training)", "peak = 2 * peak_rate(training)", "training"),
         (
-            "schedules.py",
+            "recipes/schedules.py",
+            "peak = peak_rate(training)",
+            "peak = 2 * peak_rate(training)",
+            TRAINING | AFTER_TRAINING,
+        ),
+        (
+            "recipes/schedules.py",
             "    peak = peak_rate(training)",
             "    # A comment.\n    peak = peak_rate(training)",
-            "nothing",
+            set(),
         ),
-        ("seeds.py", '"""Random streams', '"""Streams of random numbers', "nothing"),
-        ("logs.py", "logging.INFO", "logging.DEBUG", "collecting"),
-        ("datasets.py", "DIGITS_SPLIT_SEED = 0", "DIGITS_SPLIT_SEED = 1", "data"),
+        ("training/cost.py", "PROCESS_MB = 1000", "PROCESS_MB = 2000", set()),
+        ("analyses/curvature/cost.py", "\ndef work(", "\nMORE = 2\n\n\ndef work(", set()),
+        (
+            "core/logs.py",
+            "logging.INFO",
+            "logging.DEBUG",
+            TRAINED | MOVED | CURVED | drawing("train", "movement", "curvature") | CLAIMS,
+        ),
+        (
+            "landscape/lanczos.py",
+            "\nimport torch\n",
+            "\nimport torch\n\nCHANGED = True\n",
+            {measuring("curvature", 4, "0 1")} | CURVED | drawing("curvature") | CLAIMS,
+        ),
+        (
+            "data/sources.py",
+            "DIGITS_SPLIT_SEED = 0",
+            "DIGITS_SPLIT_SEED = 1",
+            {"Preparing the data set digits"} | TRAINING | AFTER_TRAINING,
+        ),
     ],
+    ids=["schedule", "comment", "cost", "cost of an analysis", "log", "lanczos", "data"],
 )
 def test_a_change_of_the_library_runs_exactly_what_depends_on_it(
-    finished: tuple[Path, Path], module: str, before: str, after: str, expected: str
+    finished: tuple[Path, Path], module: str, before: str, after: str, expected: set[str]
 ) -> None:
     root, folder = finished
     path = root / "workflow" / "scripts" / "isthmus" / module
@@ -93,13 +160,10 @@ def test_a_change_of_the_library_runs_exactly_what_depends_on_it(
     assert before in original
     path.write_text(original.replace(before, after, 1))
     try:
-        jobs = planned(folder, configuration(small=small_study()), root=root)
+        jobs = planned(folder, configuration(small=study()), root=root)
     finally:
         path.write_text(original)
-    trained = {training("small", cell(width), [0, 1]) for width in (4, 8)} | COLLECT | DRAW | CLAIMS
-    wanted = {"nothing": set(), "collecting": COLLECT | DRAW | CLAIMS, "training": trained}
-    wanted["data"] = trained | {"Preparing the data set digits"}
-    assert jobs == wanted[expected]
+    assert jobs == expected
 
 
 def test_a_new_claim_tests_all_claims_again_and_runs_nothing_else(finished: tuple[Path, Path]) -> None:
@@ -108,7 +172,7 @@ def test_a_new_claim_tests_all_claims_again_and_runs_nothing_else(finished: tupl
     original = path.read_text()
     path.write_text(original.replace("statement: relative movement falls with width", "statement: movement falls"))
     try:
-        jobs = planned(folder, configuration(small=small_study()), root=root)
+        jobs = planned(folder, configuration(small=study()), root=root)
     finally:
         path.write_text(original)
     assert jobs == CLAIMS
@@ -118,7 +182,7 @@ def test_a_block_that_grows_keeps_its_finished_networks(tmp_path: Path) -> None:
     succeed(tmp_path, configuration(small=small_study(width=[4], seed=1)), "tables")
     before = (tmp_path / "results" / "small" / "train" / cell(4) / "0.safetensors").stat().st_mtime_ns
     printed = succeed(tmp_path, configuration(small=small_study(width=[4], seed=2)), "tables")
-    assert training("small", cell(4), [0, 1]) in printed
+    assert training("small", 4, "0 1") in printed
     log = (tmp_path / "results" / "logs" / "train" / "small" / cell(4) / "0.log").read_text()
     assert "network 0: budget" not in log, "seed 0 was trained again"
     assert "network 1: budget" in log
@@ -127,8 +191,7 @@ def test_a_block_that_grows_keeps_its_finished_networks(tmp_path: Path) -> None:
 
 
 def test_a_bad_configuration_is_refused_before_any_job(tmp_path: Path) -> None:
-    study = small_study(batch_size=[5000], widht=[3])
-    refused = run(tmp_path, configuration(small=study))
+    refused = run(tmp_path, configuration(small=small_study(batch_size=[5000], widht=[3])))
     assert refused.returncode != 0
     assert "studies.small.grid.widht: unknown key (did you mean `width`?)" in refused.stdout
     assert "Traceback" not in refused.stdout

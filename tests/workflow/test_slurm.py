@@ -47,7 +47,8 @@ CONNECT, CURVATURE, TICKETS, TRAIN = (
 
 def study(epochs: int) -> dict[str, Any]:
     long = {"training": {"epochs": epochs}, "grid": {"width": [24], "depth": [2], "batch_size": [16], "seed": 2}}
-    jobs = {"seeds": 2, "gpu": 1, "device": "cpu", "checkpoint_seconds": 3600}  # so that only signals make it save
+    gpu = {"gpu": 1, "gpu_resources": {"slurm_partition": "gpu", "gpu_model": "pretend"}, "device": "cpu"}
+    jobs = gpu | {"seeds": 2, "checkpoint_seconds": 3600}  # so that only signals make it save
     return {"studies": {"small": SMALL, "long": long}, "jobs": jobs}
 
 
@@ -144,7 +145,9 @@ def test_a_study_survives_all_that_a_cluster_does_to_it(
     log = there / f"results/logs/train/long/{CELL}/0.log"
     until("the long training has begun", 90, lambda: log.exists() and "groups" in log.read_text())
     (long,) = first.jobs("train_wildcards_long")
-    assert "gpu:pretend:1" in (cluster.ask("scontrol", "show", "job", long) or "")
+    asked = cluster.ask("scontrol", "show", "job", long) or ""
+    assert "gpu:pretend:1" in asked
+    assert "Partition=gpu" in asked
     seen = Path(f"/proc/{first.process(TRAIN)}/environ").read_bytes().split(b"\0")
     assert {b"CUDA_VISIBLE_DEVICES=0", b"CUDA_VISIBLE_DEVICES=1"} & set(seen)
     cluster.ask("scontrol", "update", f"JobId={long}", "TimeLimit=1")

@@ -1,6 +1,6 @@
 rule judge_claims:
     input:
-        claimed_tables(),
+        graph.claimed_tables(),
     output:
         "results/tables/claims.parquet",
     log:
@@ -14,7 +14,7 @@ rule judge_claims:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 15 * attempt,
     params:
-        claims=CLAIMS,
+        claims=graph.claims,
         code=code("judge_claims.py"),
     message:
         "Testing the published claims on all studies"
@@ -22,7 +22,7 @@ rule judge_claims:
         "../scripts/judge_claims.py"
 
 
-rule draw_claims:
+use rule draw_training as draw_claims with:
     input:
         figure_tables("claims"),
     output:
@@ -31,16 +31,8 @@ rule draw_claims:
         "results/logs/figures/claims.log",
     benchmark:
         "results/benchmarks/figures/claims.tsv"
-    conda:
-        "../../envs/tables.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 15 * attempt,
     params:
         stage="claims",
         code=code("isthmus/figures/claims.py"),
     message:
         "Drawing the figure of the claims"
-    script:
-        "../scripts/draw_figures.py"

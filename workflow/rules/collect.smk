@@ -1,6 +1,6 @@
 rule collect_table:
     input:
-        table_parts,
+        lambda wildcards: graph.parts(wildcards.table),
     output:
         "results/tables/{table}.parquet",
     log:
@@ -23,5 +23,5 @@ rule collect_table:
 
 rule tables:
     input:
-        all_tables(),
+        graph.tables(),
     localrule: True

@@ -1,8 +1,11 @@
+connect = Jobs(graph, "connect")
+
+
 rule connect:
     input:
-        data=data_of,
-        weights=networks_of("connect", "safetensors"),
-        networks=networks_of("connect", "networks.parquet"),
+        data=connect.data,
+        weights=connect.weights,
+        networks=connect.networks,
     output:
         connections="results/{study}/connect/{cell}/{block}.connections.parquet",
         paths="results/{study}/connect/{cell}/{block}.paths.parquet",
@@ -13,16 +16,14 @@ rule connect:
         "results/benchmarks/connect/{study}/{cell}/{block}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: CONFIG.jobs["threads"]
+    threads: graph.settings["threads"]
     resources:
-        mem_mb=mb_of("connect", pairs_of("connect")),
-        runtime=minutes_of("connect", pairs_of("connect")),
-        gpu=CONFIG.jobs["gpu"],
+        **connect.resources,
     params:
-        recipe=recipe_of,
-        options=options_of("connect"),
-        pairs=pairs_of("connect"),
-        plane_pair=first_pair_of("connect"),
+        recipe=connect.recipe,
+        options=connect.options,
+        pairs=connect.members,
+        plane_pair=connect.plane_pair,
         checkpoints="results/checkpoints/{study}/connect/{cell}/{block}",
         code=code("connect.py"),
     message:
@@ -31,7 +32,7 @@ rule connect:
         "../scripts/connect.py"
 
 
-rule draw_connections:
+use rule draw_training as draw_connections with:
     input:
         figure_tables("connect"),
     output:
@@ -40,16 +41,6 @@ rule draw_connections:
         "results/logs/figures/{study}/connections.log",
     benchmark:
         "results/benchmarks/figures/{study}/connections.tsv"
-    conda:
-        "../../envs/tables.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 15 * attempt,
     params:
         stage="connect",
         code=code("isthmus/figures/connect.py"),
-    message:
-        "Drawing the figures of the paths of {wildcards.study}"
-    script:
-        "../scripts/draw_figures.py"

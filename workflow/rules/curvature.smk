@@ -1,6 +1,9 @@
+curvature = Jobs(graph, "curvature")
+
+
 rule measure_curvature:
     input:
-        data=data_of,
+        data=curvature.data,
         weights="results/{study}/train/{cell}/{block}.safetensors",
         networks="results/{study}/train/{cell}/{block}.networks.parquet",
     output:
@@ -14,15 +17,13 @@ rule measure_curvature:
         "results/benchmarks/curvature/{study}/{cell}/{block}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: CONFIG.jobs["threads"]
+    threads: graph.settings["threads"]
     resources:
-        mem_mb=mb_of("curvature", seeds_of),
-        runtime=minutes_of("curvature", seeds_of),
-        gpu=CONFIG.jobs["gpu"],
+        **curvature.resources,
     params:
-        recipe=recipe_of,
-        options=options_of("curvature"),
-        seeds=seeds_of,
+        recipe=curvature.recipe,
+        options=curvature.options,
+        seeds=curvature.members,
         checkpoints="results/checkpoints/{study}/curvature/{cell}/{block}",
         code=code("measure_curvature.py"),
     message:
@@ -31,7 +32,7 @@ rule measure_curvature:
         "../scripts/measure_curvature.py"
 
 
-rule draw_curvature:
+use rule draw_training as draw_curvature with:
     input:
         figure_tables("curvature"),
     output:
@@ -40,16 +41,6 @@ rule draw_curvature:
         "results/logs/figures/{study}/curvature.log",
     benchmark:
         "results/benchmarks/figures/{study}/curvature.tsv"
-    conda:
-        "../../envs/tables.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 15 * attempt,
     params:
         stage="curvature",
         code=code("isthmus/figures/curvature.py"),
-    message:
-        "Drawing the figures of the curvature of {wildcards.study}"
-    script:
-        "../scripts/draw_figures.py"

@@ -1,6 +1,6 @@
 rule prepare_data:
     input:
-        sources_of,
+        lambda wildcards: graph.sources(wildcards.dataset),
     output:
         "results/data/{dataset}.safetensors",
     log:
@@ -15,7 +15,7 @@ rule prepare_data:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        content=content_of,
+        content=lambda wildcards: graph.content(wildcards.dataset),
         code=code("prepare_data.py"),
     message:
         "Preparing the data set {wildcards.dataset}"

@@ -1,3 +1,4 @@
+# The rules that draw the figures of analyses inherit from this one.
 rule draw_training:
     input:
         figure_tables("train"),
@@ -7,22 +8,25 @@ rule draw_training:
         "results/logs/figures/{study}/training.log",
     benchmark:
         "results/benchmarks/figures/{study}/training.tsv"
+    group:
+        "figures"
     conda:
         "../../envs/tables.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 15 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+        at_once=1,  # a job on a cluster draws all figures, one after another
     params:
         stage="train",
         code=code("isthmus/figures/train.py"),
     message:
-        "Drawing the figures of training of {wildcards.study}"
+        "Drawing the figures of {wildcards.study}: {params.stage}"
     script:
         "../scripts/draw_figures.py"
 
 
 rule figures:
     input:
-        all_figures(),
+        graph.figures(),
     localrule: True

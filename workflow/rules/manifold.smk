@@ -1,6 +1,10 @@
+# Computed in float64, for which few GPUs are made: one is asked for with `device: cuda` only.
+manifold = Jobs(graph, "manifold", gpu=graph.settings["device"] == "cuda")
+
+
 rule measure_manifold:
     input:
-        data=sweep_data_of("manifold"),
+        data=manifold.data,
     output:
         manifold="results/{study}/manifold/{sweep}/{block}.manifold.parquet",
         manifold_eigenvalues="results/{study}/manifold/{sweep}/{block}.manifold_eigenvalues.parquet",
@@ -11,15 +15,13 @@ rule measure_manifold:
         "results/benchmarks/manifold/{study}/{sweep}/{block}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: CONFIG.jobs["threads"]
+    threads: graph.settings["threads"]
     resources:
-        mem_mb=sweep_mb_of("manifold"),
-        runtime=sweep_minutes_of("manifold"),
-        gpu=CONFIG.jobs["gpu"] if CONFIG.jobs["device"] == "cuda" else 0,
+        **manifold.resources,
     params:
-        sweep=sweep_axes_of("manifold"),
-        options=sweep_options_of("manifold"),
-        seeds=sweep_seeds_of("manifold"),
+        sweep=manifold.sweep,
+        options=manifold.options,
+        seeds=manifold.members,
         checkpoints="results/checkpoints/{study}/manifold/{sweep}/{block}",
         code=code("measure_manifold.py"),
     message:
@@ -28,7 +30,7 @@ rule measure_manifold:
         "../scripts/measure_manifold.py"
 
 
-rule draw_manifold:
+use rule draw_training as draw_manifold with:
     input:
         figure_tables("manifold"),
     output:
@@ -37,22 +39,12 @@ rule draw_manifold:
         "results/logs/figures/{study}/manifold.log",
     benchmark:
         "results/benchmarks/figures/{study}/manifold.tsv"
-    conda:
-        "../../envs/tables.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 15 * attempt,
     params:
         stage="manifold",
         code=code("isthmus/figures/manifold.py"),
-    message:
-        "Drawing the figures of the manifold of {wildcards.study}"
-    script:
-        "../scripts/draw_figures.py"
 
 
-rule draw_manifold_outliers:
+use rule draw_training as draw_manifold_outliers with:
     input:
         figure_tables("manifold", "curvature"),
     output:
@@ -61,16 +53,8 @@ rule draw_manifold_outliers:
         "results/logs/figures/{study}/manifold-outliers.log",
     benchmark:
         "results/benchmarks/figures/{study}/manifold-outliers.tsv"
-    conda:
-        "../../envs/tables.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 15 * attempt,
     params:
         stage="manifold",
         code=code("isthmus/figures/manifold.py"),
     message:
         "Drawing trained networks of {wildcards.study} beside the theorem"
-    script:
-        "../scripts/draw_figures.py"

@@ -1,6 +1,9 @@
+movement = Jobs(graph, "movement")
+
+
 rule measure_movement:
     input:
-        data=data_of,
+        data=movement.data,
         weights="results/{study}/train/{cell}/{block}.safetensors",
         networks="results/{study}/train/{cell}/{block}.networks.parquet",
     output:
@@ -12,15 +15,13 @@ rule measure_movement:
         "results/benchmarks/movement/{study}/{cell}/{block}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: CONFIG.jobs["threads"]
+    threads: graph.settings["threads"]
     resources:
-        mem_mb=mb_of("movement", seeds_of),
-        runtime=minutes_of("movement", seeds_of),
-        gpu=CONFIG.jobs["gpu"],
+        **movement.resources,
     params:
-        recipe=recipe_of,
-        options=options_of("movement"),
-        seeds=seeds_of,
+        recipe=movement.recipe,
+        options=movement.options,
+        seeds=movement.members,
         checkpoints="results/checkpoints/{study}/movement/{cell}/{block}",
         code=code("measure_movement.py"),
     message:
@@ -29,7 +30,7 @@ rule measure_movement:
         "../scripts/measure_movement.py"
 
 
-rule draw_movement:
+use rule draw_training as draw_movement with:
     input:
         figure_tables("movement"),
     output:
@@ -38,16 +39,6 @@ rule draw_movement:
         "results/logs/figures/{study}/movement.log",
     benchmark:
         "results/benchmarks/figures/{study}/movement.tsv"
-    conda:
-        "../../envs/tables.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 15 * attempt,
     params:
         stage="movement",
         code=code("isthmus/figures/movement.py"),
-    message:
-        "Drawing the figures of the movement of {wildcards.study}"
-    script:
-        "../scripts/draw_figures.py"

@@ -1,6 +1,9 @@
+relations = Jobs(graph, "relations")
+
+
 rule relate:
     input:
-        tables_of_networks,
+        lambda wildcards: graph.network_tables(wildcards.study),
     output:
         quantities="results/{study}/relations/all/0.quantities.parquet",
         correlations="results/{study}/relations/all/0.correlations.parquet",
@@ -17,8 +20,8 @@ rule relate:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        options=options_of("relations"),
-        quantities=quantities_of,
+        options=relations.options,
+        quantities=lambda wildcards: graph.quantities(wildcards.study),
         code=code("relate.py"),
     message:
         "Relating geometry and generalization of {wildcards.study}"
@@ -26,7 +29,7 @@ rule relate:
         "../scripts/relate.py"
 
 
-rule draw_relations:
+use rule draw_training as draw_relations with:
     input:
         figure_tables("relations"),
     output:
@@ -35,17 +38,7 @@ rule draw_relations:
         "results/logs/figures/{study}/relations.log",
     benchmark:
         "results/benchmarks/figures/{study}/relations.tsv"
-    conda:
-        "../../envs/tables.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 15 * attempt,
     params:
         stage="relations",
-        quantities=quantities_of,
+        quantities=lambda wildcards: graph.quantities(wildcards.study),
         code=code("isthmus/figures/relations.py"),
-    message:
-        "Drawing the figures of the relations of {wildcards.study}"
-    script:
-        "../scripts/draw_figures.py"

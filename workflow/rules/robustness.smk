@@ -1,9 +1,12 @@
+robustness = Jobs(graph, "robustness")
+
+
 rule measure_robustness:
     input:
-        data=data_of,
+        data=robustness.data,
         weights="results/{study}/train/{cell}/{block}.safetensors",
         networks="results/{study}/train/{cell}/{block}.networks.parquet",
-        shifted=shifted_data_of("robustness"),
+        shifted=robustness.shifted_data,
     output:
         "results/{study}/robustness/{cell}/{block}.robustness.parquet",
     log:
@@ -12,15 +15,13 @@ rule measure_robustness:
         "results/benchmarks/robustness/{study}/{cell}/{block}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: CONFIG.jobs["threads"]
+    threads: graph.settings["threads"]
     resources:
-        mem_mb=mb_of("robustness", seeds_of),
-        runtime=minutes_of("robustness", seeds_of),
-        gpu=CONFIG.jobs["gpu"],
+        **robustness.resources,
     params:
-        recipe=recipe_of,
-        options=options_of("robustness"),
-        seeds=seeds_of,
+        recipe=robustness.recipe,
+        options=robustness.options,
+        seeds=robustness.members,
         checkpoints="results/checkpoints/{study}/robustness/{cell}/{block}",
         code=code("measure_robustness.py"),
     message:
@@ -29,7 +30,7 @@ rule measure_robustness:
         "../scripts/measure_robustness.py"
 
 
-rule draw_robustness:
+use rule draw_training as draw_robustness with:
     input:
         figure_tables("robustness"),
     output:
@@ -38,16 +39,6 @@ rule draw_robustness:
         "results/logs/figures/{study}/robustness.log",
     benchmark:
         "results/benchmarks/figures/{study}/robustness.tsv"
-    conda:
-        "../../envs/tables.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 15 * attempt,
     params:
         stage="robustness",
         code=code("isthmus/figures/robustness.py"),
-    message:
-        "Drawing the figures of the robustness of {wildcards.study}"
-    script:
-        "../scripts/draw_figures.py"

@@ -1,6 +1,9 @@
+tickets = Jobs(graph, "tickets")
+
+
 rule find_tickets:
     input:
-        data=data_of,
+        data=tickets.data,
         weights="results/{study}/train/{cell}/{block}.safetensors",
         networks="results/{study}/train/{cell}/{block}.networks.parquet",
         history="results/{study}/train/{cell}/{block}.history.parquet",
@@ -14,15 +17,13 @@ rule find_tickets:
         "results/benchmarks/tickets/{study}/{cell}/{block}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: CONFIG.jobs["threads"]
+    threads: graph.settings["threads"]
     resources:
-        mem_mb=mb_of("tickets", seeds_of),
-        runtime=minutes_of("tickets", seeds_of),
-        gpu=CONFIG.jobs["gpu"],
+        **tickets.resources,
     params:
-        recipe=recipe_of,
-        options=options_of("tickets"),
-        seeds=seeds_of,
+        recipe=tickets.recipe,
+        options=tickets.options,
+        seeds=tickets.members,
         checkpoints="results/checkpoints/{study}/tickets/{cell}/{block}",
         code=code("find_tickets.py"),
     message:
@@ -31,7 +32,7 @@ rule find_tickets:
         "../scripts/find_tickets.py"
 
 
-rule draw_tickets:
+use rule draw_training as draw_tickets with:
     input:
         figure_tables("tickets"),
     output:
@@ -40,16 +41,6 @@ rule draw_tickets:
         "results/logs/figures/{study}/tickets.log",
     benchmark:
         "results/benchmarks/figures/{study}/tickets.tsv"
-    conda:
-        "../../envs/tables.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 15 * attempt,
     params:
         stage="tickets",
         code=code("isthmus/figures/tickets.py"),
-    message:
-        "Drawing the figures of the tickets of {wildcards.study}"
-    script:
-        "../scripts/draw_figures.py"

@@ -1,6 +1,9 @@
+training = Jobs(graph, "train")
+
+
 rule train:
     input:
-        data=data_of,
+        data=training.data,
     output:
         weights="results/{study}/train/{cell}/{block}.safetensors",
         networks="results/{study}/train/{cell}/{block}.networks.parquet",
@@ -12,14 +15,12 @@ rule train:
     priority: 1  # most other jobs wait for it
     conda:
         "../../envs/torch.yaml"
-    threads: CONFIG.jobs["threads"]
+    threads: graph.settings["threads"]
     resources:
-        mem_mb=mb_of("train", seeds_of),
-        runtime=minutes_of("train", seeds_of),
-        gpu=CONFIG.jobs["gpu"],
+        **training.resources,
     params:
-        recipe=recipe_of,
-        seeds=seeds_of,
+        recipe=training.recipe,
+        seeds=training.members,
         checkpoints="results/checkpoints/{study}/train/{cell}/{block}",
         code=code("train.py"),
     message:

@@ -17,11 +17,14 @@ from typing import Any
 from snakemake import cli
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
+from snakemake_interface_logger_plugins.common import LogEvent
 
+from isthmus.analyses.claims.statements import read_claims
 from isthmus.core import devices
 from isthmus.core.errors import ConfigurationError, UserError
 from isthmus.planning import plan
-from isthmus.study.config import Configuration, load
+from isthmus.study.config import load
+from isthmus.study.graph import Graph
 
 WORKFLOW = Path(__file__).resolve().parents[2]
 
@@ -36,10 +39,10 @@ class Jobs(logging.Filter):
         self.found: list[plan.Job] = []
 
     def filter(self, record: logging.LogRecord) -> bool:
-        event = str(getattr(record, "event", ""))
-        if event == "run_info":
+        event = getattr(record, "event", None)
+        if event == LogEvent.RUN_INFO:
             self.announced = record.stats["total"]
-        if event == "job_info" and record.jobid not in self.reported:
+        if event == LogEvent.JOB_INFO and record.jobid not in self.reported:
             self.reported.add(record.jobid)
             if record.log:  # rules that only collect targets have none
                 self.found.append(_job(record))
@@ -48,16 +51,12 @@ class Jobs(logging.Filter):
 
 def _job(record: Any) -> plan.Job:
     """A reported job. Its stage is the folder of its log, as of its results."""
-    asked = {key: int(record.resources.get(key, 0)) for key in ("mem_mb", "runtime", "gpu")}
-    wildcards = {key: str(value) for key, value in (record.wildcards or {}).items()}
     return plan.Job(
-        rule=record.rule_name,
         stage=Path(record.log[0]).parts[2],
-        wildcards=wildcards,
-        threads=record.threads,
-        mem_mb=asked["mem_mb"],
-        minutes=asked["runtime"],
-        gpu=asked["gpu"],
+        wildcards={key: str(value) for key, value in (record.wildcards or {}).items()},
+        mem_mb=int(record.resources.get("mem_mb", 0)),
+        minutes=int(record.resources.get("runtime", 0)),
+        gpu=int(record.resources.get("gpu", 0)),
         inputs=len(record.input),
         outputs=len(record.output) + len(record.log) + bool(record.benchmark),
     )
@@ -70,7 +69,7 @@ def jobs_to_do(arguments: list[str]) -> list[plan.Job]:
     log.addFilter(jobs)
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            cli.main(["--dry-run", "--snakefile", str(WORKFLOW / "Snakefile"), *arguments])
+            cli.main(["--dry-run", "--snakefile", str(WORKFLOW / "workflow" / "Snakefile"), *arguments])
     except SystemExit as end:
         if end.code:
             raise UserError(said.getvalue()) from None
@@ -81,8 +80,8 @@ def jobs_to_do(arguments: list[str]) -> list[plan.Job]:
     return jobs.found
 
 
-def configuration_of(files: list[str], folder: Path) -> Configuration:
-    """The checked configuration, as the Snakefile puts it together. Raises ConfigurationError."""
+def graph_of(files: list[str], folder: Path) -> Graph:
+    """The graph of the configuration, put together as the Snakefile does. Raises ConfigurationError."""
     config: dict[str, Any] = {}
     for path in files:
         update_config(config, load_configfile(path))
@@ -91,7 +90,7 @@ def configuration_of(files: list[str], folder: Path) -> Configuration:
         base = load_configfile(str(own if own.exists() else WORKFLOW / "config.yaml"))
         update_config(base, config)
         config = base
-    return load(config)
+    return Graph(load(config), read_claims())
 
 
 def main() -> None:
@@ -102,24 +101,24 @@ def main() -> None:
     given = ["--configfile", *own.configfile] if own.configfile else []
     arguments = [*given, "--directory", str(own.directory), *others]
     try:
-        configuration = configuration_of(own.configfile, own.directory)
+        graph = graph_of(own.configfile, own.directory)
         jobs = jobs_to_do(arguments)
-        device = devices.choose_device(configuration.jobs["device"])
+        device = devices.choose_device(graph.settings["device"])
     except (ConfigurationError, UserError) as error:
         sys.exit(str(error))
     if not jobs:
         print("nothing is left to be done")
         return
-    devices.set_up(configuration.jobs["threads"], configuration.jobs["deterministic"])
-    settings = devices.Settings(device, evaluation_batch_size=configuration.jobs["evaluation_batch_size"])
+    devices.set_up(graph.settings["threads"], graph.settings["deterministic"])
+    settings = devices.Settings(device, evaluation_batch_size=graph.settings["evaluation_batch_size"])
     started = time.monotonic()
-    found = plan.plan(jobs, configuration, settings)
+    found = plan.plan(jobs, graph, settings)
     print(plan.report(found))
     print(f"\nspeeds measured on this machine ({device}) in {time.monotonic() - started:.0f} s;", end=" ")
     print("memory is what the largest job asks for; stopping rules are not foreseen")
-    if any(not cost.counted for cost in found):
+    if not found["counted"].all():
         print("* no count of its work: the time its rule asks for")
-    if device.type == "cpu" and any(cost.gpu for cost in found):
+    if device.type == "cpu" and found["gpu_seconds"].any():
         print("the jobs ask for a GPU and none is here: GPU hours are as long as this CPU takes; plan on such a node")
 
 

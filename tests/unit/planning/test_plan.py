@@ -14,12 +14,15 @@ import torch
 import yaml
 from running import ROOT, configuration, planned, run, small_study
 
+from isthmus.analyses.claims.statements import read_claims
 from isthmus.core.devices import Settings
 from isthmus.data.facts import BUILTIN
 from isthmus.planning import plan
-from isthmus.planning.calibration import Speed
+from isthmus.planning.calibration import Speed, Task, calibrate, start_up
 from isthmus.study.config import load
 from isthmus.study.costs import cost_of
+from isthmus.study.graph import Graph
+from isthmus.tables.descriptions import stages
 
 CPU = Settings(torch.device("cpu"))
 
@@ -33,16 +36,16 @@ def asked(folder: Path, config: dict[str, Any], *arguments: str) -> subprocess.C
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
-def demands(study: dict[str, Any]) -> list[plan.Demand]:
-    """What the first training job of each cell, and the first of each analysis, asks for."""
-    loaded = load(configuration(small=study))
+def tasks(study: dict[str, Any]) -> list[Task]:
+    """The first training job of each cell, and the first job there of each analysis."""
+    graph = Graph(load(configuration(small=study)), read_claims())
     found = []
-    for name in loaded.studies["small"].cells:
+    for name in graph.configuration.studies["small"].cells:
         for stage in ("train", *study.get("analyses", {})):
-            wildcards = {"study": "small", "cell": name, "block": "0"}
-            demand = plan.demand_of(plan.Job("any", stage, wildcards, 1, 1000, 10, 0, 1, 1), loaded)
-            assert demand is not None
-            found.append(demand)
+            wildcards = {"study": "small", "cell": name, "sweep": "edge", "block": "0"}
+            task = plan.task_of(plan.Job(stage, wildcards, 1000, 10, 0, 1, 1), graph)
+            assert task is not None
+            found.append(task)
     return found
 
 
@@ -76,14 +79,16 @@ def test_a_configuration_that_cannot_be_used_is_refused_as_by_the_workflow(tmp_p
 
 
 def test_speeds_are_positive_finite_and_never_fall_with_size() -> None:
-    study = small_study(width=[4, 64]) | {"analyses": {"curvature": {}, "movement": {}}}
-    speeds = plan.calibrate(demands(study), "auto", CPU)
-    assert {kind for kind, _ in speeds.calls} == {"gradient", "evaluation", "product"}
-    for speed in [speeds.algebra, *speeds.calls.values()]:
+    edge = {"width": [3], "points": [8], "seeds": 1}
+    study = small_study(width=[4, 64]) | {"analyses": {"curvature": {}, "manifold": {"sweeps": {"edge": edge}}}}
+    speeds = calibrate(tasks(study), "auto", CPU)
+    of_networks = {(kind, "mlp") for kind in ("gradient", "evaluation", "product")}
+    assert speeds.keys() == of_networks | {("algebra", ""), ("search", "")}
+    for speed in speeds.values():
         taken = [speed(10.0**power) for power in range(12)]
         assert all(0 < seconds < math.inf for seconds in taken)
         assert taken == sorted(taken)
-    assert all(0 < seconds < 60 for seconds in [speeds.jacobian, *speeds.starts.values()])
+    assert 0 < start_up("math") < 60
 
 
 def test_between_two_measured_sizes_seconds_follow_a_power_law() -> None:
@@ -93,17 +98,15 @@ def test_between_two_measured_sizes_seconds_follow_a_power_law() -> None:
         Speed.of([(1e4, 0.0)])
 
 
-@pytest.mark.parametrize("analysis", [None, *"connect", "curvature", "movement", "robustness", "tickets"])
+@pytest.mark.parametrize("analysis", [None, "connect", "curvature", "movement", "robustness", "tickets"])
 def test_a_stage_costs_more_where_networks_are_larger_or_train_longer(analysis: str | None) -> None:
     curve = Speed.of([(1e3, 1e-4), (1e8, 1e-1)])
-    speeds = plan.Speeds(
-        {(kind, "mlp"): curve for kind in ("gradient", "evaluation", "product")}, curve, 1e-3, {"": 2.0}
-    )
+    speeds = {(kind, "mlp"): curve for kind in ("gradient", "evaluation", "product")} | {("algebra", ""): curve}
     wanted: dict[str, Any] = {"analyses": {analysis: {}}} if analysis else {}
 
     def seconds(width: int, epochs: int) -> float:
         study = small_study(width=[width]) | {"training": {"epochs": epochs}} | wanted
-        return plan.seconds_of(demands(study)[-1], speeds, "auto", CPU)
+        return tasks(study)[-1].seconds(speeds, "auto", CPU)
 
     assert seconds(8, 2) < seconds(64, 2) < seconds(512, 2)
     if analysis in (None, "tickets"):
@@ -113,7 +116,7 @@ def test_a_stage_costs_more_where_networks_are_larger_or_train_longer(analysis: 
 def test_matching_hidden_units_counts_by_its_method() -> None:
     def multiplications(kind: str, **alignment: Any) -> float:
         study = small_study(depth=[3]) | {"analyses": {"connect": {"kinds": [kind], "alignment": alignment}}}
-        return sum(call.count * call.size * call.networks for call in demands(study)[-1].work.calls)
+        return sum(call.count * call.size * call.networks for call in tasks(study)[-1].calls)
 
     aligned = partial(multiplications, "linear-aligned")
     unaligned = multiplications("linear")
@@ -125,18 +128,16 @@ def test_matching_hidden_units_counts_by_its_method() -> None:
 
 
 def test_networks_in_a_stack_share_calls() -> None:
-    demand = demands(small_study(width=[8]))[0]
+    task = tasks(small_study(width=[8]))[0]
     overhead = Speed.of([(1.0, 1.0), (1e12, 1.0)])
-    speeds = plan.Speeds({(kind, "mlp"): overhead for kind in ("gradient", "evaluation")}, overhead, 1.0, {"": 0.0})
-    together, apart = (plan.seconds_of(demand, speeds, stack, CPU) for stack in (2, 1))
+    speeds = {(kind, "mlp"): overhead for kind in ("gradient", "evaluation")}
+    together, apart = (task.seconds(speeds, stack, CPU) for stack in (2, 1))
     assert apart == pytest.approx(2 * together)
 
 
 def test_every_analysis_is_counted_and_minutes_are_generous() -> None:
-    from isthmus.tables.descriptions import stages
-
     of_tables = {stage.name for stage in stages().values() if stage.unit in ("study", "configuration")}
     assert {stage for stage in stages() if cost_of(stage) is not None} == set(stages()) - of_tables
-    work = demands(small_study())[0].work
+    work = tasks(small_study())[0].work
     assert work.minutes() == 10
     assert BUILTIN["digits"].train_size == 1437

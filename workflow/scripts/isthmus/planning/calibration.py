@@ -1,8 +1,8 @@
 """How fast this machine computes: real calls of the library on random data, a few seconds in all.
 
-What was measured is seconds a call against its size (multiplications of a forward pass, `isthmus.work`); between
-two sizes they are interpolated on a logarithmic scale, below the smallest a call takes as long as that one, above the
-largest it takes longer in proportion. So a larger call never takes less time.
+What is measured is the seconds of a call against its size, the multiplications in it (`isthmus.training.cost`).
+Between two sizes seconds follow a power law; a call below the smallest takes as long as that one, a call above the
+largest takes longer in proportion. So a larger call never takes less time.
 """
 
 import bisect
@@ -12,28 +12,35 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from isthmus.analyses.manifold.levenberg_marquardt import damped_step
-from isthmus.core.devices import Settings
+from isthmus.core.devices import Settings, stack_size
 from isthmus.data.dataset import Dataset
 from isthmus.data.facts import Facts
 from isthmus.landscape.graph_memory import keeps_graph
 from isthmus.landscape.hessian import CurvatureOperator
 from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluate, evaluation_mode
-from isthmus.models.sizes import multiplications
+from isthmus.models.sizes import multiplications, parameters
 from isthmus.recipes.recipe import Recipe
+from isthmus.training.cost import Calls, Work
 from isthmus.training.trainer import Member, TrainingRun, new_state
 
 REPETITIONS = 5
 SECONDS_A_POINT = 1.0  # after which a call is not repeated
 MOST_SECONDS = 10.0  # a call that takes longer the first time is not repeated at all
 MOST_EXAMPLES = 20_000  # of random data
+POINTS = 5  # sizes that are timed, of each kind of call and architecture
+MATRICES = (16, 768)  # rows of the smallest and of the largest matrix that is timed
+
+Call = Callable[[], object]
+Kind = tuple[str, str]  # of a call, and the architecture, which is empty where it does not matter
 
 
 @dataclass(frozen=True)
@@ -65,40 +72,56 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Probe:
-    """A call to be timed: of a kind, for a stack of `stack` networks, on `examples` examples."""
+class Task:
+    """The work of a job, the recipe and the data of its networks, and how many networks or pairs these are."""
 
-    kind: str
+    work: Work
     recipe: Recipe
-    known: Facts
-    stack: int
-    examples: int
+    facts: Facts
+    networks: int
 
     @property
-    def size(self) -> float:
-        """Multiplications of a forward pass on its examples."""
-        forward = multiplications(self.recipe.network, self.known.shape, self.known.classes)
-        return self.stack * self.examples * forward
+    def calls(self) -> list[Calls]:
+        """The calls that the job makes at all."""
+        return [call for call in self.work.calls if call.count and call.networks]
+
+    def kind_of(self, call: Calls) -> Kind:
+        """The kind of a call: those of one kind have one speed."""
+        return call.kind, "" if call.kind in ALGEBRA else self.recipe.network.architecture
+
+    def stack(self, call: Calls, wanted: int | str, settings: Settings) -> int:
+        """How many networks share a call. wanted: `jobs.stack` of the configuration."""
+        if not call.batch_size:
+            return 1
+        network = self.recipe.network
+        size = parameters(network, self.facts.shape, self.facts.classes)
+        return stack_size(wanted, network.convolutional, size, call.batch_size, settings.device, call.networks)
+
+    def seconds(self, speeds: dict[Kind, Speed], wanted: int | str, settings: Settings) -> float:
+        """Seconds that the work takes at these speeds."""
+        total = self.work.seconds
+        for call in self.calls:
+            speed, stack = speeds[self.kind_of(call)], self.stack(call, wanted, settings)
+            full, rest = divmod(call.networks, stack)
+            once = full * speed(stack * call.size) + (speed(rest * call.size) if rest else 0.0)
+            total += call.likely * call.count * once
+        return total
 
 
-def measure(probe: Probe, settings: Settings) -> float:
-    """Seconds of one such call on the device: of a core on a CPU, of the clock on a GPU."""
-    call = {"gradient": _gradient, "evaluation": _evaluation, "product": _product}[probe.kind](probe, settings)
-    return _seconds(call, settings.device)
-
-
-def measure_algebra(device: torch.device, size: int) -> tuple[float, float]:
-    """Multiplications and seconds of a Gram matrix `[size, size]` and its factor, in float64."""
-    jacobian = torch.randn(size, size, dtype=torch.float64, device=device)
-    residuals = torch.randn(size, dtype=torch.float64, device=device)
-    return float(size**3), _seconds(lambda: damped_step(jacobian, residuals, 1.0), device)
-
-
-def measure_jacobian(device: torch.device) -> float:
-    """Seconds that the Jacobian of a network takes whatever its size."""
-    inputs = torch.randn(8, 8, dtype=torch.float64, device=device)
-    jacobian = torch.func.jacrev(lambda at: torch.tanh(inputs @ torch.tanh(inputs @ at)))
-    return _seconds(lambda: jacobian(inputs[0]), device)
+def calibrate(tasks: Iterable[Task], wanted: int | str, settings: Settings) -> dict[Kind, Speed]:
+    """Measure the calls that the tasks make: of each kind the smallest, the largest, and some between."""
+    found: dict[Kind, dict[float, Callable[[], Call]]] = {}
+    for task in tasks:
+        for call in task.calls:
+            size, prepare = _prepared(task, call, task.stack(call, wanted, settings), settings)
+            found.setdefault(task.kind_of(call), {})[size] = prepare
+    speeds = {}
+    for kind, sizes in found.items():
+        ordered = sorted(sizes)
+        places = sorted({round(place * (len(ordered) - 1) / (POINTS - 1)) for place in range(POINTS)})
+        timed = [(ordered[place], _seconds(sizes[ordered[place]](), settings.device)) for place in places]
+        speeds[kind] = Speed.of(timed)
+    return speeds
 
 
 def start_up(modules: str) -> float:
@@ -110,8 +133,11 @@ def start_up(modules: str) -> float:
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
-def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    """Median seconds of a call, after one that is not counted since it may load libraries, unless that took long."""
+def _seconds(call: Call, device: torch.device) -> float:
+    """Median seconds of a call, of a core on a CPU and of the clock on a GPU.
+
+    The first call is not counted, since it may load libraries, unless it took long.
+    """
     taken = [_timed(call, device)]
     if taken[0] > MOST_SECONDS:
         return taken[0]
@@ -128,7 +154,7 @@ def _seconds(call: Callable[[], object], device: torch.device) -> float:
     return max(sorted(taken)[len(taken) // 2], 1e-9)
 
 
-def _timed(call: Callable[[], object], device: torch.device) -> float:
+def _timed(call: Call, device: torch.device) -> float:
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     _wait(device)
     started = clock()
@@ -142,55 +168,82 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _dataset(known: Facts, examples: int) -> Dataset:
-    """Random images of the right shape."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (examples, *known.shape), dtype=torch.uint8, generator=generator)
-    labels = torch.arange(examples) % known.classes
-    scale = torch.full((known.shape[0],), 128.0)
-    return Dataset("random", known.classes, "", images, labels, images[:1], labels[:1], scale, scale)
+def _prepared(task: Task, call: Calls, stack: int, settings: Settings) -> tuple[float, Callable[[], Call]]:
+    """The multiplications in such a call, and what makes one to be timed."""
+    if call.kind in ALGEBRA:
+        rows = min(max(round(call.size ** (1 / 3)), MATRICES[0]), MATRICES[1])
+        return float(rows**3), partial(ALGEBRA[call.kind], rows, settings.device)
+    forward = multiplications(task.recipe.network, task.facts.shape, task.facts.classes)
+    examples = max(1, round(call.size / forward))
+    return stack * examples * forward, partial(OF_NETWORKS[call.kind], task, stack, examples, settings)
 
 
-def _gradient(probe: Probe, settings: Settings) -> Callable[[], object]:
+def _gradient(task: Task, stack: int, examples: int, settings: Settings) -> Call:
     """One step of training, data and optimizer included."""
-    dataset = _dataset(probe.known, min(16 * probe.examples, max(MOST_EXAMPLES, probe.examples)))
+    dataset = _dataset(task.facts, min(16 * examples, max(MOST_EXAMPLES, examples)))
     training = replace(
-        probe.recipe.training, batch_size=probe.examples, epochs=10**6, steps=None, snapshots=(), sharpness_radius=0.0
+        task.recipe.training, batch_size=examples, epochs=10**6, steps=None, snapshots=(), sharpness_radius=0.0
     )
-    chosen = replace(probe.recipe.data, train_size=None, selection="first", label_noise=0.0)
-    recipe = replace(probe.recipe, data=chosen, training=training)
-    seeds = tuple(range(probe.stack))
+    chosen = replace(task.recipe.data, train_size=None, selection="first", label_noise=0.0)
+    recipe, seeds = replace(task.recipe, data=chosen, training=training), tuple(range(stack))
     state = new_state(recipe, dataset, seeds)
     return TrainingRun(recipe, state, dataset, settings, {seed: Member(seed, seed) for seed in seeds}).update
 
 
-def _evaluation(probe: Probe, settings: Settings) -> Callable[[], object]:
+def _evaluation(task: Task, stack: int, examples: int, settings: Settings) -> Call:
     """Loss and accuracy of a stack on one batch."""
-    network, images, labels = _place(probe, settings)
+    network, images, labels = _place(task, stack, examples, settings)
     network.eval()
-    loss = probe.recipe.training.loss
+    loss = task.recipe.training.loss
 
     def call() -> object:
         with evaluation_mode(network, images[None, :2]):
-            return evaluate(network, images, labels[None, None], loss, probe.examples)
+            return evaluate(network, images, labels[None, None], loss, examples)
 
     return call
 
 
-def _product(probe: Probe, settings: Settings) -> Callable[[], object]:
+def _product(task: Task, stack: int, examples: int, settings: Settings) -> Call:
     """One product of the Hessian with a vector."""
-    network, images, labels = _place(probe, settings)
-    kept = keeps_graph(probe.recipe.network, probe.known.shape, probe.known.classes, probe.examples)
+    network, images, labels = _place(task, stack, examples, settings)
+    kept = keeps_graph(task.recipe.network, task.facts.shape, task.facts.classes, examples)
     with evaluation_mode(network, images[None]):
-        operator = CurvatureOperator(network, images, labels, probe.recipe.training.loss, keep=kept)
+        operator = CurvatureOperator(network, images, labels, task.recipe.training.loss, keep=kept)
     vector = torch.randn(operator.size, device=settings.device)
     return lambda: operator(vector)
 
 
-def _place(probe: Probe, settings: Settings) -> tuple[torch.nn.Module, Tensor, Tensor]:
+def _place(task: Task, stack: int, examples: int, settings: Settings) -> tuple[torch.nn.Module, Tensor, Tensor]:
     """Initialized networks, and images and labels, on the device."""
-    network = build(probe.recipe.network, probe.known.shape, probe.known.classes, probe.stack)
-    initialize(network, tuple(range(probe.stack)))
-    dataset = _dataset(probe.known, probe.examples)
+    network = build(task.recipe.network, task.facts.shape, task.facts.classes, stack)
+    initialize(network, tuple(range(stack)))
+    dataset = _dataset(task.facts, examples)
     images = dataset.train_images.to(settings.device).float() / 128 - 1
     return network.to(settings.device), images, dataset.train_labels.to(settings.device)
+
+
+def _dataset(facts: Facts, examples: int) -> Dataset:
+    """Random images of the right shape."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (examples, *facts.shape), dtype=torch.uint8, generator=generator)
+    labels = torch.arange(examples) % facts.classes
+    scale = torch.full((facts.shape[0],), 128.0)
+    return Dataset("random", facts.classes, "", images, labels, images[:1], labels[:1], scale, scale)
+
+
+def _algebra(rows: int, device: torch.device) -> Call:
+    """A Gram matrix `[rows, rows]` and its factor, in float64."""
+    jacobian = torch.randn(rows, rows, dtype=torch.float64, device=device)
+    residuals = torch.randn(rows, dtype=torch.float64, device=device)
+    return lambda: damped_step(jacobian, residuals, 1.0)
+
+
+def _search(rows: int, device: torch.device) -> Call:
+    """The same, after what the Jacobian of a network takes whatever its size."""
+    step, inputs = _algebra(rows, device), torch.randn(8, 8, dtype=torch.float64, device=device)
+    jacobian = torch.func.jacrev(lambda at: torch.tanh(inputs @ torch.tanh(inputs @ at)))
+    return lambda: (jacobian(inputs[0]), step())
+
+
+OF_NETWORKS = {"gradient": _gradient, "evaluation": _evaluation, "product": _product}
+ALGEBRA = {"algebra": _algebra, "search": _search}

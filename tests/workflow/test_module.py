@@ -1,0 +1,52 @@
+"""The workflow as a module of another one, from another folder."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import yaml
+from running import ROOT, small_study
+
+OUTER = f"""
+configfile: "study.yaml"
+
+
+module isthmus:
+    snakefile: "{ROOT}/workflow/Snakefile"
+    config: config["isthmus"]
+
+
+use rule * from isthmus as isthmus_*
+
+
+rule own:
+    input:
+        "results/tables/networks.parquet",
+    output:
+        "own.parquet",
+    localrule: True
+    shell:
+        "cp {{input}} {{output}}"
+"""
+
+
+def snakemake(folder: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_another_workflow_uses_the_tables_and_figures_of_a_study(tmp_path: Path) -> None:
+    study = small_study(width=[4]) | {"training": {"epochs": 1}}
+    (tmp_path / "Snakefile").write_text(OUTER)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({"isthmus": {"studies": {"small": study}}}))
+    figure = "results/figures/small/test-accuracy.pdf"
+    snakemake(tmp_path, "own", figure)
+    assert pq.read_table(tmp_path / "own.parquet")["seed"].to_pylist() == [0, 1]
+    assert (tmp_path / figure).exists()
+    left = snakemake(tmp_path, "--dry-run", "isthmus_all")
+    rules = set(re.findall(r"^(isthmus_\w+) +\d+$", left, re.MULTILINE))
+    assert rules == {"isthmus_judge_claims", "isthmus_draw_claims", "isthmus_all"}

@@ -1,0 +1,184 @@
+"""The graph of jobs: which blocks, tables and figures there are, as the checked configuration says.
+
+The rules of the workflow ask this, and `isthmus.study.jobs` for what a single job reads and needs. Nothing here knows
+Snakemake.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from isthmus.analyses.claims.statements import parse_claims
+from isthmus.core.digest import digest
+from isthmus.recipes.pairs import Pair
+from isthmus.study.config import Configuration
+from isthmus.study.grid import Study
+from isthmus.tables.descriptions import Figure, Stage, stages, table
+from isthmus.tables.quantities import quantities
+
+SCRIPTS = Path(__file__).resolve().parents[2]
+
+
+def code(script: str) -> str:
+    """The digest of the library code behind a script: the parameter that reruns its jobs when that code changes."""
+    return digest(SCRIPTS / script, plumbing=script == "collect_table.py")
+
+
+class Graph:
+    """The jobs of a checked configuration. claims: the content of `workflow/claims.yaml`.
+
+    Raises ConfigurationError where the claims cannot be used.
+    """
+
+    def __init__(self, configuration: Configuration, claims: dict[str, Any]) -> None:
+        self.configuration = configuration
+        self.settings = configuration.jobs
+        self.claims = claims
+        self._claimed = {"networks", *(claim.table for claim in parse_claims(claims))}
+        self.blocks = cache(self._blocks)  # every job asks for them
+
+    def _blocks(self, study: str, stage: str, sweep: str = "") -> dict[int, tuple[Any, ...]]:
+        """The seeds or pairs of seeds that each job of a stage handles, by the number of the block."""
+        return self.configuration.studies[study].blocks_of(stages()[stage], self.settings, sweep)
+
+    def stages_of(self, study: Study) -> list[Stage]:
+        """Training and the analyses that a study asks for."""
+        return [stage for stage in stages().values() if stage.name in ("train", *study.analyses)]
+
+    # Data sets
+
+    def sources(self, dataset: str) -> list[str]:
+        """The files that a data set is prepared from, where the configuration names them."""
+        described = self.configuration.datasets[dataset]
+        given = [described.get("train", []), described.get("test", [])]
+        return [
+            str(Path(path).expanduser()) for paths in given for path in ([paths] if isinstance(paths, str) else paths)
+        ]
+
+    def content(self, dataset: str) -> dict[str, Any]:
+        """The part of a data set's description that decides its content: not where it is looked for."""
+        described = self.configuration.datasets[dataset]
+        return {key: value for key, value in described.items() if key not in ("root", "download")}
+
+    # Tables
+
+    def parts(self, name: str) -> list[str]:
+        """The files that a table is collected from, in the order of studies, cells and blocks."""
+        stage = stages()[table(name).stage]
+        return [
+            f"results/{study.name}/{stage.name}/{cell}/{block}.{name}.parquet"
+            for study in self.configuration.studies.values()
+            if stage in self.stages_of(study)
+            for cell in study.cells_of(stage.name)
+            for block in self.blocks(study.name, stage.name, cell if stage.unit == "sweep" else "")
+        ]
+
+    def collected(self) -> list[str]:
+        """The names of the tables that are collected from the studies, each once."""
+        found = {
+            made.name: None
+            for study in self.configuration.studies.values()
+            for stage in self.stages_of(study)
+            for made in stage.tables
+        }
+        return list(found)
+
+    def tables(self) -> list[str]:
+        """The files of all tables: those collected from the studies, and those that are made from these."""
+        made = [made.name for stage in overall_stages() for made in stage.tables]
+        return _table_files([*self.collected(), *made])
+
+    def claimed_tables(self) -> list[str]:
+        """The collected tables that claims are about, as far as the studies make them."""
+        return _table_files([name for name in self.collected() if name in self._claimed])
+
+    def network_tables(self, study: str) -> list[str]:
+        """The tables of a study's networks and of their pairs: what an analysis of the whole study reads."""
+        asked = self.stages_of(self.configuration.studies[study])
+        return _table_files([made.name for stage in asked if stage.unit in ("seed", "pair") for made in stage.tables])
+
+    def quantities(self, study: str) -> list[dict[str, Any]]:
+        """The quantities that those tables may hold, so that what uses them reruns when one is described anew."""
+        made = {Path(path).stem for path in self.network_tables(study)}
+        return [asdict(quantity) for quantity in quantities() if quantity.table in made]
+
+    # Figures
+
+    def figures(self) -> list[str]:
+        """The files of all figures, each as PDF for papers and as PNG for the report."""
+        overall = [f"results/figures/{figure.name}" for stage in overall_stages() for figure in stage.figures]
+        own = [
+            f"results/figures/{study.name}/{figure.name}"
+            for study in self.configuration.studies.values()
+            for stage in self.stages_of(study)
+            for figure in stage.figures
+            if set(figure.requires) <= study.analyses.keys()
+        ]
+        return [f"{path}.{kind}" for path in overall + own for kind in ("pdf", "png")]
+
+    # Checkpoints
+
+    def full_blocks(self, study: Study, stage: Stage) -> set[int]:
+        """The blocks that no further seed can change: they and the blocks of their networks have all their members.
+
+        A sweep has none, since it may grow along its other axes; nor has an analysis of a whole study.
+        """
+        if stage.unit not in ("seed", "pair"):
+            return set()
+        members = self.blocks(study.name, stage.name)
+        full = {block for block, held in members.items() if len(held) == self.settings[f"{stage.unit}s"]}
+        if stage.unit == "seed":
+            return full
+        trained = self.full_blocks(study, stages()["train"])
+        return {block for block in full if self.training_blocks(members[block]) <= trained}
+
+    def training_blocks(self, pairs: Iterable[Pair]) -> set[int]:
+        """The blocks of training that hold the networks of these pairs."""
+        return {seed // self.settings["seeds"] for pair in pairs for seed in pair}
+
+    def finished_checkpoints(self) -> Iterator[Path]:
+        """The folders of checkpoints that no job will ask for again. Blocks that may still grow keep theirs."""
+        for study in self.configuration.studies.values():
+            for stage in self.stages_of(study):
+                for cell in study.cells_of(stage.name):
+                    for block in self.full_blocks(study, stage):
+                        own = Path(study.name, stage.name, cell)
+                        folder = Path("results/checkpoints", own, str(block))
+                        if folder.exists() and any(Path("results", own).glob(f"{block}.*")):
+                            yield folder
+
+
+def overall_stages() -> list[Stage]:
+    """The stages that work once, on the tables of all studies; they always run."""
+    return [stage for stage in stages().values() if stage.unit == "configuration"]
+
+
+def figures_of(stage: str, *requires: str) -> list[Figure]:
+    """The figures of a stage that draw tables of exactly these other analyses."""
+    return [figure for figure in stages()[stage].figures if figure.requires == requires]
+
+
+def figure_tables(stage: str, *requires: str) -> list[str]:
+    """The files of the tables that those figures are drawn from."""
+    return _table_files([name for figure in figures_of(stage, *requires) for name in figure.tables])
+
+
+def in_report(figure: Figure) -> dict[str, Any]:
+    """The place of a figure in Snakemake's report, as arguments of `report`.
+
+    The report sorts its categories by name: a number puts what covers all studies first.
+    """
+    stage = stages()[figure.stage]
+    overall = stage in overall_stages()
+    return {
+        "category": f"1. {stage.title}" if overall else stage.title,
+        "caption": f"../report/{figure.name}.rst",
+        "labels": ({} if overall else {"study": "{study}"}) | {"figure": figure.title},
+    }
+
+
+def _table_files(names: list[str]) -> list[str]:
+    """The files of these tables, each once."""
+    return [f"results/tables/{name}.parquet" for name in dict.fromkeys(names)]

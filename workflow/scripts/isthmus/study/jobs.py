@@ -1,0 +1,147 @@
+"""The jobs of one stage: what its rule takes as inputs, parameters and resources.
+
+Methods take Snakemake's `wildcards`, so that a rule names them as they stand, and read from them the texts `study`,
+`cell` (or `sweep`) and `block`. Any object that has these will do.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from isthmus.data.facts import Facts
+from isthmus.recipes.recipe import Recipe
+from isthmus.study.costs import cost_of
+from isthmus.study.graph import Graph
+from isthmus.tables.descriptions import stages
+from isthmus.training.cost import Work, run_time
+
+# Options that choose what an analysis works on. They decide no number of a job, so jobs are not told.
+CHOICES = ("where", "pairs", "sweeps")
+# What a job asks for where the stage has no module `cost`.
+DEFAULT_MB, DEFAULT_MINUTES = 4000, 60
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The jobs of the stage called `stage`. gpu: whether they run on GPUs where the configuration asks for these."""
+
+    graph: Graph
+    stage: str
+    gpu: bool = True
+
+    @property
+    def unit(self) -> str:
+        """What the members of a block are: `seed`, `pair`, or `sweep` for seeds of networks of their own."""
+        return stages()[self.stage].unit
+
+    def options(self, wildcards: Any) -> dict[str, Any]:
+        """The options of the analysis that decide what a job measures."""
+        return {key: value for key, value in self._options(wildcards).items() if key not in CHOICES}
+
+    def recipe(self, wildcards: Any) -> dict[str, Any]:
+        """The recipe of a cell, as values that YAML and JSON can hold."""
+        return self._recipe(wildcards).as_dict()
+
+    def members(self, wildcards: Any) -> list[Any]:
+        """The seeds, or the pairs of seeds, of a block."""
+        held = self._blocks(wildcards)[int(wildcards.block)]
+        return [list(pair) for pair in held] if self.unit == "pair" else list(held)
+
+    def plane_pair(self, wildcards: Any) -> list[int]:
+        """The first pair of a cell, whose planes are drawn; empty for the blocks that do not hold it."""
+        first = list(next(iter(self._blocks(wildcards).values()))[0])
+        return first if first in self.members(wildcards) else []
+
+    def sweep(self, wildcards: Any) -> dict[str, Any]:
+        """The axes of a sweep. The number of seeds is left out: more of them rerun no block that is full."""
+        return {key: value for key, value in self._sweep(wildcards).items() if key not in ("seeds", "together")}
+
+    # Inputs
+
+    def data(self, wildcards: Any) -> str | list[str]:
+        """The prepared data set of a cell, or of the study where a sweep asks for its images."""
+        wanted = self.unit != "sweep" or "images" in self._sweep(wildcards)["data"]
+        return _data_file(self._recipe(wildcards).data.name) if wanted else []
+
+    def shifted_data(self, wildcards: Any) -> list[str]:
+        """The second data set that networks are tested on, where one is asked for."""
+        name = self._options(wildcards)["shifted_data"]
+        return [_data_file(name)] if name else []
+
+    def weights(self, wildcards: Any) -> list[str]:
+        """The files of weights that hold the networks of a block of pairs."""
+        return self._training_files(wildcards, "safetensors")
+
+    def networks(self, wildcards: Any) -> list[str]:
+        """The parts of the table `networks` that hold the networks of a block of pairs."""
+        return self._training_files(wildcards, "networks.parquet")
+
+    # Resources
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        """What a job asks for: memory, run time, GPUs, and what `jobs.gpu_resources` adds to these."""
+        settings = self.graph.settings
+        gpu = {"gpu": settings["gpu"]} | settings["gpu_resources"] if self.gpu else {}
+        return {"mem_mb": self.memory_mb, "runtime": self.minutes} | gpu
+
+    def memory_mb(self, wildcards: Any, attempt: int) -> int:
+        """A generous guess of the memory of a job, in MB: as many times that as it is the number of the try."""
+        cost = cost_of(self.stage)
+        if cost is None:
+            return attempt * DEFAULT_MB
+        size = [] if self.unit == "sweep" else [self.graph.settings["evaluation_batch_size"]]
+        return attempt * cost.memory_mb(*self._priced(wildcards), *size)
+
+    def minutes(self, wildcards: Any, attempt: int) -> int:
+        """A generous guess of the run time of a job, more in a further try, at most `jobs.longest_minutes`."""
+        work = self.work(wildcards)
+        minutes = DEFAULT_MINUTES if work is None else work.minutes()
+        return run_time(minutes, attempt, self.graph.settings["longest_minutes"])
+
+    def work(self, wildcards: Any) -> Work | None:
+        """The work of a job; None where nothing counts it."""
+        cost = cost_of(self.stage)
+        if cost is None:
+            return None
+        inputs = [prod(self.facts(wildcards).shape)] if self.unit == "sweep" else []
+        return cost.work(*self._priced(wildcards), *inputs)
+
+    def disk_bytes(self, wildcards: Any) -> float:
+        """The bytes of weights that a job leaves on the disk."""
+        leaves: Callable[..., float] | None = getattr(cost_of(self.stage), "disk_bytes", None)
+        return leaves(*self._priced(wildcards)) if leaves else 0.0
+
+    def facts(self, wildcards: Any) -> Facts:
+        """The sizes of the data set."""
+        return self.graph.configuration.facts[self._recipe(wildcards).data.name]
+
+    def _priced(self, wildcards: Any) -> tuple[Any, ...]:
+        """The arguments that all functions of a module `cost` take first."""
+        options, count = self._options(wildcards), len(self.members(wildcards))
+        if self.unit == "sweep":
+            return options, self._sweep(wildcards), count
+        return self._recipe(wildcards), self.facts(wildcards), options, count
+
+    def _options(self, wildcards: Any) -> dict[str, Any]:
+        return self.graph.configuration.studies[wildcards.study].analyses.get(self.stage, {})
+
+    def _recipe(self, wildcards: Any) -> Recipe:
+        cells = self.graph.configuration.studies[wildcards.study].cells
+        return (next(iter(cells.values())) if self.unit == "sweep" else cells[wildcards.cell]).recipe
+
+    def _sweep(self, wildcards: Any) -> dict[str, Any]:
+        return self._options(wildcards)["sweeps"][wildcards.sweep]
+
+    def _blocks(self, wildcards: Any) -> dict[int, tuple[Any, ...]]:
+        sweep = wildcards.sweep if self.unit == "sweep" else ""
+        return self.graph.blocks(wildcards.study, self.stage, sweep)
+
+    def _training_files(self, wildcards: Any, suffix: str) -> list[str]:
+        folder = f"results/{wildcards.study}/train/{wildcards.cell}"
+        return [f"{folder}/{block}.{suffix}" for block in sorted(self.graph.training_blocks(self.members(wildcards)))]
+
+
+def _data_file(dataset: str) -> str:
+    return f"results/data/{dataset}.safetensors"
