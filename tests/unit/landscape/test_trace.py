@@ -8,8 +8,7 @@ import pytest
 import torch
 from helpers import descend, recipe
 from scipy.stats import beta, chi2
-from spectra import Diagonal, spectra
-from test_lanczos import Matrix, with_spectrum
+from spectra import Diagonal, Matrix, spectra, with_spectrum
 
 from isthmus.core.errors import UserError
 from isthmus.data.dataset import Dataset, normalized
