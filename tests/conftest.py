@@ -11,7 +11,7 @@ import pytest
 import torch
 from rounding import Disturbed
 from running import succeed
-from shared_study import CONFIG
+from shared_study import CONFIG, TARGETS
 
 from isthmus.data.dataset import Dataset, load_dataset
 from isthmus.data.sources import prepare, write_prepared
@@ -52,7 +52,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
             folder.mkdir(exist_ok=True)
-            succeed(folder, CONFIG)
+            succeed(folder, CONFIG, *TARGETS)
             done.touch()
     return folder
 

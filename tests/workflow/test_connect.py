@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from running import configuration, read, small_study, succeed
-from shared_study import KINDS, PATHS
+from shared_study import KINDS, PLAIN
 
 from isthmus.core.errors import ConfigurationError
 from isthmus.data.dataset import load_dataset, normalized
@@ -31,8 +31,8 @@ def jobs(seeds: int = 1, pairs: int = 2, **others: Any) -> dict[str, Any]:
 
 
 def tables(finished: Path, *names: str) -> list[pd.DataFrame]:
-    """The rows of the study `paths` in some tables."""
-    return [read(finished, name, "paths") for name in names]
+    """The rows of the study `plain` in some tables."""
+    return [read(finished, name, "plain") for name in names]
 
 
 def test_every_pair_has_every_kind_of_path(finished: Path) -> None:
@@ -50,6 +50,7 @@ def test_every_pair_has_every_kind_of_path(finished: Path) -> None:
 @pytest.mark.parametrize(("t", "end"), [(0.0, "seed_a"), (1.0, "seed_b")])
 def test_the_ends_of_all_paths_are_the_trained_networks(finished: Path, t: float, end: str) -> None:
     paths, networks = tables(finished, "paths", "networks")
+    networks = networks[networks["batch_size"] == 32]
     ends = paths[paths["t"] == t].merge(networks, left_on=["cell", end], right_on=["cell", "seed"], suffixes=("", "_n"))
     assert len(ends) == 2 * 3 * len(KINDS)
     noisy = networks[networks["label_noise"] > 0]  # where every network has learned labels of its own
@@ -78,7 +79,7 @@ def test_barriers_and_geometry_follow_from_the_points(finished: Path) -> None:
 
 
 def test_alignment_shortens_the_chord_and_changes_no_network(finished: Path) -> None:
-    connections = read(finished, "connections", "paths").set_index(KEYS).unstack("kind")
+    connections = read(finished, "connections", "plain").set_index(KEYS).unstack("kind")
     assert (connections["chord"]["linear-aligned"] < connections["chord"]["linear"]).all()
     for column in ("disagreement", "cka"):
         assert (connections[column]["linear-aligned"] == connections[column]["linear"]).all()
@@ -89,7 +90,7 @@ def test_alignment_shortens_the_chord_and_changes_no_network(finished: Path) -> 
 
 
 def test_the_table_says_which_method_of_alignment_was_kept(finished: Path) -> None:
-    connections = read(finished, "connections", "paths")
+    connections = read(finished, "connections", "plain")
     aligned = connections["kind"].str.endswith("-aligned")
     losses = connections.loc[aligned, [f"midpoint_loss_{method}" for method in METHODS]]
     kept = losses.idxmin(axis=1).str.removeprefix("midpoint_loss_")
@@ -102,11 +103,11 @@ def test_sharpness_at_an_end_is_that_of_the_whole_hessian(finished: Path) -> Non
     dataset = load_dataset(finished / "results/data/digits.safetensors")
     images = normalized(dataset.train_images, dataset.mean, dataset.std)
     chosen = subset(dataset.train_labels, 300)
-    network = load_network(finished / f"results/paths/train/{CELL}/0.safetensors", seed=0).double()
+    network = load_network(finished / f"results/plain/train/{CELL}/0.safetensors", seed=0).double()
     with evaluation_mode(network, images[None].double()):
         hessian = dense(CurvatureOperator(network, images[chosen], dataset.train_labels[chosen], "cross_entropy"))
     exact = torch.linalg.eigvalsh(hessian)
-    paths = read(finished, "paths", "paths")
+    paths = read(finished, "paths", "plain")
     ends = paths[(paths["cell"] == CELL) & (paths["seed_a"] == 0) & (paths["t"] == 0)]
     assert len(ends) == 2 * len(KINDS)
     np.testing.assert_allclose(ends["top_eigenvalue"], exact[-1].item(), rtol=2e-3)
@@ -117,11 +118,12 @@ def test_sharpness_at_an_end_is_that_of_the_whole_hessian(finished: Path) -> Non
 
 @pytest.mark.slow
 def test_packing_changes_no_number(finished: Path, tmp_path: Path) -> None:
-    """In the shared study networks 0 and 1 trained together, and three pairs share a job."""
-    study = PATHS | {"grid": PATHS["grid"] | {"label_noise": [0.0]}}
-    succeed(tmp_path, configuration(paths=study) | jobs(seeds=1, pairs=1), "tables")
+    """In the shared study three networks trained together, and three pairs share a job; here each has its own."""
+    study = PLAIN | {"grid": PLAIN["grid"] | {"batch_size": [32], "label_noise": [0.0]}}
+    study |= {"analyses": {"connect": PLAIN["analyses"]["connect"]}}
+    succeed(tmp_path, configuration(plain=study) | jobs(seeds=1, pairs=1), "tables")
     for table in ("connections", "paths", "planes"):
-        one, other = (read(folder, table, "paths") for folder in (finished, tmp_path))
+        one, other = (read(folder, table, "plain") for folder in (finished, tmp_path))
         one = one[one["cell"] == CELL].reset_index(drop=True)
         for column in one.columns.drop("seconds", errors="ignore"):
             if one[column].dtype == float:
@@ -133,7 +135,7 @@ def test_packing_changes_no_number(finished: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_block_that_grows_measures_its_new_pairs_only(tmp_path: Path) -> None:
-    options = PATHS["analyses"]["connect"] | {"kinds": ["linear", "bezier"], "planes": {"points": 0}}
+    options = PLAIN["analyses"]["connect"] | {"kinds": ["linear", "bezier"], "planes": {"points": 0}}
     for seeds, others in ((2, set()), (3, {"pair (0, 2): linear", "pair (1, 2): bezier"})):
         study = small_study(width=[4], seed=seeds) | {"analyses": {"connect": options}}
         succeed(tmp_path, configuration(small=study) | jobs(seeds=3, pairs=3), "tables")

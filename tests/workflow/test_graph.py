@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import ROOT, configuration, planned, run, small_study, succeed
+from running import ROOT, configuration, planned, small_study, succeed
 
+pytestmark = pytest.mark.slow
 COLLECT = {f"Collecting the table {table}" for table in ("networks", "history")}
 DRAW = {"Drawing the figures of training of small"}
 CLAIMS = {"Testing the published claims on all studies", "Drawing the figure of the claims"}
@@ -124,16 +125,3 @@ def test_a_block_that_grows_keeps_its_finished_networks(tmp_path: Path) -> None:
     assert "network 1: budget" in log
     assert (tmp_path / "results" / "small" / "train" / cell(4) / "0.safetensors").stat().st_mtime_ns > before
     assert not (tmp_path / "results" / "checkpoints" / "small" / "train" / cell(4) / "0").exists()
-
-
-def test_a_bad_configuration_is_refused_before_any_job(tmp_path: Path) -> None:
-    study = small_study(batch_size=[5000], widht=[3])
-    refused = run(tmp_path, configuration(small=study))
-    assert refused.returncode != 0
-    assert "studies.small.grid.widht: unknown key (did you mean `width`?)" in refused.stdout
-    assert "Traceback" not in refused.stdout
-    assert not (tmp_path / "results").exists()
-
-
-def test_the_workflow_passes_snakemakes_own_lint(tmp_path: Path) -> None:
-    assert "good condition" in succeed(tmp_path, configuration(small=small_study()), "--lint")

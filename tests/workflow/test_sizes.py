@@ -33,7 +33,7 @@ def test_the_tables_say_how_many_examples_were_used(finished: Path, name: str) -
 
 def test_without_batch_normalization_there_are_no_statistics(finished: Path) -> None:
     for name in ("networks", "history"):
-        rows = read(finished, name, "tiny")
+        rows = read(finished, name, "plain")
         assert len(rows)
         assert (rows["statistics_examples"] == 0).all()
 

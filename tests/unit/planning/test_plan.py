@@ -46,6 +46,7 @@ def demands(study: dict[str, Any]) -> list[plan.Demand]:
     return found
 
 
+@pytest.mark.slow
 def test_the_jobs_are_those_of_a_dry_run(tmp_path: Path) -> None:
     config = configuration(small=small_study(seed=5) | {"analyses": {"movement": {}, "relations": {}}})
     printed = asked(tmp_path, config)
@@ -75,6 +76,7 @@ def test_a_configuration_that_cannot_be_used_is_refused_as_by_the_workflow(tmp_p
     assert refused.stderr.strip() in run(tmp_path, config).stdout
 
 
+@pytest.mark.slow
 def test_speeds_are_positive_finite_and_never_fall_with_size() -> None:
     study = small_study(width=[4, 64]) | {"analyses": {"curvature": {}, "movement": {}}}
     speeds = plan.calibrate(demands(study), "auto", CPU)
