@@ -58,14 +58,17 @@ report: $(READY) ## Snakemake's HTML report: results/report.html
 	$(SNAKEMAKE)
 	$(SNAKEMAKE) --report results/report.html
 
-test: $(READY) ## formatting, types, workflow lint and all tests but the slow ones
+check: $(READY) ## formatting, types and the order of the packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: check ## these checks, and all tests but the slow ones (tests/README.md)
 	$(BIN)/python -m pytest
 
-test-slow: $(READY) ## the proofs that take minutes
+test-slow: $(READY) ## the proofs that take minutes: workflows killed, repeated and edited, simulations in full
 	$(BIN)/python -m pytest -m slow
 
 test-slurm: $(READY) ## a study on a SLURM of one node on this machine (Debian, root; docs/cluster.md)

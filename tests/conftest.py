@@ -1,5 +1,8 @@
 """Fixtures that several test files share."""
 
+import fcntl
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -7,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from rounding import Disturbed
+from running import succeed
+from shared_study import CONFIG, TARGETS
 
 from isthmus.data.dataset import Dataset, load_dataset
 from isthmus.data.sources import prepare, write_prepared
@@ -32,6 +37,30 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     path = Path(tmp_path_factory.mktemp("data")) / "digits.safetensors"
     write_prepared(path, prepare("digits", {"source": "builtin"}))
     return load_dataset(path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the real workflow ran the study of shared_study.py. Only to be read.
+
+    Workers that run tests at the same time share it: the first to ask for it runs the workflow, and others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = shared / "study", shared / "study-is-finished"
+    with (shared / "study.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            folder.mkdir(exist_ok=True)
+            succeed(folder, CONFIG, *TARGETS)
+            done.touch()
+    return folder
+
+
+@pytest.fixture
+def finished_copy(finished: Path, tmp_path: Path) -> Path:
+    """A copy of that folder, to run the workflow in."""
+    return shutil.copytree(finished, tmp_path / "study")  # with the times of files, which say what is out of date
 
 
 @pytest.fixture(autouse=True)

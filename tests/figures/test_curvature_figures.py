@@ -383,6 +383,7 @@ assert not {"torch", "sklearn", "matplotlib.pyplot"} & set(sys.modules), "figure
 """
 
 
+@pytest.mark.slow
 def test_drawing_again_gives_the_same_bytes_and_never_imports_torch(tmp_path: Path) -> None:
     path = tmp_path / "curvature.parquet"
     write_table(path, "curvature", make_tables(widths=[8, 16], depths=[1], batch_sizes=[32], seeds=3)["curvature"])

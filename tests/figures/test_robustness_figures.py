@@ -1,18 +1,14 @@
 """The figures of robustness say what the table says."""
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from drawn import assert_laid_out, ends, line, note
 from matplotlib.figure import Figure
-from running import SCRIPTS
 
 from isthmus.core.errors import DataError
 from isthmus.figures import robustness
@@ -199,9 +195,3 @@ def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(tmp_path: Pa
 def test_a_study_without_rows_is_named(tables: dict[str, pd.DataFrame], name: str) -> None:
     with pytest.raises(DataError, match="'nothing'"):
         DRAW[name]("nothing", tables)
-
-
-def test_figures_never_import_torch() -> None:
-    program = "import sys, isthmus.figures.robustness; assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
-    environment: dict[str, Any] = {"PYTHONPATH": str(SCRIPTS)}
-    subprocess.run([sys.executable, "-c", program], check=True, env=environment)

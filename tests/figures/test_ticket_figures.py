@@ -1,7 +1,5 @@
 """The figures of lottery tickets say what the tables say."""
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -13,7 +11,6 @@ import pytest
 from drawn import assert_laid_out, filled, line, note, said
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from running import SCRIPTS
 from scipy.stats import binom
 
 from isthmus.core.errors import DataError
@@ -443,8 +440,3 @@ def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(
 def test_a_study_without_rows_is_named(tables: dict[str, pd.DataFrame], name: str) -> None:
     with pytest.raises(DataError, match="'nothing'"):
         DRAW[name]("nothing", tables)
-
-
-def test_figures_do_not_import_torch() -> None:
-    program = "import sys; import isthmus.figures.tickets; assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": str(SCRIPTS)})

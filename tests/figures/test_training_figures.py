@@ -379,6 +379,7 @@ assert not {"torch", "sklearn", "matplotlib.pyplot"} & set(sys.modules), "figure
 """
 
 
+@pytest.mark.slow
 def test_drawing_again_gives_the_same_bytes_and_never_imports_torch(tmp_path: Path) -> None:
     write_tables(tmp_path, make_tables(widths=[8, 16], seeds=3))
     environment = {"PYTHONPATH": str(SCRIPTS), "PYTHONHASHSEED": "5"}

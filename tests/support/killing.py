@@ -35,24 +35,29 @@ class Target:
         return found
 
 
-def disturb(folder: Path, config: dict[str, Any], target: Target, number: int, patience: float) -> tuple[int, str]:
-    """Run the workflow and send its job the signal `number` some time after its first sign of life."""
-    log = folder / target.log
+def disturb(
+    folder: Path, config: dict[str, Any], job: Target, number: int, patience: float, wanted: str = "tables"
+) -> tuple[int, str]:
+    """Run the workflow as far as `wanted`; send a job the signal `number`, `patience` seconds after its sign of life.
+
+    Returns the exit status of the workflow and what it printed.
+    """
+    log = folder / job.log
     log.unlink(missing_ok=True)
     running = subprocess.Popen(
-        command(folder, config, "tables"),
+        command(folder, config, wanted),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    while running.poll() is None and not (log.exists() and target.sign_of_life in log.read_text()):
+    while running.poll() is None and not (log.exists() and job.sign_of_life in log.read_text()):
         time.sleep(0.01)
     time.sleep(patience)
-    for process in target.processes(folder):
+    for process in job.processes(folder):
         try:
             os.kill(process, number)
         except ProcessLookupError:  # it finished first
             continue
-    printed, _ = running.communicate(timeout=300)
+    printed, _ = running.communicate(timeout=1800)
     return running.returncode, printed

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow.parquet as pq
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +49,7 @@ def run(folder: Path, config: dict[str, Any], *arguments: str, root: Path = ROOT
         stderr=subprocess.STDOUT,
         text=True,
         env=environment,
-        timeout=300,
+        timeout=1800,  # the study of all analyses, on a busy machine
     )
 
 
@@ -62,3 +64,11 @@ def planned(folder: Path, config: dict[str, Any], *arguments: str, root: Path = 
     """The jobs that a dry run would start, by their messages."""
     printed = succeed(folder, config, *(arguments or ("all",)), "--dry-run", root=root)
     return set(re.findall(r"^ *Job \d+: (.*)$", printed, re.MULTILINE))
+
+
+def read(folder: Path, table: str, study: str | None = None) -> pd.DataFrame:
+    """A collected table, or its rows of one study, with text in the place of categories."""
+    frame = pq.read_table(folder / f"results/tables/{table}.parquet").to_pandas()
+    for column in frame.columns[frame.dtypes == "category"]:
+        frame[column] = frame[column].astype(str)
+    return frame if study is None else frame[frame["study"] == study].reset_index(drop=True)

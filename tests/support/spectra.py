@@ -1,10 +1,29 @@
-"""Spectra on which intervals for the trace and the squared Frobenius norm are tried out."""
+"""Operators whose spectra are known, and spectra on which intervals for the trace and the squared norm are tried."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+@dataclass
+class Matrix:
+    """A dense matrix as an operator."""
+
+    matrix: Tensor
+
+    def __post_init__(self) -> None:
+        self.size, self.dtype, self.device = len(self.matrix), self.matrix.dtype, self.matrix.device
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        return vectors @ self.matrix
+
+
+def with_spectrum(values: np.ndarray, seed: int = 0, dtype: torch.dtype = torch.float64) -> Matrix:
+    """A matrix with these eigenvalues and random eigenvectors."""
+    basis = np.linalg.qr(np.random.default_rng(seed).standard_normal((len(values), len(values))))[0]
+    return Matrix(torch.from_numpy(basis * values @ basis.T).to(dtype))
 
 
 @dataclass

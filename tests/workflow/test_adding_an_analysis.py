@@ -10,6 +10,7 @@ from running import ROOT, configuration, run, small_study, succeed
 
 from isthmus.training.weights import load_weights
 
+pytestmark = pytest.mark.slow
 PAGE = (ROOT / "docs" / "adding-an-analysis.md").read_text()
 
 MODULE = '''"""Fraction of small weights."""

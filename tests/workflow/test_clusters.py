@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from running import ROOT, configuration, small_study, succeed
 
@@ -19,6 +20,7 @@ def profile() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
 
 
+@pytest.mark.slow
 def test_a_job_runs_from_what_a_cluster_tells_it(tmp_path: Path) -> None:
     config = configuration(small=small_study(width=[4]))
     job = f"train:study=small,cell={CELL},block=0"

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import ROOT, configuration, planned, run, small_study, succeed
+from running import ROOT, configuration, planned, small_study, succeed
 
 WIDTHS = (4, 8)
+pytestmark = pytest.mark.slow
 
 
 def study(**grid: Any) -> dict[str, Any]:
@@ -188,15 +189,3 @@ def test_a_block_that_grows_keeps_its_finished_networks(tmp_path: Path) -> None:
     assert "network 1: budget" in log
     assert (tmp_path / "results" / "small" / "train" / cell(4) / "0.safetensors").stat().st_mtime_ns > before
     assert not (tmp_path / "results" / "checkpoints" / "small" / "train" / cell(4) / "0").exists()
-
-
-def test_a_bad_configuration_is_refused_before_any_job(tmp_path: Path) -> None:
-    refused = run(tmp_path, configuration(small=small_study(batch_size=[5000], widht=[3])))
-    assert refused.returncode != 0
-    assert "studies.small.grid.widht: unknown key (did you mean `width`?)" in refused.stdout
-    assert "Traceback" not in refused.stdout
-    assert not (tmp_path / "results").exists()
-
-
-def test_the_workflow_passes_snakemakes_own_lint(tmp_path: Path) -> None:
-    assert "good condition" in succeed(tmp_path, configuration(small=small_study()), "--lint")

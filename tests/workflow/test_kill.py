@@ -1,78 +1,114 @@
-"""Nothing is lost: a training job killed at any moment ends, when it is run again, like one never disturbed."""
+"""Nothing is lost: a job killed at any moment ends, when it is run again, like one never disturbed."""
 
+import json
 import random
 import signal
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+import pandas as pd
 import pytest
+from helpers import trained
 from killing import Target, disturb
-from running import configuration, succeed
+from running import read, small_study, succeed
 
 from isthmus.core.tensors import load_tensors
+from isthmus.data.dataset import Dataset
+from isthmus.study.config import load
+from isthmus.training.weights import load_weights
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds the jobs to kill in /proc, on Linux")
-TRAINING = Target("results/logs/train/small/width=24+depth=2+batch_size=16/0.log", "parameters", "train.py")
-BLOCK = Path("results/small/train/width=24+depth=2+batch_size=16")
+CELL = "width=24+depth=2+batch_size=16"
+WEIGHTS = f"results/small/train/{CELL}/0.safetensors"
+BOTH = (signal.SIGTERM, signal.SIGKILL)
 
 
-def study(epochs: int) -> dict[str, Any]:
-    """One cell of two networks, its checkpoints a few hundredths of a second apart."""
-    one = {
-        "training": {"epochs": epochs, "snapshots": [3]},
-        "grid": {"width": [24], "depth": [2], "batch_size": [16], "seed": 2},
-    }
-    return configuration(small=one) | {"jobs": {"seeds": 2, "checkpoint_seconds": 0.03}}
+def target(stage: str, script: str, sign_of_life: str = "parameters") -> Target:
+    return Target(f"results/logs/{stage}/small/{CELL}/0.log", sign_of_life, script)
 
 
-def assert_equal_results(first: Path, second: Path) -> None:
-    weights = [load_tensors(folder / BLOCK / "0.safetensors")[0] for folder in (first, second)]
-    assert weights[0].keys() == weights[1].keys()
-    for name, value in weights[0].items():
-        assert value.equal(weights[1][name]), name
-    for table in ("networks", "history"):
-        read = [pq.read_table(folder / f"results/tables/{table}.parquet") for folder in (first, second)]
-        kept = [name for name in read[0].column_names if name != "seconds"]
-        assert read[0].select(kept).equals(read[1].select(kept)), table
+def study(
+    epochs: int, checkpoint_seconds: float, seeds: int = 2, snapshots: tuple[int, ...] = (), **analyses: Any
+) -> dict[str, Any]:
+    """One cell, all networks of which share a job, as do all pairs."""
+    one = small_study(width=[24], depth=[2], batch_size=[16], seed=seeds)
+    one |= {"training": {"epochs": epochs, "snapshots": list(snapshots)}, "analyses": analyses}
+    return {"studies": {"small": one}, "jobs": {"seeds": 3, "pairs": 3, "checkpoint_seconds": checkpoint_seconds}}
 
 
-def kill_again_and_again(folder: Path, epochs: int, signals: list[int], longest: float) -> int:
-    """Disturb one run by all of `signals`, let it finish, compare it; return how often a checkpoint was resumed."""
-    undisturbed, disturbed = folder / "undisturbed", folder / "disturbed"
-    undisturbed.mkdir()
-    disturbed.mkdir()
-    config = study(epochs)
-    succeed(undisturbed, config, "tables")
-    randomness, resumed = random.Random(epochs), 0
-    work = disturbed / "results/checkpoints/small/train/width=24+depth=2+batch_size=16/0"
-    for number in signals:
-        status, printed = disturb(disturbed, config, TRAINING, number, randomness.uniform(0.0, longest))
+def disturb_again_and_again(
+    folder: Path, config: dict[str, Any], job: Target, disturbances: list[tuple[int, float]]
+) -> int:
+    """Send signals to a job of one workflow, each in a run of its own; return how often it left a state behind."""
+    folder.mkdir()
+    resumed = 0
+    for number, patience in disturbances:
+        status, printed = disturb(folder, config, job, number, patience)
         if status == 0:
             break
         assert "Traceback" not in printed or number == signal.SIGKILL, printed
-        resumed += any(work.glob("*.safetensors*"))
-    succeed(disturbed, config, "tables")
-    assert_equal_results(undisturbed, disturbed)
+        stage = Path(job.log).parts[2]
+        resumed += any(path.is_file() for path in (folder / f"results/checkpoints/small/{stage}/{CELL}").rglob("*"))
     return resumed
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_job_killed_at_random_moments_ends_bit_for_bit_the_same(tmp_path: Path, number: int) -> None:
-    assert kill_again_and_again(tmp_path, 40, [number] * 3, 0.8) > 0
+def assert_ends_as_if_undisturbed(disturbed: Path, config: dict[str, Any], *tables: str) -> Path:
+    """Run the disturbed workflow to its end and compare it with another one, whose folder is returned."""
+    undisturbed = disturbed.parent / "undisturbed"
+    undisturbed.mkdir()
+    for folder in (undisturbed, disturbed):
+        succeed(folder, config, "tables")
+    for name in tables:
+        one, other = (read(folder, name) for folder in (undisturbed, disturbed))
+        measured = [column for column in one.columns if not column.startswith("seconds")]
+        assert len(one) > 0
+        pd.testing.assert_frame_equal(one[measured], other[measured], check_exact=True)
+    return undisturbed
+
+
+def test_a_terminated_job_saves_first_and_goes_on_bit_for_bit(tmp_path: Path, digits: Dataset) -> None:
+    config = study(100, checkpoint_seconds=3600)  # so that nothing but the signal makes it save
+    status, printed = disturb(tmp_path, config, target("train", "train.py"), signal.SIGTERM, 0.3, WEIGHTS)
+    assert status != 0
+    assert "the state is saved, and the next run continues from it" in printed
+    (saved,) = (tmp_path / f"results/checkpoints/small/train/{CELL}/0").iterdir()
+    assert saved.name == "seeds-0+1.safetensors"
+    assert 0 < json.loads(load_tensors(saved)[1]["state"])["step"] < 100 * 90
+    succeed(tmp_path, config, WEIGHTS)
+    undisturbed = trained(load(config).studies["small"].cells[CELL].recipe, digits, (0, 1))
+    for seed in (0, 1):
+        weights = load_weights(tmp_path / WEIGHTS, seed)
+        assert all(value.equal(undisturbed.snapshots[seed]["final"][name]) for name, value in weights.items())
 
 
 @pytest.mark.slow
-def test_a_job_killed_many_times_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
-    randomness = random.Random(0)
-    signals = [randomness.choice([signal.SIGKILL, signal.SIGTERM]) for _ in range(25)]
-    assert kill_again_and_again(tmp_path, 200, signals, 1.0) > 10
+def test_training_killed_many_times_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
+    randomness, config = random.Random(0), study(200, 0.03, snapshots=(3,))
+    disturbances = [(randomness.choice(BOTH), randomness.uniform(0.0, 1.0)) for _ in range(25)]
+    assert disturb_again_and_again(tmp_path / "disturbed", config, target("train", "train.py"), disturbances) > 10
+    undisturbed = assert_ends_as_if_undisturbed(tmp_path / "disturbed", config, "networks", "history")
+    weights, others = (load_tensors(folder / WEIGHTS)[0] for folder in (undisturbed, tmp_path / "disturbed"))
+    assert weights.keys() == others.keys()
+    assert all(value.equal(others[name]) for name, value in weights.items())
 
 
-def test_a_terminated_job_saves_first_and_says_so(tmp_path: Path) -> None:
-    config = study(400) | {"jobs": {"seeds": 2, "checkpoint_seconds": 3600}}
-    status, printed = disturb(tmp_path, config, TRAINING, signal.SIGTERM, 0.3)
-    assert status != 0
-    assert "the state is saved, and the next run continues from it" in printed
-    work = tmp_path / "results/checkpoints/small/train/width=24+depth=2+batch_size=16/0"
-    assert [path.name for path in work.iterdir()] == ["seeds-0+1.safetensors"]
+@pytest.mark.slow
+def test_connecting_killed_while_it_fits_or_measures_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
+    options = {"kinds": ["linear-aligned", "bezier"], "line_points": 13, "curve_points": 13, "curve": {"epochs": 20}}
+    options |= {"alignment": {"restarts": 2}, "sharpness": {"points": 3, "images": 300}, "planes": {"points": 5}}
+    config, randomness = study(2, 0.03, seeds=3, connect=options), random.Random(3)
+    disturbances = [(number, randomness.uniform(0.3, 1.5)) for number in (*BOTH, signal.SIGTERM)]
+    assert disturb_again_and_again(tmp_path / "disturbed", config, target("connect", "connect.py"), disturbances) > 0
+    assert_ends_as_if_undisturbed(tmp_path / "disturbed", config, "connections", "paths", "planes")
+
+
+@pytest.mark.slow
+def test_the_search_for_tickets_killed_at_several_levels_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"kept_fractions": [0.5, 0.2, 0.1], "rewind_step": 10, "line_points": 5}
+    options |= {"curvature": {"images": 50}, "robustness": {"corruptions": ["contrast"], "severities": [1, 5]}}
+    config, job = study(4, 0.2, seeds=3, tickets=options), target("tickets", "find_tickets.py", "level 1 of 3")
+    disturbances = [(signal.SIGTERM, 0.0), (signal.SIGKILL, 0.1)]
+    assert disturb_again_and_again(tmp_path / "disturbed", config, job, disturbances) == 2
+    kept = tmp_path / f"disturbed/results/checkpoints/small/tickets/{CELL}/0"
+    assert len(pd.read_parquet(kept / "level-001/tickets.parquet")) == 3 * 5, "what is done can be looked at"
+    assert_ends_as_if_undisturbed(tmp_path / "disturbed", config, "tickets", "ticket_layers")

@@ -1,16 +1,12 @@
 """Quantities come from the rows they are defined by, and the statistics of a study say what they left out."""
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from invented import Tables, invented_tables
-from running import SCRIPTS, configuration, planned, small_study, succeed
+from running import configuration, small_study
 from scipy.stats import kendalltau, spearmanr
 
 from isthmus.analyses.relations.correlations import correlate
@@ -22,7 +18,6 @@ from isthmus.tables.descriptions import stages, table
 from isthmus.tables.quantities import OUTCOME, quantities
 
 OPTIONS = {"interpolation_threshold": 1.0, "fewest_networks": 5}
-MESSAGE = "Relating geometry and generalization of small"
 
 
 @pytest.fixture(scope="module")
@@ -257,49 +252,18 @@ def test_outcomes_are_no_geometry(made: dict[str, pd.DataFrame]) -> None:
     assert set(made["correlations"]["outcome"]) <= outcomes
 
 
-def test_the_job_needs_no_torch() -> None:
-    modules = "sys, isthmus.analyses.relations.measure, isthmus.tables.parquet, isthmus.core.logs"
-    code = f"import {modules}; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=SCRIPTS)
-
-
-# The workflow
-
-
-def study(**grid: Any) -> dict[str, Any]:
-    return small_study(**{"seed": 3} | grid) | {"analyses": {"relations": {}}}
-
-
-def test_a_study_is_related_by_one_job_that_new_networks_run_again(tmp_path: Path) -> None:
-    config = configuration(small=study()) | {"jobs": {"seeds": 4}}
-    succeed(tmp_path, config)
-    rows = pq.read_table(tmp_path / "results/tables/correlations.parquet").to_pylist()
-    assert {(row["study"], row["networks"]) for row in rows if row["scope"] == "all"} >= {("small", 6)}
-    networks = pq.read_table(tmp_path / "results/tables/networks.parquet").to_pandas()
-    (row,) = (
-        row
-        for row in rows
-        if (row["quantity"], row["outcome"], row["method"], row["scope"], row["selection"])
-        == ("relative_movement", "test_loss", "spearman", "all", "all")
-    )
-    assert row["coefficient"] == pytest.approx(
-        spearmanr(networks["relative_movement"], networks["test_loss"]).statistic
-    )
-    for figure in stages()["relations"].figures:
-        assert (tmp_path / f"results/figures/small/{figure.name}.pdf").exists()
-    assert planned(tmp_path, config) == set()
-    config["studies"]["small"] = study(seed=4)
-    assert MESSAGE in planned(tmp_path, config)
+# The configuration
 
 
 def test_it_has_no_part_of_the_grid_to_be_limited_to() -> None:
     from isthmus.core.errors import ConfigurationError
     from isthmus.study.config import load
 
-    limited = study() | {"analyses": {"relations": {"where": {"width": [4]}}}}
+    study = small_study(seed=3)
+    limited = study | {"analyses": {"relations": {"where": {"width": [4]}}}}
     with pytest.raises(ConfigurationError, match=r"studies\.small\.analyses\.relations\.where: unknown key"):
         load(configuration(small=limited))
-    loaded = load(configuration(small=study()))
+    loaded = load(configuration(small=study | {"analyses": {"relations": {}}}))
     assert loaded.studies["small"].cells_of("relations") == ["all"]
     assert list(loaded.studies["small"].blocks_of(stages()["relations"], loaded.jobs)) == [0]
     assert np.isclose(loaded.studies["small"].analyses["relations"]["interpolation_threshold"], 1)

@@ -1,16 +1,13 @@
 """Robustness: networks are tested on equal, rightly normalized images, whoever shares the job."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 import torch
 from helpers import recipe
-from running import succeed
 from torch import Tensor
 
 from isthmus.analyses.robustness.measure import measure, measured_sets, with_relative
@@ -185,32 +182,3 @@ def test_outputs_that_are_no_numbers_have_no_accuracy(digits: Dataset, weights: 
     assert [row["accuracy"] for row in clean[0]] == [None] * 7
     assert [row["loss"] for row in clean[0]] == [None] * 7
     assert all(row["accuracy"] is not None for row in clean[1])
-
-
-def test_the_workflow_tests_networks_on_corrupted_and_on_shifted_images(tmp_path: Path) -> None:
-    options = {"corruptions": ["shot_noise", "contrast"], "severities": [1, 5], "shifted_data": "digits"}
-    study = {
-        "training": {"epochs": 2},
-        "grid": {"width": [4], "depth": [1], "batch_size": [64], "seed": 2, "learning_rate": [0.05, 1e12]},
-        "analyses": {"robustness": options},
-    }
-    config = {"studies": {"small": study}, "jobs": {"seeds": 2}}
-    succeed(tmp_path, config, "results/tables/robustness.parquet")
-    rows = pq.read_table(tmp_path / "results/tables/robustness.parquet").to_pandas()
-    parts = sorted((tmp_path / "results/small/train").glob("*/0.networks.parquet"))
-    networks = pd.concat([pq.read_table(part).to_pandas() for part in parts])
-    diverged = networks.set_index(["cell", "seed"])["diverged"]
-    assert sorted(diverged) == [False, False, True, True]
-    assert len(rows) == 4 * (1 + 2 * 2 + 1)
-    lost = rows[rows["diverged"]]
-    assert lost[["accuracy", "relative_accuracy", "loss"]].isna().all(axis=None)
-    assert len(lost) == 12
-    kept = rows[~rows["diverged"]]
-    clean = kept[kept["corruption"] == "none"].merge(networks, on=["cell", "seed"], suffixes=("_here", ""))
-    assert (clean["accuracy"] == clean["test_accuracy"]).all()
-    assert (clean["loss_here"] == clean["test_loss"]).all()
-    assert (clean["relative_accuracy"] == 1).all()
-    again = kept[kept["corruption"] == "shifted"].merge(networks, on=["cell", "seed"])
-    assert (again["accuracy"] == again["test_accuracy"]).all()
-    accuracy = kept.groupby(["corruption", "severity"], observed=True)["accuracy"].mean()
-    assert accuracy["shot_noise", 5] < accuracy["none", 0]

@@ -1,23 +1,18 @@
 """Lottery tickets: at density 1 the dense network, zeros that stay zeros, controls that differ in one thing each."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 from helpers import CPU, recipe, trained
-from killing import Target, disturb
-from running import configuration, succeed
 
 from isthmus.analyses.tickets.chain import Chain
 from isthmus.analyses.tickets.levels import LevelFiles, absent
 from isthmus.analyses.tickets.measure import Outcome, TicketMeasures, curvature, first_at, lowest, stability
 from isthmus.analyses.tickets.pruning import Found, Origin, Plan, Start, begin, rewound
 from isthmus.core.errors import ConfigurationError, UserError
-from isthmus.core.tensors import Tensors, load_tensors
+from isthmus.core.tensors import Tensors
 from isthmus.data.dataset import Dataset
 from isthmus.landscape.evaluator import Evaluator
 from isthmus.landscape.hessian import CurvatureOperator, dense
@@ -301,66 +296,3 @@ def test_mistakes_are_named_before_anything_runs(given: dict[str, Any], message:
     with pytest.raises(ConfigurationError) as caught:
         options(**given)
     assert message.replace(",", "") in str(caught.value).replace(",", "")
-
-
-def read(folder: Path, table: str) -> pd.DataFrame:
-    return pd.read_parquet(folder / f"results/tables/{table}.parquet")
-
-
-def study(*rates: float) -> dict[str, Any]:
-    asked: dict[str, Any] = {"kept_fractions": [0.5, 0.2, 0.1], "rewind_step": 10, "line_points": 5}
-    asked |= {"curvature": {"images": 50}, "robustness": {"corruptions": ["contrast"], "severities": [1, 5]}}
-    return {
-        "training": {"epochs": 4},
-        "grid": {"width": [8], "depth": [2], "batch_size": [64], "seed": 3, "learning_rate": list(rates)},
-        "analyses": {"tickets": asked, "robustness": asked["robustness"] | {"where": {"learning_rate": [0.05]}}},
-    }
-
-
-def test_the_workflow_finds_tickets_after_being_killed_as_if_it_never_was(tmp_path: Path) -> None:
-    """Signals at several levels: the tables in the end are those of a run left alone, diverged rows included."""
-    cell = "width=8+depth=2+batch_size=64+learning_rate=0.05"
-    config = configuration(small=study(0.05))
-    config["jobs"] |= {"seeds": 3, "checkpoint_seconds": 0.2}
-    alone, killed = tmp_path / "alone", tmp_path / "killed"
-    alone.mkdir()
-    killed.mkdir()
-    succeed(alone, config | {"studies": {"small": study(0.05, 1e6)}}, "tables")
-    target = Target(f"results/logs/tickets/small/{cell}/0.log", "level 1 of 3", "find_tickets.py")
-    for number, patience in ((15, 0.0), (9, 0.1)):
-        status, printed = disturb(killed, config, target, number, patience)
-        assert status != 0, printed
-    kept = killed / f"results/checkpoints/small/tickets/{cell}/0"
-    assert len(pd.read_parquet(kept / "level-001/tickets.parquet")) == 3 * 5  # what is done can be looked at
-    succeed(killed, config, "tables")
-    for table in ("tickets", "ticket_layers"):
-        one, other = (read(folder, table).drop(columns="seconds", errors="ignore") for folder in (alone, killed))
-        same = one[one["cell"] == cell].reset_index(drop=True)
-        pd.testing.assert_frame_equal(same, other, check_dtype=False, check_categorical=False)
-
-    tickets, networks = read(alone, "tickets"), read(alone, "networks")
-    assert len(tickets) == 2 * 3 * (1 + 3 * 5)
-    lost = tickets["cell"].astype(str).str.contains("learning_rate=1000000")
-    assert tickets[lost]["diverged"].all()
-    assert tickets[lost]["test_loss"].isna().all()
-    good = tickets[~lost]
-    assert not good["diverged"].any()
-    merged = good[good["kind"] == "dense"].merge(networks, on=["cell", "seed"])
-    assert (merged["test_loss_x"] == merged["test_loss_y"]).all()
-    assert (good["kept"] == np.floor(good["kept_fraction"] * good["prunable"] + 0.5)).all()
-    assert (good[good["kind"].isin(["dense", "ticket"])]["stability_test_error"].notna()).all()
-    assert set(good["rewind_step"]) == {0, 10}
-    robustness = read(alone, "robustness").query("severity > 0").groupby(["cell", "seed"], observed=True)["accuracy"]
-    corrupted = merged.merge(robustness.mean().rename("mean").reset_index(), on=["cell", "seed"])
-    assert np.allclose(corrupted["corrupted_accuracy"], corrupted["mean"], atol=1e-12)
-    assert good["corrupted_accuracy"].notna().all()
-    layers = read(alone, "ticket_layers")
-    sums = layers.groupby(["cell", "seed", "level", "kind"], observed=True)["kept"].sum(min_count=1).reset_index()
-    both = good.merge(sums, on=["cell", "seed", "level", "kind"])
-    assert (both["kept_x"] == both["kept_y"]).all()
-    tensors, metadata = load_tensors(alone / f"results/small/tickets/{cell}/0.safetensors")
-    assert json.loads(metadata["options"])["rewind_step"] == 10
-    assert int(tensors["1/3/mask/1.weight"].sum()) == int(
-        layers.query("seed == 1 and level == 3 and kind == 'ticket' and layer == '1' and kept == kept")["kept"].iloc[0]
-    )
-    assert (tensors["1/3/weights/1.weight"][~tensors["1/3/mask/1.weight"]] == 0).all()

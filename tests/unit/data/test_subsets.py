@@ -5,12 +5,10 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 import torch
 from helpers import described, recipe
-from running import SHARED, configuration, succeed
+from running import SHARED
 from scipy.stats import binom
 from torch import Tensor
 
@@ -217,111 +215,6 @@ def test_a_subset_of_mnist_has_as_much_ink_as_all_of_it() -> None:
         error = ink.std() / np.sqrt(size)
         assert abs(ink[subset(labels, size)].mean() - ink.mean()) < 4 * error
     assert abs(ink[::12].mean() - ink.mean()) > 6 * ink.std() / np.sqrt(5000)  # what even spacing gives
-
-
-# The sizes in the tables
-
-ANALYSES: dict[str, Any] = {
-    "connect": {
-        "kinds": ["linear", "linear-aligned"],
-        "line_points": 3,
-        "evaluation_examples": 350,
-        "alignment": {"method": "activations", "images": 70},
-        "sharpness": {"points": 2, "images": 60, "trace_precision": None},
-        "planes": {"points": 2},
-    },
-    "curvature": {
-        "images": 50,
-        "eigenvalues": 1,
-        "gauss_newton_eigenvalues": 0,
-        "trace_precision": None,
-        "dense_limit": 0,
-        "spectrum": {"probes": 1, "steps": 4, "points": 5},
-        "noise": {"images": 1000, "sigmas": [0.01], "relative_sigmas": [], "radii": [0.05], "adaptive_radii": []},
-    },
-    "movement": {"kernel_images": 20},
-    "tickets": {
-        "kept_fractions": [0.5],
-        "controls": ["random"],
-        "line_points": 3,
-        "evaluation_examples": 340,
-        "curvature": {"images": 40},
-        "robustness": {"corruptions": ["contrast"]},
-    },
-    "robustness": {"corruptions": ["contrast"], "severities": [1], "test_size": 90},
-    "manifold": {
-        "sweeps": {"one": {"width": [6], "points": [4], "data": ["images"], "seeds": 1}},
-        "off_data_points": 1000,
-        "labels": 0,
-        "walks": {"towards": 0, "length": 0.1},
-    },
-}
-STUDY = {
-    "data": {"train_size": 300},
-    "training": {"epochs": 2, "statistics_size": 80},
-    "network": {"normalization": "batch"},
-    "grid": {"width": [4], "depth": [1], "batch_size": [32], "seed": 2},
-    "analyses": ANALYSES,
-}
-# Of 300 training and 360 test examples. What is asked for beyond these is not there to be used.
-EXPECTED: dict[str, dict[str, int]] = {
-    "networks": {"train_examples": 300, "test_examples": 360},
-    "history": {},
-    "connections": {"train_examples": 300, "test_examples": 350, "hessian_examples": 60},
-    "paths": {"train_examples": 300, "test_examples": 350},
-    "planes": {"train_examples": 300, "test_examples": 350},
-    "curvature": {"images": 50},
-    "eigenvalues": {"images": 50},
-    "spectrum": {"images": 50},
-    "perturbations": {"images": 300},
-    "kernels": {"images": 20},
-    "robustness": {"images": 90},
-    "tickets": {"corrupted_examples": 340},
-}
-
-
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
-    """All tables of a study of two networks, without and with batch normalization."""
-    folder = tmp_path_factory.mktemp("subsets")
-    plain = {**STUDY, "network": {"normalization": "none"}, "analyses": {}}
-    succeed(folder, configuration(tiny=STUDY, plain=plain), "tables")
-    return {path.stem: pq.read_table(path).to_pandas() for path in (folder / "results/tables").glob("*.parquet")}
-
-
-@pytest.mark.parametrize("name", EXPECTED)
-def test_the_tables_say_how_many_examples_were_used(tables: dict[str, pd.DataFrame], name: str) -> None:
-    rows = tables[name][tables[name]["study"] == "tiny"]
-    assert len(rows)
-    for column, size in (EXPECTED[name] | {"statistics_examples": 80}).items():
-        assert rows[column].tolist() == [size] * len(rows), column
-
-
-def test_without_batch_normalization_there_are_no_statistics(tables: dict[str, pd.DataFrame]) -> None:
-    for name in ("networks", "history"):
-        rows = tables[name][tables[name]["study"] == "plain"]
-        assert len(rows)
-        assert (rows["statistics_examples"] == 0).all()
-
-
-def test_what_is_measured_at_some_rows_only_is_counted_there(tables: dict[str, pd.DataFrame]) -> None:
-    connections, paths, tickets = (tables[name] for name in ("connections", "paths", "tickets"))
-    aligned = connections["kind"] == "linear-aligned"
-    assert connections.loc[aligned, "alignment_examples"].tolist() == [70]
-    assert connections.loc[~aligned, "alignment_examples"].isna().all()
-    ends = paths["t"].isin([0.0, 1.0])
-    assert paths.loc[ends, "hessian_examples"].tolist() == [60] * 4
-    assert paths.loc[~ends, "hessian_examples"].isna().all()
-    stable = tickets["stability_train_loss"].notna()
-    assert stable.any()
-    assert (~stable).any()
-    for column, size in (("stability_train_examples", 300), ("stability_test_examples", 340)):
-        assert (tickets.loc[stable, column] == size).all()
-        assert tickets.loc[~stable, column].isna().all()
-    measured = tickets["top_eigenvalue"].notna()
-    assert (tickets.loc[measured, "curvature_images"] == 40).all()
-    for name in ("manifold", "walks"):
-        assert (tables[name]["off_data_points"] == 360).all()
 
 
 def test_statistics_are_counted_as_they_are_made(digits: Dataset) -> None:

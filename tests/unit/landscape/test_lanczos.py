@@ -1,35 +1,13 @@
 """Eigenvalues and density from products alone, against matrices whose spectra are known."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
-from torch import Tensor
+from spectra import Matrix, with_spectrum
 
 from isthmus.core.errors import UserError
 from isthmus.landscape.lanczos import density, eigenvalues
-
-
-@dataclass
-class Matrix:
-    """A dense matrix as an operator."""
-
-    matrix: Tensor
-
-    def __post_init__(self) -> None:
-        self.size, self.dtype, self.device = len(self.matrix), self.matrix.dtype, self.matrix.device
-
-    def __call__(self, vectors: Tensor) -> Tensor:
-        return vectors @ self.matrix
-
-
-def with_spectrum(values: np.ndarray, seed: int = 0, dtype: torch.dtype = torch.float64) -> Matrix:
-    """A matrix with these eigenvalues and random eigenvectors."""
-    basis = np.linalg.qr(np.random.default_rng(seed).standard_normal((len(values), len(values))))[0]
-    return Matrix(torch.from_numpy(basis * values @ basis.T).to(dtype))
-
 
 BULK = np.linspace(-1, 1, 190)
 SPECTRA = {

@@ -49,6 +49,7 @@ def tasks(study: dict[str, Any]) -> list[Task]:
     return found
 
 
+@pytest.mark.slow
 def test_the_jobs_are_those_of_a_dry_run(tmp_path: Path) -> None:
     config = configuration(small=small_study(seed=5) | {"analyses": {"movement": {}, "relations": {}}})
     printed = asked(tmp_path, config)
@@ -78,6 +79,7 @@ def test_a_configuration_that_cannot_be_used_is_refused_as_by_the_workflow(tmp_p
     assert refused.stderr.strip() in run(tmp_path, config).stdout
 
 
+@pytest.mark.slow
 def test_speeds_are_positive_finite_and_never_fall_with_size() -> None:
     edge = {"width": [3], "points": [8], "seeds": 1}
     study = small_study(width=[4, 64]) | {"analyses": {"curvature": {}, "manifold": {"sweeps": {"edge": edge}}}}

@@ -1,12 +1,9 @@
 """Slopes of power laws, and how often their intervals cover."""
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from running import SCRIPTS
 from scipy import stats
 
 from isthmus.statistics.power_law import power_law
@@ -121,11 +118,3 @@ def test_what_has_no_power_law_is_refused() -> None:
         power_law([8, 16], [1.0])
     with pytest.raises(ValueError, match="level"):
         power_law([8, 16], [1.0, 1.0], level=95)
-
-
-def test_figures_can_use_it_without_torch() -> None:
-    code = (
-        "import sys\nfrom isthmus.statistics.power_law import power_law\npower_law([8, 16, 32], [1, 2, 3])\n"
-        "assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=SCRIPTS)

@@ -1,18 +1,14 @@
-"""Analyses with networks of their own: sweeps in the place of cells, checked, packed, run and drawn."""
+"""Analyses with networks of their own: sweeps in the place of cells, checked and packed."""
 
-from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
-from running import configuration, planned, small_study, succeed
+from running import small_study
 
 from isthmus.analyses.manifold import cost
 from isthmus.core.errors import ConfigurationError
 from isthmus.study.config import Configuration, load
 from isthmus.tables.descriptions import stages
-
-TINY = {"tiny": {"width": [3], "points": [4], "seeds": 1}}
 
 
 def study_with(sweeps: dict[str, Any] | None = None, **others: Any) -> dict[str, Any]:
@@ -96,27 +92,3 @@ def test_resources_grow_with_the_work() -> None:
     )
     assert cost.work(options, small, 5).minutes() < 12 < cost.work(options, large, 5).minutes()
     assert cost.memory_mb(options, small, 5) < 1100 < cost.memory_mb(options, large, 5)
-
-
-def test_a_sweep_is_measured_collected_and_drawn_without_training(tmp_path: Path) -> None:
-    config = configuration(small=study_with(TINY)) | {"jobs": {"seeds": 1}}
-    wanted = ["results/figures/small/manifold-counts.png"]
-    printed = succeed(tmp_path, config, *wanted)
-    assert "Training" not in printed
-    rows = pq.read_table(tmp_path / "results/tables/manifold.parquet").to_pylist()
-    assert [(row["sweep"], row["seed"], row["parameters"], row["positive"]) for row in rows] == [("tiny", 0, 22, 4)]
-    assert len(list((tmp_path / "results/checkpoints/small/manifold/tiny").glob("*/*.json"))) == 1
-    grown = {"tiny": TINY["tiny"] | {"seeds": 2}, "other": {"width": [2], "points": [4], "seeds": 1}}
-    again = planned(tmp_path, configuration(small=study_with(grown)) | {"jobs": {"seeds": 1}}, *wanted)
-    assert {job for job in again if job.startswith("Walking")} == {
-        "Walking the manifold of small: tiny, seeds 1",
-        "Walking the manifold of small: other, seeds 0",
-    }
-
-
-def test_a_figure_that_requires_another_analysis_is_drawn_where_both_are_asked_for(tmp_path: Path) -> None:
-    alone = planned(tmp_path, configuration(small=study_with(TINY)))
-    both = planned(tmp_path, configuration(small=study_with(TINY, curvature={})))
-    words = "Drawing trained networks of small beside the theorem"
-    assert words not in alone
-    assert words in both

@@ -1,19 +1,18 @@
-"""The connect analysis in the real workflow: its tables against the networks, growth, kills and diverged networks."""
+"""The analysis connect in the real workflow: its tables against the networks, growth, packing, diverged networks."""
 
 import json
-import random
-import signal
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 import torch
-from killing import Target, disturb
-from running import configuration, planned, run, small_study, succeed
+from running import configuration, read, small_study, succeed
+from shared_study import KINDS, PLAIN
 
+from isthmus.core.errors import ConfigurationError
 from isthmus.core.resume import Task, recall
 from isthmus.data.dataset import load_dataset, normalized
 from isthmus.data.subsets import subset
@@ -21,23 +20,9 @@ from isthmus.landscape.barriers import barrier
 from isthmus.landscape.hessian import CurvatureOperator, dense
 from isthmus.landscape.matching import METHODS
 from isthmus.models.evaluation import evaluation_mode
+from isthmus.study.config import load
 from isthmus.training.weights import load_network
 
-KINDS = ["linear", "linear-aligned", "bezier", "polychain", "bezier-aligned"]
-OPTIONS: dict[str, Any] = {
-    "kinds": KINDS,
-    "line_points": 13,
-    "curve_points": 13,
-    "alignment": {"restarts": 2},
-    "curve": {"epochs": 2},
-    "sharpness": {"points": 3, "images": 300},
-    "planes": {"points": 5},
-}
-STUDY = {
-    "training": {"epochs": 8, "learning_rate": 0.05},
-    "grid": {"width": [8], "depth": [2], "batch_size": [32], "seed": 3, "label_noise": [0.0, 0.1]},
-    "analyses": {"connect": OPTIONS},
-}
 CELL = "width=8+depth=2+batch_size=32+label_noise=0.0"
 KEYS = ["study", "cell", "seed_a", "seed_b", "kind"]
 
@@ -46,23 +31,13 @@ def jobs(seeds: int = 1, pairs: int = 2, **others: Any) -> dict[str, Any]:
     return {"jobs": {"seeds": seeds, "pairs": pairs} | others}
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three networks, a job each, their three pairs in two other jobs, with and without label noise."""
-    folder = tmp_path_factory.mktemp("connected")
-    succeed(folder, configuration(tiny=STUDY) | jobs(), "all")
-    return folder
-
-
-def read(folder: Path, table: str) -> pd.DataFrame:
-    frame = pq.read_table(folder / f"results/tables/{table}.parquet").to_pandas()
-    for column in frame.columns[frame.dtypes == "category"]:
-        frame[column] = frame[column].astype(str)
-    return frame
+def tables(finished: Path, *names: str) -> list[pd.DataFrame]:
+    """The rows of the study `plain` in some tables."""
+    return [read(finished, name, "plain") for name in names]
 
 
 def test_every_pair_has_every_kind_of_path(finished: Path) -> None:
-    connections, paths, planes = (read(finished, name) for name in ("connections", "paths", "planes"))
+    connections, paths, planes = tables(finished, "connections", "paths", "planes")
     assert len(connections) == 2 * 3 * len(KINDS)
     assert not connections.duplicated(KEYS).any()
     assert not connections["diverged"].any()
@@ -75,7 +50,8 @@ def test_every_pair_has_every_kind_of_path(finished: Path) -> None:
 
 @pytest.mark.parametrize(("t", "end"), [(0.0, "seed_a"), (1.0, "seed_b")])
 def test_the_ends_of_all_paths_are_the_trained_networks(finished: Path, t: float, end: str) -> None:
-    paths, networks = read(finished, "paths"), read(finished, "networks")
+    paths, networks = tables(finished, "paths", "networks")
+    networks = networks[networks["batch_size"] == 32]
     ends = paths[paths["t"] == t].merge(networks, left_on=["cell", end], right_on=["cell", "seed"], suffixes=("", "_n"))
     assert len(ends) == 2 * 3 * len(KINDS)
     noisy = networks[networks["label_noise"] > 0]  # where every network has learned labels of its own
@@ -85,7 +61,8 @@ def test_the_ends_of_all_paths_are_the_trained_networks(finished: Path, t: float
 
 
 def test_barriers_and_geometry_follow_from_the_points(finished: Path) -> None:
-    connections, paths = read(finished, "connections"), read(finished, "paths").sort_values([*KEYS, "t"])
+    connections, paths = tables(finished, "connections", "paths")
+    paths = paths.sort_values([*KEYS, "t"])
     for _, row in connections.iterrows():
         points = paths[(paths[KEYS] == row[KEYS]).all(axis=1)]
         t = points["t"].to_numpy()
@@ -103,7 +80,7 @@ def test_barriers_and_geometry_follow_from_the_points(finished: Path) -> None:
 
 
 def test_alignment_shortens_the_chord_and_changes_no_network(finished: Path) -> None:
-    connections = read(finished, "connections").set_index(KEYS).unstack("kind")
+    connections = read(finished, "connections", "plain").set_index(KEYS).unstack("kind")
     assert (connections["chord"]["linear-aligned"] < connections["chord"]["linear"]).all()
     for column in ("disagreement", "cka"):
         assert (connections[column]["linear-aligned"] == connections[column]["linear"]).all()
@@ -114,7 +91,7 @@ def test_alignment_shortens_the_chord_and_changes_no_network(finished: Path) -> 
 
 
 def test_the_table_says_which_method_of_alignment_was_kept(finished: Path) -> None:
-    connections = read(finished, "connections")
+    connections = read(finished, "connections", "plain")
     aligned = connections["kind"].str.endswith("-aligned")
     losses = connections.loc[aligned, [f"midpoint_loss_{method}" for method in METHODS]]
     kept = losses.idxmin(axis=1).str.removeprefix("midpoint_loss_")
@@ -127,11 +104,11 @@ def test_sharpness_at_an_end_is_that_of_the_whole_hessian(finished: Path) -> Non
     dataset = load_dataset(finished / "results/data/digits.safetensors")
     images = normalized(dataset.train_images, dataset.mean, dataset.std)
     chosen = subset(dataset.train_labels, 300)
-    network = load_network(finished / f"results/tiny/train/{CELL}/0.safetensors", seed=0).double()
+    network = load_network(finished / f"results/plain/train/{CELL}/0.safetensors", seed=0).double()
     with evaluation_mode(network, images[None].double()):
         hessian = dense(CurvatureOperator(network, images[chosen], dataset.train_labels[chosen], "cross_entropy"))
     exact = torch.linalg.eigvalsh(hessian)
-    paths = read(finished, "paths")
+    paths = read(finished, "paths", "plain")
     ends = paths[(paths["cell"] == CELL) & (paths["seed_a"] == 0) & (paths["t"] == 0)]
     assert len(ends) == 2 * len(KINDS)
     np.testing.assert_allclose(ends["top_eigenvalue"], exact[-1].item(), rtol=2e-3)
@@ -140,11 +117,14 @@ def test_sharpness_at_an_end_is_that_of_the_whole_hessian(finished: Path) -> Non
     assert paths["top_eigenvalue"].notna().sum() == 3 * 2 * 3 * len(KINDS)
 
 
+@pytest.mark.slow
 def test_packing_changes_no_number(finished: Path, tmp_path: Path) -> None:
-    study = STUDY | {"grid": STUDY["grid"] | {"label_noise": [0.0]}}
-    succeed(tmp_path, configuration(tiny=study) | jobs(seeds=5, pairs=10), "tables")
+    """In the shared study three networks trained together, and three pairs share a job; here each has its own."""
+    study = PLAIN | {"grid": PLAIN["grid"] | {"batch_size": [32], "label_noise": [0.0]}}
+    study |= {"analyses": {"connect": PLAIN["analyses"]["connect"]}}
+    succeed(tmp_path, configuration(plain=study) | jobs(seeds=1, pairs=1), "tables")
     for table in ("connections", "paths", "planes"):
-        one, other = (read(folder, table) for folder in (finished, tmp_path))
+        one, other = (read(folder, table, "plain") for folder in (finished, tmp_path))
         one = one[one["cell"] == CELL].reset_index(drop=True)
         for column in one.columns.drop("seconds", errors="ignore"):
             if one[column].dtype == float:
@@ -154,25 +134,9 @@ def test_packing_changes_no_number(finished: Path, tmp_path: Path) -> None:
                 assert one[column].equals(other[column]), column
 
 
-def test_new_seeds_only_append_pairs(finished: Path) -> None:
-    more = STUDY | {"grid": STUDY["grid"] | {"seed": 4}}
-    found = planned(finished, configuration(tiny=more) | jobs(), "tables")
-    connecting = {job for job in found if job.startswith("Connecting")}
-    for noise in ("0.0", "0.1"):
-        cell = CELL.replace("0.0", noise)
-        # Pair (1, 2) shares its block, number 1, with (0, 3); (1, 3) and (2, 3) are block 2; (0, 1), (0, 2) stay.
-        assert {job.split("pairs ")[1] for job in connecting if cell in job} == {"[1, 2] [0, 3]", "[1, 3] [2, 3]"}
-    assert {job.split("seeds ")[1] for job in found if job.startswith("Training")} == {"3"}
-
-
-def test_another_grid_of_t_trains_nothing_again(finished: Path) -> None:
-    changed = STUDY | {"analyses": {"connect": OPTIONS | {"line_points": 7}}}
-    found = planned(finished, configuration(tiny=changed) | jobs(), "tables")
-    assert {job.split(" ")[0] for job in found} == {"Connecting", "Collecting", "Testing"}
-
-
+@pytest.mark.slow
 def test_a_block_that_grows_measures_its_new_pairs_only(tmp_path: Path) -> None:
-    options = OPTIONS | {"kinds": ["linear", "bezier"], "planes": {"points": 0}}
+    options = PLAIN["analyses"]["connect"] | {"kinds": ["linear", "bezier"], "planes": {"points": 0}}
     for seeds, others in ((2, set()), (3, {"pair (0, 2): linear", "pair (1, 2): bezier"})):
         study = small_study(width=[4], seed=seeds) | {"analyses": {"connect": options}}
         succeed(tmp_path, configuration(small=study) | jobs(seeds=3, pairs=3), "tables")
@@ -183,16 +147,14 @@ def test_a_block_that_grows_measures_its_new_pairs_only(tmp_path: Path) -> None:
     assert not list((tmp_path / "results/checkpoints").rglob("*.json")), "full blocks leave nothing behind"
 
 
-def test_diverged_networks_have_rows_that_say_so(tmp_path: Path) -> None:
-    study = small_study(width=[4], learning_rate=[0.05, 1e6]) | {"analyses": {"connect": OPTIONS}}
-    succeed(tmp_path, configuration(small=study), "all")
-    connections, paths, planes = (read(tmp_path, name) for name in ("connections", "paths", "planes"))
-    lost = connections["cell"].str.contains("1000000")
+def test_diverged_networks_have_rows_that_say_so(finished: Path) -> None:
+    connections, paths, planes = (read(finished, name, "sizes") for name in ("connections", "paths", "planes"))
+    lost = connections["cell"].str.contains("learning_rate=1e+20", regex=False)
     assert (connections["reason"] == np.where(lost, "network diverged", "measured")).all()
-    assert lost.sum() == len(KINDS)
-    assert connections.loc[lost, ["barrier_train_loss", "chord", "sharpness_mean", "cka"]].isna().all(axis=None)
-    assert connections.loc[~lost, ["barrier_train_loss", "chord", "sharpness_mean", "cka"]].notna().all(axis=None)
-    for table, rows in ((paths, len(KINDS)), (planes, 2)):
+    assert lost.sum() == (~lost).sum() == 3
+    for column in ("barrier_train_loss", "chord", "sharpness_mean", "cka"):
+        assert (connections[column].isna() == lost).all()
+    for table, rows in ((paths, 3), (planes, 2)):
         gone = table[table["diverged"]]
         assert len(gone) == rows
         assert gone["train_loss"].isna().all()
@@ -213,37 +175,10 @@ def test_diverged_networks_have_rows_that_say_so(tmp_path: Path) -> None:
         ({"planes": {"points": 1}}, 2, "studies.small.analyses.connect.planes.points"),
     ],
 )
-def test_bad_options_are_refused(tmp_path: Path, options: dict[str, Any], seeds: int, message: str) -> None:
+def test_bad_options_are_refused(options: dict[str, Any], seeds: int, message: str) -> None:
     study = small_study(seed=seeds) | {"analyses": {"connect": options}}
-    refused = run(tmp_path, configuration(small=study))
-    assert refused.returncode != 0
-    assert message in refused.stdout
-    assert "Traceback" not in refused.stdout
-
-
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds the jobs to kill in /proc, on Linux")
-def test_a_job_killed_while_it_fits_or_measures_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
-    options = OPTIONS | {"kinds": ["linear-aligned", "bezier"], "curve": {"epochs": 30}}
-    study = small_study(width=[16], batch_size=[16], seed=3) | {"analyses": {"connect": options}}
-    config = configuration(small=study) | jobs(seeds=3, pairs=3, checkpoint_seconds=0.03)
-    target = Target("results/logs/connect/small/width=16+depth=1+batch_size=16/0.log", "parameters", "connect.py")
-    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    undisturbed.mkdir()
-    disturbed.mkdir()
-    succeed(undisturbed, config, "tables")
-    randomness, resumed = random.Random(3), 0
-    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
-        status, printed = disturb(disturbed, config, target, number, randomness.uniform(0.3, 1.5))
-        if status == 0:
-            break
-        assert "Traceback" not in printed or number == signal.SIGKILL, printed
-        resumed += bool(list((disturbed / "results/checkpoints/small/connect").rglob("*.*")))
-    assert resumed > 0
-    succeed(disturbed, config, "tables")
-    for table in ("connections", "paths", "planes"):
-        one, other = (read(folder, table) for folder in (undisturbed, disturbed))
-        kept = one.columns.drop("seconds", errors="ignore")
-        pd.testing.assert_frame_equal(one[kept], other[kept], check_exact=True)
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        load(configuration(small=study))
 
 
 def test_a_damaged_record_is_measured_anew(tmp_path: Path) -> None:
