@@ -76,10 +76,10 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shutil.copy(ROOT / "Snakefile", root)
     (stage,) = blocks_of("yaml")
-    rules = next(block for block in blocks_of("python") if block.startswith("rule"))
+    (rules,) = (block for block in blocks_of("python") if "\nrule " in block)
     workflow = root / "workflow"
     (workflow / "schemas/stages/sparsity.yaml").write_text(stage)
-    (workflow / "rules/sparsity.smk").write_text(rules.replace("    ...\n", ""))
+    (workflow / "rules/sparsity.smk").write_text(rules)
     (workflow / "scripts/measure_sparsity.py").write_text(SCRIPT)
     (workflow / "scripts/isthmus/sparsity.py").write_text(MODULE)
     (workflow / "scripts/isthmus/figures/sparsity.py").write_text(FIGURE)
