@@ -114,10 +114,9 @@ def test_the_report_holds_every_figure_with_its_caption(finished_copy: Path) -> 
 
 
 def test_claims_are_tested_on_the_collected_tables(finished: Path) -> None:
-    claims, networks = read(finished, "claims").set_index("claim"), read(finished, "networks", "plain")
+    claims, paths = read(finished, "claims").set_index("claim"), read(finished, "connections", "plain")
     assert {path.name for path in (finished / "results/figures").glob("*.*")} == {"claims.pdf", "claims.png"}
-    row = claims[claims["study"] == "plain"].loc["A2a"]
-    clean = networks[networks["label_noise"] == 0]
-    means = clean.groupby("batch_size")["test_accuracy"].mean()
-    assert (row["as_published"], row["networks"]) == (False, len(clean))
-    assert row["value"] == pytest.approx(means.iloc[0] - means.iloc[-1])
+    row = claims[claims["study"] == "plain"].loc["B2a"]  # a curve with one bend, and the line
+    barriers = paths.groupby(["kind", "cell"])["barrier_test_error"].mean()
+    assert row["settings"] == len(barriers["linear"]) == 2
+    assert row["value"] == pytest.approx((barriers["bezier"] - barriers["linear"]).mean())
