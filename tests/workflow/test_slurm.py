@@ -143,7 +143,7 @@ def test_a_study_survives_all_that_a_cluster_does_to_it(
 
     # The job of the long training gets a GPU, and then SLURM's shortest time limit: it saves, and is tried again.
     log = there / f"results/logs/train/long/{CELL}/0.log"
-    until("the long training has begun", 90, lambda: log.exists() and "groups" in log.read_text())
+    until("the long training has begun", 90, lambda: log.exists() and "stacks" in log.read_text())
     (long,) = first.jobs("train_wildcards_long")
     asked = cluster.ask("scontrol", "show", "job", long) or ""
     assert "gpu:pretend:1" in asked
@@ -155,7 +155,7 @@ def test_a_study_survives_all_that_a_cluster_does_to_it(
     def goes_on() -> bool:
         assert first.snakemake.poll() is None, first.printed()
         said = log.read_text() if log.exists() else ""
-        return "saved" in first.printed() and "groups" in said and "saved" not in said
+        return "saved" in first.printed() and "stacks" in said and "saved" not in said
 
     until("the long training goes on from its checkpoint", 240, goes_on)
     assert first.printed().count("Trying to restart") == 1
