@@ -28,7 +28,7 @@ SCRIPT = '''"""Measure the sparsity of the networks of a block."""
 from typing import Any
 
 from isthmus.core.logs import job_log
-from isthmus.sparsity import small_fraction
+from isthmus.analyses.sparsity.measure import small_fraction
 from isthmus.tables.parquet import write_table
 from isthmus.training.rows import keys
 from isthmus.recipes.recipe import Recipe
@@ -81,7 +81,10 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (workflow / "schemas/stages/sparsity.yaml").write_text(stage)
     (workflow / "rules/sparsity.smk").write_text(rules)
     (workflow / "scripts/measure_sparsity.py").write_text(SCRIPT)
-    (workflow / "scripts/isthmus/sparsity.py").write_text(MODULE)
+    package = workflow / "scripts/isthmus/analyses/sparsity"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "measure.py").write_text(MODULE)
     (workflow / "scripts/isthmus/figures/sparsity.py").write_text(FIGURE)
     (workflow / "report/sparsity.rst").write_text("Small weights.\n")
     return root
