@@ -16,7 +16,10 @@ from shared_study import CONFIG, TARGETS
 from isthmus.data.dataset import Dataset, load_dataset
 from isthmus.data.sources import prepare, write_prepared
 
-torch.set_num_threads(1)  # as in the jobs of the default profile; more would wait for each other over small tensors
+# One thread, as in the jobs of the default profile: over small arrays, more of them wait for each other. NumPy reads
+# the variable when it is imported, in the processes that run tests side by side.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
