@@ -16,6 +16,11 @@ from shared_study import CONFIG, TARGETS
 from isthmus.data.dataset import Dataset, load_dataset
 from isthmus.data.sources import prepare, write_prepared
 
+# One thread, as in the jobs of the default profile: over small arrays, more of them wait for each other. NumPy reads
+# the variable when it is imported, in the processes that run tests side by side.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -61,12 +66,3 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished_copy(finished: Path, tmp_path: Path) -> Path:
     """A copy of that folder, to run the workflow in."""
     return shutil.copytree(finished, tmp_path / "study")  # with the times of files, which say what is out of date
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tests compute with one thread, as the jobs of the default profile do."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 import yaml
 from running import ROOT, small_study
 
@@ -39,6 +40,7 @@ def snakemake(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_another_workflow_uses_the_tables_and_figures_of_a_study(tmp_path: Path) -> None:
     study = small_study(width=[4]) | {"training": {"epochs": 1}}
     (tmp_path / "Snakefile").write_text(OUTER)

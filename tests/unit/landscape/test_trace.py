@@ -52,16 +52,16 @@ def simulated(repeats: int, most: int = 150) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@pytest.fixture(scope="module", params=[2, pytest.param(7, marks=pytest.mark.slow)])
-def simulation(request: pytest.FixtureRequest) -> pd.DataFrame:
-    return simulated(repeats=request.param)
+@pytest.fixture(scope="module")
+def simulation() -> pd.DataFrame:
+    return simulated(repeats=7)
 
 
 @pytest.mark.parametrize("name", ["trace", "squared_frobenius"])
 def test_intervals_cover_the_truth_in_at_least_93_percent_of_cases(simulation: pd.DataFrame, name: str) -> None:
-    """The exact lower 95 % confidence limit of the coverage over 200 spectra, some times each, must exceed 93 %."""
+    """The exact lower 95 % confidence limit of the coverage over 200 spectra, seven times each, must exceed 93 %."""
     covered, cases = int(simulation[name].sum()), len(simulation)
-    assert cases in (400, 1400)
+    assert cases == 1400
     assert beta.ppf(0.05, covered, cases - covered + 1) > 0.93
 
 
@@ -77,7 +77,7 @@ def test_no_kind_of_spectrum_is_covered_significantly_less_than_93_percent(simul
 def test_intervals_are_not_wider_than_the_precision_asks_for(simulation: pd.DataFrame) -> None:
     """Where it converged: 2 t SE, with SE at most 5 % of the trace and at least 10 degrees of freedom."""
     converged = simulation[simulation["trace_converged"]]
-    assert len(converged) > 0.64 * len(simulation)
+    assert len(converged) > 900
     assert (converged["trace_width"] <= 2 * 2.23 * 0.05).all()
 
 
