@@ -144,13 +144,19 @@ def test_how_jobs_are_run_is_no_reason_to_run_them_again(finished: tuple[Path, P
             {measuring("curvature", 4, "0 1")} | CURVED | drawing("curvature") | CLAIMS,
         ),
         (
+            "landscape/lanczos.py",
+            "\nfrom isthmus.",
+            "\nCHANGED = True\nfrom isthmus.",
+            {measuring("curvature", 4, "0 1")} | CURVED | drawing("curvature") | CLAIMS,
+        ),
+        (
             "data/sources.py",
             "DIGITS_SPLIT_SEED = 0",
             "DIGITS_SPLIT_SEED = 1",
             {"Preparing the data set digits"} | TRAINING | AFTER_TRAINING,
         ),
     ],
-    ids=["schedule", "comment", "cost", "cost of an analysis", "log", "analysis", "data"],
+    ids=["schedule", "comment", "cost", "cost of an analysis", "log", "analysis", "eigenvalues", "data"],
 )
 def test_a_change_of_the_library_runs_exactly_what_depends_on_it(
     finished: tuple[Path, Path], module: str, before: str, after: str, expected: set[str]

@@ -54,7 +54,7 @@ def fit_curves(block: Block, session: Session, pairs: list[Pair], stop: StopRequ
 def measure(block: Block, session: Session, pairs: list[Pair], plane_pair: Pair | None, stop: StopRequest) -> Measured:
     """Measure all paths and planes, as far as no earlier try did."""
     kinds = block.options["kinds"]
-    shared = {key: value for key, value in block.options.items() if key not in ("pairs", "kinds")}
+    shared = {key: value for key, value in block.options.items() if key != "kinds"}
     wanted = {(pair, kind): partial(session.measure, pair, kind) for pair in pairs for kind in kinds}
     if plane_pair in pairs:
         wanted[plane_pair, "planes"] = partial(session.measure_planes, plane_pair, first_curve(kinds))

@@ -186,3 +186,20 @@ def test_imports_that_cannot_be_followed_are_refused(copy: Copy, statement: str)
     copy.append("isthmus/recipes/schedules.py", f"\n{statement}\n")
     with pytest.raises(AssertionError, match=r"schedules\.py:\d+: "):
         copy.digests([TRAINING])
+
+
+@pytest.mark.parametrize(
+    ("module", "scripts"),
+    [
+        ("landscape/lanczos.py", {"connect.py", "find_tickets.py", "measure_curvature.py"}),
+        ("landscape/tangent_kernel.py", {"measure_movement.py"}),
+        ("landscape/curves.py", {"connect.py"}),
+        ("data/corruptions.py", {"find_tickets.py", "measure_robustness.py"}),
+    ],
+)
+def test_a_measuring_tool_reruns_what_measures_with_it_and_nothing_else(module: str, scripts: set[str]) -> None:
+    measuring = [
+        *SCRIPTS.glob("measure_*.py"),
+        *(SCRIPTS / name for name in ("train.py", "connect.py", "find_tickets.py")),
+    ]
+    assert {path.name for path in measuring if digest.LIBRARY / module in digest.reached(path)} == scripts

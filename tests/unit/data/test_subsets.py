@@ -24,6 +24,7 @@ from isthmus.data.subsets import order, subset
 from isthmus.landscape import matching
 from isthmus.landscape.corrupted_images import CorruptedTest, shifted_examples
 from isthmus.landscape.evaluator import Evaluator, TrainedNetwork
+from isthmus.landscape.sharpness import Setup
 from isthmus.models.architectures import build, initialize
 from isthmus.recipes.recipe import Recipe
 from isthmus.training.trainer import Member, TrainingRun, new_state
@@ -153,7 +154,7 @@ def images_used(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[t
     yield "points, training", 200, train_images
     yield "points, test", 200, evaluator.sets(evaluator.examples.labels)["test"][0]
     yield "statistics", 120, evaluator.statistics_images[0]
-    yield "Hessian", 60, evaluator.sharpness_setup(0.1, None).images
+    yield "Hessian", 60, Setup.of(evaluator, 0.1, None).images
     run = TrainingRun(evaluator.recipe, new_state(evaluator.recipe, dataset, (0,)), dataset, CPU, {0: Member(0, 0)})
     yield "statistics in training", 120, run.statistics_images[0]
     aligned = given_to(

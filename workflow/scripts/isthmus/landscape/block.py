@@ -26,9 +26,8 @@ class Block:
     """Data, networks and options of a job.
 
     job: Snakemake's, with the inputs `data`, `weights` and `networks` and the parameters `recipe`, `options`, `code`
-    and `checkpoints`. options: less `where`, which says in which cells to measure and nothing of what is measured.
-    seeds: the networks that the job is about; sound: those of them that did not diverge; networks: rows of the table
-    of that name, by seed.
+    and `checkpoints`. seeds: the networks that the job is about; sound: those of them that did not diverge; networks:
+    rows of the table of that name, by seed.
     """
 
     job: Any
@@ -44,13 +43,12 @@ class Block:
     def read(cls, job: Any, seeds: Iterable[int]) -> "Block":
         """Read data and tables, and set this process up. Raises DataError where a file is damaged."""
         recipe, dataset, seeds = Recipe.from_dict(job.params.recipe), load_dataset(job.input.data), list(seeds)
-        options = {key: value for key, value in job.params.options.items() if key != "where"}
         rows = [row for path in _listed(job.input.networks) for row in read_table(path).to_pylist()]
         networks = {row["seed"]: row for row in rows}
         placement = Placement.set_up(job.config["jobs"], job.threads, recipe, dataset)
         sound = [seed for seed in seeds if not networks[seed]["diverged"]]
         logging.info("%d of %d networks without divergence", len(sound), len(seeds))
-        return cls(job, recipe, options, dataset, seeds, sound, networks, placement)
+        return cls(job, recipe, job.params.options, dataset, seeds, sound, networks, placement)
 
     def snapshots(self) -> dict[int, Snapshots]:
         """The weights of the networks that did not diverge, by seed and snapshot."""

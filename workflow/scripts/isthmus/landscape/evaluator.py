@@ -18,10 +18,8 @@ from isthmus.core.tensors import Tensors, checksum, flatten
 from isthmus.data.dataset import Dataset
 from isthmus.data.examples import Examples, pair_labels, place_examples
 from isthmus.landscape.at_points import Scores, Sets, evaluate_path, evaluate_points
-from isthmus.landscape.graph_memory import keeps_graph
 from isthmus.landscape.loss_surface import LossSurface
 from isthmus.landscape.paths import Path
-from isthmus.landscape.sharpness import Setup
 from isthmus.models.architectures import build
 from isthmus.recipes.pairs import Pair
 from isthmus.recipes.recipe import Recipe
@@ -141,9 +139,3 @@ class Evaluator:
     def loss_surface(self, network: nn.Module, seed: int, chosen: Tensor) -> LossSurface:
         """The loss of `network`, one of the two here, on the training examples `chosen` with the labels of a seed."""
         return LossSurface(network, self.examples.images[chosen], self.labels(seed)[chosen], *self._how())
-
-    def sharpness_setup(self, tolerance: float, precision: float | None, maximum_products: int = 1000) -> Setup:
-        """Where sharpness is measured, and how precisely (`isthmus.landscape.sharpness.Setup`)."""
-        images = self.examples.images[self.hessian_indices]
-        keep, loss = keeps_graph(self.recipe.network, self.shape, self.classes, len(images)), self.recipe.training.loss
-        return Setup(self.single, images, self.statistics_images, loss, tolerance, precision, maximum_products, keep)

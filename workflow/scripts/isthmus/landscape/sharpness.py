@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.core.tensors import Tensors
+from isthmus.landscape.evaluator import Evaluator
+from isthmus.landscape.graph_memory import keeps_graph
 from isthmus.landscape.hessian import CurvatureOperator
 from isthmus.landscape.lanczos import eigenvalues
 from isthmus.landscape.trace import Traces, traces
@@ -50,6 +52,16 @@ class Setup:
     precision: float | None
     maximum_products: int
     keep: bool
+
+    @classmethod
+    def of(
+        cls, evaluator: Evaluator, tolerance: float, precision: float | None, maximum_products: int = 1000
+    ) -> "Setup":
+        """The setup for an evaluator's single network, on its examples of Hessians."""
+        images, recipe = evaluator.examples.images[evaluator.hessian_indices], evaluator.recipe
+        keep = keeps_graph(recipe.network, evaluator.shape, evaluator.classes, len(images))
+        where = (evaluator.single, images, evaluator.statistics_images, recipe.training.loss)
+        return cls(*where, tolerance, precision, maximum_products, keep)
 
 
 def put(network: nn.Module, weights: Tensors) -> None:

@@ -1,8 +1,8 @@
 """What the jobs of each stage cost, as the modules `cost` of training and of the analyses say.
 
 Such a module has `work`, which counts the calls of a job (`isthmus.training.cost.Work`), and `memory_mb`, a guess of
-its memory; it may have `disk_bytes`, what its jobs leave on the disk. An analysis without one asks for what its rule
-says and has no expected time in `make plan`.
+its memory; it may have `disk_bytes`, what its jobs leave on the disk. Jobs of an analysis without
+one all ask for the same memory and time, and `make plan` takes that time for their cost.
 """
 
 from functools import cache

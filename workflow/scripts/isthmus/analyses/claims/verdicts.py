@@ -22,6 +22,7 @@ from isthmus.analyses.claims.rows import NEEDED, TRAINED, NotMeasured, published
 from isthmus.analyses.claims.statements import Claim
 from isthmus.statistics.contrasts import Estimate
 from isthmus.statistics.multiplicity import adjusted
+from isthmus.tables.rows import finite
 
 LEVEL = 0.05
 REPRODUCED, CONTRADICTED, INCONCLUSIVE = "reproduced", "contradicted", "inconclusive"
@@ -216,10 +217,10 @@ def _row(test: Test, twins: list[Test], parent: Test | None) -> dict[str, Any]:
         "study": test.study,
         "as_published": test.as_published,
         "comparison": found.comparison or None,
-        "value": _finite(found.result.value),
-        "low": _finite(low),
-        "high": _finite(high),
-        "p": _finite(test.p),
+        "value": finite(found.result.value),
+        "low": finite(low),
+        "high": finite(high),
+        "p": finite(test.p),
         "p_corrected": None if math.isnan(test.p) else test.corrected,
         "networks": found.networks,
         "excluded": found.excluded,
@@ -255,19 +256,14 @@ def _first(claim: Claim) -> dict[str, Any]:
         "measure": claim.kind,
         **dict.fromkeys(unmeasured),
         "published": None if claim.published is None else float(claim.published),
-        "published_low": _finite(published[0]),
-        "published_high": _finite(published[1]),
+        "published_low": finite(published[0]),
+        "published_high": finite(published[1]),
         "published_text": claim.published_text or None,
         "as_published": False,
-        "expected_above": _finite(above),
-        "expected_below": _finite(below),
+        "expected_above": finite(above),
+        "expected_below": finite(below),
         "baseline": float(claim.baseline),
         "reference": float(claim.reference),
         **dict.fromkeys(("networks", "excluded", "settings", "settings_for", "settings_against"), 0),
         "direction": NOT_MEASURED,
     }
-
-
-def _finite(value: float) -> float | None:
-    """A number for a table, null if it is not finite."""
-    return float(value) if math.isfinite(value) else None

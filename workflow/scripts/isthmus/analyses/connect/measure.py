@@ -19,7 +19,7 @@ from isthmus.landscape.distances import disagreement, displacement_cosine, featu
 from isthmus.landscape.evaluator import Evaluator, TrainedNetwork
 from isthmus.landscape.paths import Geometry, Path, geometry
 from isthmus.landscape.planes import Plane, grid_around, random_plane, square_grid, through
-from isthmus.landscape.sharpness import Sharpness, sharpness, trace_columns
+from isthmus.landscape.sharpness import Setup, Sharpness, sharpness, trace_columns
 from isthmus.models.evaluation import evaluation_mode
 from isthmus.recipes.pairs import Pair
 from isthmus.tables.rows import Row, Rows, finite
@@ -58,7 +58,7 @@ class PathMeasures:
         self.evaluator, self.options, self.networks = evaluator, options, networks
         self.sharpness_of, self.outputs_of = cache(self._sharpness_of), cache(self._outputs_of)
         given = options["sharpness"]
-        self.setup = evaluator.sharpness_setup(given["tolerance"], given["trace_precision"])
+        self.setup = Setup.of(evaluator, given["tolerance"], given["trace_precision"])
 
     def along(self, pair: Pair, kind: str, path: Path) -> tuple[Row, Rows]:
         """Losses, barriers, geometry and sharpness along a path, a stack of one on the device.

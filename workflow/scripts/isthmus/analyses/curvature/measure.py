@@ -39,7 +39,7 @@ def measure(evaluator: Evaluator, options: Options, seed: int, weights: Tensors,
     finite.
     """
     started = time.monotonic()
-    setup = evaluator.sharpness_setup(options["tolerance"], options["trace_precision"], options["maximum_products"])
+    setup = Setup.of(evaluator, options["tolerance"], options["trace_precision"], options["maximum_products"])
     labels = evaluator.labels(seed)[evaluator.hessian_indices]
     put(setup.network, evaluator.placed(weights))
     with evaluation_mode(setup.network, setup.statistics_images):

@@ -17,7 +17,7 @@ from isthmus.landscape.barriers import barrier
 from isthmus.landscape.corrupted_images import CorruptedTest, corrupted_accuracy
 from isthmus.landscape.evaluator import Evaluator
 from isthmus.landscape.paths import line
-from isthmus.landscape.sharpness import sharpness, trace_columns
+from isthmus.landscape.sharpness import Setup, sharpness, trace_columns
 from isthmus.models.masks import free
 from isthmus.tables.rows import Row, Rows, finite
 
@@ -164,7 +164,7 @@ def curvature(
     order = [name for name, _ in evaluator.single.named_parameters()]
     labels = evaluator.labels(seed)[evaluator.hessian_indices]
     found = sharpness(
-        evaluator.sharpness_setup(options["tolerance"], options["trace_precision"]),
+        Setup.of(evaluator, options["tolerance"], options["trace_precision"]),
         evaluator.placed(weights),
         labels[None],
         [1.0],
