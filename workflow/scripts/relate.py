@@ -8,11 +8,11 @@ from isthmus.analyses.relations.measure import relate
 from isthmus.core.logs import job_log
 from isthmus.recipes.cell_table import CELLS, read_tables
 from isthmus.tables.parquet import write_table
-from isthmus.tables.quantities import quantities
+from isthmus.tables.quantities import compared
 
 
 def main(job: Any) -> None:
-    wanted = {CELLS, *(quantity.table for quantity in quantities())}
+    wanted = {CELLS, *(quantity.table for quantity in compared())}
     tables = read_tables(path for path in job.input if Path(path).stem in wanted)
     rows = relate(job.wildcards.study, tables, job.params.options)
     for name, path in job.output.items():

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
-from isthmus.tables.quantities import label_of, quantities
+from isthmus.tables.quantities import compared, named
 
 BAR = 0.065  # inches from one bar of a quantity to the next
 GAP = 0.08  # inches more between quantities
@@ -20,7 +20,7 @@ def true_minus(text: str) -> str:
 def in_order(names: Iterable[str]) -> list[str]:
     """Names of quantities in the order in which all figures have them."""
     found = set(names)
-    return [quantity.name for quantity in quantities() if quantity.name in found]
+    return [each.name for each in compared() if each.name in found]
 
 
 def span(numbers: Sequence[int]) -> str:
@@ -49,7 +49,7 @@ def rule_off(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
 
 def list_quantities(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
     """A y axis with the names of quantities from the top, every other one shaded, groups ruled off."""
-    axes.set_yticks(range(len(names)), [label_of(name) for name in names])
+    axes.set_yticks(range(len(names)), [named(name).label for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     for place in range(1, len(names), 2):

@@ -15,7 +15,7 @@ from isthmus.figures.listed import in_order, rule_off, span, true_minus
 from isthmus.figures.panels import rows_of
 from isthmus.figures.saturation import draw_saturation
 from isthmus.figures.style import DOUBLE_COLUMN, GREY, footnote, new_figure, paper
-from isthmus.tables.quantities import label_of
+from isthmus.tables.quantities import named
 
 __all__ = ["draw_correlations", "draw_effects", "draw_saturation"]
 
@@ -61,8 +61,8 @@ def _draw_matrix(axes: Axes, rows: pd.DataFrame, names: list[str], outcomes: lis
         for x, outcome in enumerate(outcomes):
             _draw_cell(axes, x, y, placed.loc[(name, outcome)])
     rule_off(axes, rows, names)
-    axes.set_xticks(range(len(outcomes)), [label_of(each).replace(" ", "\n", 1) for each in outcomes])
-    axes.set_yticks(range(len(names)), [label_of(name) for name in names])
+    axes.set_xticks(range(len(outcomes)), [named(each).label.replace(" ", "\n", 1) for each in outcomes])
+    axes.set_yticks(range(len(names)), [named(name).label for name in names])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 

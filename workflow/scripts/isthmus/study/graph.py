@@ -18,7 +18,7 @@ from isthmus.recipes.pairs import Pair
 from isthmus.study.config import Configuration
 from isthmus.study.grid import Study
 from isthmus.tables.descriptions import Figure, Stage, stages, table
-from isthmus.tables.quantities import quantities
+from isthmus.tables.quantities import compared
 
 SCRIPTS = Path(__file__).resolve().parents[2]
 CELLS_OF_STUDY = "results/{study}/cells/cells.parquet"
@@ -119,7 +119,7 @@ class Graph:
     def quantities(self, study: str) -> list[dict[str, Any]]:
         """The quantities that those tables may hold, so that what uses them reruns when one is described anew."""
         made = {Path(path).stem for path in self.network_tables(study)}
-        return [asdict(quantity) for quantity in quantities() if quantity.table in made]
+        return [asdict(quantity) for quantity in compared() if quantity.table in made]
 
     # Figures
 

@@ -1,12 +1,16 @@
-"""Quantities: single numbers that describe a network, such as its test accuracy or its sharpness.
+"""Quantities: single numbers that describe a network or a pair, such as test accuracy, sharpness or a barrier.
 
 A stage lists its quantities under `quantities` in `workflow/schemas/stages/`. Each names a table, a condition that
-selects rows and an expression in the table's columns, both in the language of `pandas.eval`. Quantities in the group
-`outcome` say how well a network generalizes. All others are geometric and are compared with the outcomes.
+selects rows and an expression in the table's columns, both in the language of `pandas.eval`. The table `summaries`
+holds the mean of every quantity over the networks of each cell, with its interval; figures show these.
+
+Quantities with a `group` are also compared with each other: those in the group `outcome` say how well a network
+generalizes, and all others are geometric.
 """
 
 from dataclasses import dataclass
 from functools import cache
+from math import inf
 
 from isthmus.core.files import read_yaml
 from isthmus.tables.descriptions import SCHEMAS, stages
@@ -18,43 +22,62 @@ GROUPS = (OUTCOME, "training", "movement", "curvature", "noise", "paths")
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number per network.
+    """A number per network or pair.
 
-    label: name in figures. value: expression in the columns of `table`. rows: condition on its rows; empty selects all.
-    If several rows of a network remain, their mean is taken; in tables of pairs, the mean over the network's pairs.
-    at: a column, such as the noise size; only rows with its smallest value in the study are used. log: whether to model
-    the logarithm, because the quantity is positive and varies by factors. share: for a share of examples, an expression
-    that makes it a whole number when multiplied with it, such as the number of examples.
+    label: name in figures. unit: its unit, empty for pure numbers and losses. value: expression in the columns of
+    `table`. rows: condition on its rows; empty selects all. by: columns of the table that a network has several values
+    of the quantity for, such as the kind of path or the epoch. If several rows remain for one network and one value of
+    these, their mean is taken; in statistics on networks, the mean over the network's pairs. at: a column, such as the
+    noise size; only rows with its smallest value in the study are used.
+
+    log: whether to model the logarithm, because the quantity is positive and varies by factors; its means are then
+    geometric. limits: the least and the greatest possible value. floor: smaller values count as this one. held: the
+    column of `by`, such as the epoch, after whose last value a network that has stopped keeps its value. share: for a
+    share of examples, an expression that makes it a whole number when multiplied with it, such as the number of
+    examples.
     """
 
     name: str
     label: str
-    group: str
     table: str
     value: str
     rows: str = ""
+    by: tuple[str, ...] = ()
+    group: str = ""
     at: str = ""
     log: bool = True
+    limits: tuple[float, float] = (-inf, inf)
+    floor: float | None = None
+    held: str = ""
     share: str = ""
+    unit: str = ""
 
     @property
     def of_pairs(self) -> bool:
         """Whether it belongs to pairs of networks, so that the values of a cell's networks depend on each other."""
-        return self.table == "connections"
+        return self.table in ("connections", "paths")
 
 
 @cache
 def quantities() -> tuple[Quantity, ...]:
-    """All quantities, ordered by group, then by stage, then as their stage lists them."""
+    """All quantities by stage, as their stages list them."""
     found = []
     for stage in stages():
         described = read_yaml(SCHEMAS / "stages" / f"{stage}.yaml")
-        found += [Quantity(name, **given) for name, given in described.get("quantities", {}).items()]
-    others = [quantity.group for quantity in found if quantity.group not in GROUPS]
-    order = [*GROUPS, *dict.fromkeys(others)]
+        for name, given in described.get("quantities", {}).items():
+            values = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+            found.append(Quantity(name, **values))
+    return tuple(found)
+
+
+@cache
+def compared() -> tuple[Quantity, ...]:
+    """The quantities that are compared with each other: by group, then by stage, then as their stage lists them."""
+    found = [quantity for quantity in quantities() if quantity.group]
+    order = [*GROUPS, *dict.fromkeys(quantity.group for quantity in found if quantity.group not in GROUPS)]
     return tuple(sorted(found, key=lambda quantity: order.index(quantity.group)))
 
 
-def label_of(name: str) -> str:
-    """A quantity's label in figures. Raises KeyError if there is no quantity of that name."""
-    return {quantity.name: quantity.label for quantity in quantities()}[name]
+def named(name: str) -> Quantity:
+    """The quantity called `name`. Raises KeyError if no stage lists it."""
+    return {quantity.name: quantity for quantity in quantities()}[name]

@@ -1,14 +1,8 @@
 """Gather the quantities of networks (`isthmus.tables.quantities`) from all tables of a study.
 
 Quantities that a study did not measure are left out.
-
-Accuracies of 0.9 and 0.7 have the same mean as 0.8 and 0.8, but in floating point the two means may differ in the last
-bit, which is enough to break a tie in a rank correlation. Shares of examples are therefore averaged as counts: integers
-are summed and divided once, so that equal counts give equal means, bit for bit.
 """
 
-import ast
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,13 +13,10 @@ from isthmus.core.errors import DataError
 from isthmus.recipes import cells
 from isthmus.recipes.cell_table import AxisValues, axes_by_cell
 from isthmus.statistics.pairs import network_values
-from isthmus.tables.quantities import Quantity, quantities
+from isthmus.statistics.values import PAIR, averaged, measured
+from isthmus.tables.quantities import Quantity, compared
 
-# If a table does not say how many examples a share refers to, means of shares are rounded to this grid. Two different
-# shares of at most 2^15 examples differ by at least 2^-30, so they stay apart. Rounding errors, about 2^-52, vanish.
-SHARE_GRID = 2.0**30
 NETWORK = ["cell", "seed"]  # identifies a network within a study
-PAIR = ["seed_a", "seed_b"]
 AXES = list(cells.AXES)
 
 
@@ -70,7 +61,7 @@ def gather(study: str, tables: Mapping[str, pd.DataFrame], threshold: float | No
     frame, found = kept[AXES].copy(), []
     at: dict[str, float] = {}
     pairs: dict[str, pd.DataFrame] = {}
-    for quantity in quantities():
+    for quantity in compared():
         if quantity.table not in own:
             continue
         rows, size = _rows(quantity, own[quantity.table], kept.index)
@@ -94,55 +85,19 @@ def _of_study(table: pd.DataFrame, study: str) -> pd.DataFrame:
     return rows.astype(dict.fromkeys(categories, object))
 
 
-def _rows(quantity: Quantity, rows: pd.DataFrame, networks: pd.Index) -> tuple[pd.DataFrame, float | None]:
+def _rows(quantity: Quantity, table: pd.DataFrame, networks: pd.Index) -> tuple[pd.DataFrame, float | None]:
     """A quantity's rows for `networks`, or for pairs of them, with its `value`; and the size it was measured at."""
-    if "diverged" in rows:
-        rows = rows[~rows["diverged"].astype(bool)]
-    rows, size = rows.query(quantity.rows) if quantity.rows else rows, None
-    if quantity.of_pairs:
-        inside = [pd.MultiIndex.from_arrays([rows["cell"], rows[end]]).isin(networks) for end in PAIR]
-        rows = rows[inside[0] & inside[1]]
-    if quantity.at and len(rows):
-        size = float(rows[quantity.at].min())
-        rows = rows[rows[quantity.at] == size]
-    value = pd.Series(dtype=float)  # skip empty tables, whose null columns have no numeric type
-    if len(rows):
-        value = rows.eval(quantity.value).astype(float).replace([np.inf, -np.inf], np.nan)
-    members = rows[["cell", *(PAIR if quantity.of_pairs else ["seed"])]].assign(value=value)
-    if quantity.share:
-        known = len(rows) > 0 and _names_in(quantity.share) <= set(rows.columns)
-        members["examples"] = rows.eval(quantity.share).astype(float) if known else np.nan
-    return members, size
+    ends = PAIR if quantity.of_pairs else ("seed",)
+    inside = [pd.MultiIndex.from_arrays([table["cell"], table[end]]).isin(networks) for end in ends]
+    rows = measured(quantity, table[np.logical_and.reduce(inside)])
+    return rows, float(rows["at"].iloc[0]) if quantity.at and len(rows) else None
 
 
 def _by_network(rows: pd.DataFrame, networks: pd.Index, of_pairs: bool) -> pd.Series:
     """The value of each of `networks`: the mean over its rows or over its pairs' rows; NaN if any of them has none."""
     if of_pairs:
         rows = pd.concat([rows.assign(seed=rows[end]) for end in PAIR], ignore_index=True)
-    # Sorted, because summation order affects rounding. A mean over only some of the rows would be a different quantity.
-    grouped = rows.sort_values([*NETWORK, "value"]).groupby(NETWORK)["value"]
-    mean = _mean_of_shares(rows) if "examples" in rows else grouped.mean()
-    return mean.where(grouped.count() == grouped.size()).reindex(networks)
-
-
-def _mean_of_shares(rows: pd.DataFrame) -> pd.Series:
-    """Each network's mean of `value`, shares of `examples` examples; equal counts give equal means."""
-    by = [rows[name] for name in NETWORK]
-    if rows["examples"].isna().any():
-        return np.round(rows["value"].groupby(by).mean() * SHARE_GRID) / SHARE_GRID
-    whole = rows["examples"].groupby(by).transform(_common_multiple)
-    # Integers well below 2^53: their sum is exact in any order, and the division rounds once.
-    counts = np.round(rows["value"] * rows["examples"]) * (whole / rows["examples"])
-    return counts.groupby(by).sum() / whole.groupby(by).sum()
-
-
-def _common_multiple(parts: pd.Series) -> int:
-    return math.lcm(*(int(part) for part in parts.unique()))
-
-
-def _names_in(expression: str) -> set[str]:
-    """The columns that an expression names."""
-    return {node.id for node in ast.walk(ast.parse(expression)) if isinstance(node, ast.Name)}
+    return averaged(rows, NETWORK).reindex(networks)
 
 
 def modelled(gathered: Gathered, quantity: Quantity) -> tuple[pd.Series, str]:
@@ -161,8 +116,8 @@ def modelled(gathered: Gathered, quantity: Quantity) -> tuple[pd.Series, str]:
     rows["value"] = np.log2(each) if scale == "log" else each
     found: dict[tuple[str, int], float] = {}
     for cell, own in rows.groupby("cell"):
-        networks = network_values(own["value"].to_numpy(), own[PAIR].to_numpy())
-        seeds = np.unique(own[PAIR].to_numpy())
+        networks = network_values(own["value"].to_numpy(), own[[*PAIR]].to_numpy())
+        seeds = np.unique(own[[*PAIR]].to_numpy())
         found |= {} if networks is None else {(cell, seed): value for seed, value in zip(seeds, networks, strict=True)}
     index = pd.MultiIndex.from_tuples(list(found), names=NETWORK) if found else values.index[:0]
     return pd.Series(list(found.values()), index=index, dtype=float), scale

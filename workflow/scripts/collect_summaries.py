@@ -1,0 +1,20 @@
+"""Put the summaries of all stages of all studies into one table."""
+
+import logging
+from typing import Any
+
+import pandas as pd
+
+from isthmus.core.logs import job_log
+from isthmus.statistics.summaries import write_summaries
+from isthmus.tables.parquet import read_table
+
+
+def main(job: Any) -> None:
+    summary = pd.concat([read_table(path).to_pandas() for path in job.input], ignore_index=True)
+    write_summaries(job.output[0], summary)
+    logging.info("%s: %d rows", job.output[0], len(summary))
+
+
+with job_log(snakemake.log[0]):
+    main(snakemake)
