@@ -126,7 +126,7 @@ def _where_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
 
 
 def _pair_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
-    """Mistakes in the number of pairs that an analysis asks for."""
+    """Mistakes in the number of pairs that an analysis requests."""
     seed = study["grid"]["seed"]
     networks = seed if isinstance(seed, int) else len(seed)
     possible = networks * (networks - 1) // 2
@@ -289,7 +289,7 @@ def _rewind_errors(
     """Mistakes in the step of training to which an analysis rewinds."""
     training, examples = sections["training"], sections["data"]["train_size"] or known.train_size
     if training["batch_size"] > examples:
-        return  # which is an error of its own
+        return  # this has an error of its own
     _, steps = _run_length(training, examples)
     for analysis, options in analyses.items():
         if options.get("rewind_step", 0) >= steps:
