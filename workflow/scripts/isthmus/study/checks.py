@@ -300,7 +300,7 @@ def _rewind_errors(
 def _selection_errors(
     where: str, analyses: dict[str, Any], sections: dict[str, dict[str, Any]], known: Facts
 ) -> Iterator[str]:
-    """Alignment method `auto` with too few training examples, since it matches and selects on separate ones."""
+    """Alignment method `auto` with too few training examples, because it matches and selects on separate ones."""
     examples, fewest = sections["data"]["train_size"] or known.train_size, 2 * known.classes
     for analysis, options in analyses.items():
         chosen = options.get("alignment", {}).get("method") == "auto"
