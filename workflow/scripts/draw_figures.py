@@ -7,12 +7,12 @@ from typing import Any
 
 from isthmus.core.logs import job_log
 from isthmus.figures.style import save
-from isthmus.tables.parquet import read_table
+from isthmus.recipes.cell_table import read_tables
 
 
 def main(job: Any) -> None:
     study = [job.wildcards.study] if hasattr(job.wildcards, "study") else []
-    tables = {Path(path).stem: read_table(path).to_pandas() for path in job.input}
+    tables = read_tables(job.input)
     stage = importlib.import_module(f"isthmus.figures.{job.params.stage}")
     files: dict[str, list[Path]] = {}
     for path in map(Path, job.output):

@@ -6,13 +6,14 @@ from typing import Any
 
 from isthmus.analyses.relations.measure import relate
 from isthmus.core.logs import job_log
-from isthmus.tables.parquet import read_table, write_table
+from isthmus.recipes.cell_table import CELLS, read_tables
+from isthmus.tables.parquet import write_table
 from isthmus.tables.quantities import quantities
 
 
 def main(job: Any) -> None:
-    wanted = {quantity.table for quantity in quantities()}
-    tables = {Path(path).stem: read_table(path).to_pandas() for path in job.input if Path(path).stem in wanted}
+    wanted = {CELLS, *(quantity.table for quantity in quantities())}
+    tables = read_tables(path for path in job.input if Path(path).stem in wanted)
     rows = relate(job.wildcards.study, tables, job.params.options)
     for name, path in job.output.items():
         write_table(path, name, rows[name])

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from isthmus.figures.lines import Limits
-from isthmus.figures.panels import constants
-from isthmus.figures.style import LINES, OKABE_ITO, Look, draw_dots, draw_means, label_of, plain, power
+from isthmus.figures.panels import throughout
+from isthmus.figures.style import LINES, OKABE_ITO, Look, draw_dots, draw_means, plain, power
 from isthmus.statistics.pairs import summarize_pairs
 
 # A kind has this look in all figures, whichever others a study asked for: straight lines are blue, Bézier curves red
@@ -139,5 +139,4 @@ def pair_note(connections: pd.DataFrame, summary: pd.DataFrame, marks: str, none
     note += left_out if len(lost) else f"none of {_number(len(connections), 'path')} diverged"
     note += f". {marks}: 95 % bootstrap intervals of the mean, which resample networks, not pairs"
     note += f" ({none})." if (used["low"].isna() & used["mean"].notna()).any() else "."
-    fixed = ", ".join(f"{label_of(name)} {value}" for name, value in constants(connections).items())
-    return f"{note} Throughout: {fixed}." if fixed else note
+    return f"{note} {throughout(connections)}".strip()

@@ -1,16 +1,15 @@
 """From tables to panels: the rows of a study, and a panel for each combination of the axes that need one.
 
-A study may have any axes beside width, depth, batch size and seed. They are found in the name of the cell, such as
-`width=8+depth=2+batch_size=32+label_noise=0.2`. No figure averages over them: where they vary, each of their
-combinations gets panels of its own.
+A study may have any axes beside width, depth, batch size and seed; the table `cells` has them. No figure averages over
+them: where they vary, each of their combinations gets panels of its own.
 """
 
 import itertools
 import math
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,9 +18,9 @@ from matplotlib.figure import Figure
 
 from isthmus.core.errors import DataError
 from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, GREY, LETTER, SINGLE_COLUMN, label_of, new_figure
-from isthmus.recipes.cells import axes_of
+from isthmus.recipes.cell_table import CELLS, AxisValues, axes_in, with_axes
+from isthmus.recipes.cells import AXES, cell_name, spell
 
-COMMON_AXES = ("width", "depth", "batch_size", "seed")
 MOST_COLUMNS = 4
 PANEL_HEIGHT = 1.45  # inches
 
@@ -31,7 +30,7 @@ Value = TypeVar("Value")
 def rows_of(study: str, tables: dict[str, pd.DataFrame], name: str) -> pd.DataFrame:
     """The rows of `study` in the table `name`, its strings as plain strings.
 
-    Raises DataError where there is none.
+    Rows of cells are joined with `cells`, if this is among the tables. Raises DataError where there is no row.
     """
     table = tables[name]
     rows = table[table["study"] == study].copy()
@@ -39,29 +38,36 @@ def rows_of(study: str, tables: dict[str, pd.DataFrame], name: str) -> pd.DataFr
         raise DataError(f"the table {name!r} has no row of the study {study!r}; run the workflow for that study first")
     for column in rows.columns[rows.dtypes == "category"]:
         rows[column] = rows[column].astype(str)
-    return rows.reset_index(drop=True)
+    rows = rows.reset_index(drop=True)
+    return with_axes(rows, tables[CELLS], study) if CELLS in tables and "cell" in rows else rows
 
 
-def _extra_axes(cells: Iterable[str]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+def words(axes: AxisValues) -> str:
+    """Axes and their values in words: "label noise 0.2, optimizer adam"."""
+    return ", ".join(f"{label_of(name)} {spell(value)}" for name, value in axes.items())
+
+
+def _extra_axes(frame: pd.DataFrame) -> tuple[dict[str, AxisValues], AxisValues]:
     """The axes beyond the common ones: per cell those that vary, and once those that are the same in all cells."""
-    extra = {cell: {k: v for k, v in axes_of(cell).items() if k not in COMMON_AXES} for cell in cells}
-    names = list(dict.fromkeys(name for axes in extra.values() for name in axes))
-    fixed = [name for name in names if len({axes.get(name) for axes in extra.values()}) == 1]
-    constant = {name: next(iter(extra.values()))[name] for name in fixed}
-    return {cell: {k: v for k, v in axes.items() if k not in fixed} for cell, axes in extra.items()}, constant
+    extra = {cell: {k: v for k, v in axes.items() if k not in AXES} for cell, axes in axes_in(frame).items()}
+    first = next(iter(extra.values()))
+    constant = {name: value for name, value in first.items() if len({axes[name] for axes in extra.values()}) == 1}
+    return {cell: {k: v for k, v in axes.items() if k not in constant} for cell, axes in extra.items()}, constant
 
 
-def constants(frame: pd.DataFrame) -> dict[str, str]:
-    """The axes beyond the common ones that have one value in the whole study."""
-    return _extra_axes(frame["cell"].unique())[1]
+def throughout(frame: pd.DataFrame) -> str:
+    """The sentence that names the axes beyond the common ones with one value in the whole study; empty without any."""
+    constant = words(_extra_axes(frame)[1])
+    return f"Throughout: {constant}." if constant else ""
 
 
-def _order(text: str) -> tuple[bool, float, str]:
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _order(value: Any) -> tuple[bool, float, str]:
     """A key that sorts numbers as numbers, before words."""
-    try:
-        return False, float(text), text
-    except ValueError:
-        return True, 0.0, text
+    return (False, value, "") if _is_number(value) else (True, 0.0, spell(value))
 
 
 @dataclass(frozen=True)
@@ -78,11 +84,11 @@ def panels_of(frame: pd.DataFrame, axes: Sequence[str]) -> list[list[Panel]]:
     Every panel is titled with what sets it apart. A list of more panels than fit a line is split by the first of
     `axes`. Where each list would hold a single panel, they share one list.
     """
-    extra, _ = _extra_axes(frame["cell"].unique())
+    extra, _ = _extra_axes(frame)
     combination = frame["cell"].map(lambda cell: tuple(extra[cell].items()))
     blocks = []
     for key in sorted(set(combination), key=lambda items: [(name, _order(value)) for name, value in items]):
-        heading = ", ".join(f"{label_of(name)} {value}" for name, value in key)
+        heading = words(dict(key))
         block = []
         for values, rows in frame[combination == key].groupby(list(axes), observed=True):
             titled = ", ".join(f"{label_of(axis)} {value}" for axis, value in zip(axes, values, strict=True))
@@ -111,9 +117,10 @@ def one_line(blocks: list[list[Panel]]) -> list[list[Panel]]:
 
 def panels_by_width(frame: pd.DataFrame) -> list[list[Panel]]:
     """A panel per cell, in a line for all widths of what is otherwise the same."""
-    lines: dict[tuple[tuple[str, str], ...], list[Panel]] = {}
+    axes = axes_in(frame)
+    lines: dict[str, list[Panel]] = {}
     for panel in itertools.chain.from_iterable(panels_of(frame, ["depth", "batch_size", "width"])):
-        others = tuple((k, v) for k, v in axes_of(panel.rows["cell"].iloc[0]).items() if k != "width")
+        others = cell_name(axes[panel.rows["cell"].iloc[0]], without=["width"])
         lines.setdefault(others, []).append(panel)
     return _joined(list(lines.values()))
 
@@ -194,12 +201,9 @@ def nothing(text: str) -> Figure:
     return figure
 
 
-def _sorted(values: Iterable[str]) -> list[str]:
-    """Values of an axis in the name of a cell, numbers as numbers."""
-    try:
-        return sorted(values, key=float)
-    except ValueError:
-        return sorted(values)
+def _sorted(values: Collection[Any]) -> list[Any]:
+    """Values of an axis, numbers as numbers."""
+    return sorted(values) if all(map(_is_number, values)) else sorted(values, key=spell)
 
 
 def evenly(values: Sequence[Value], most: int) -> list[Value]:
@@ -208,12 +212,10 @@ def evenly(values: Sequence[Value], most: int) -> list[Value]:
     return [values[place] for place in places]
 
 
-def _values_by_axis(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """The values of each axis in the names of the cells, batch size first and width and depth last."""
-    cells = [axes_of(cell) for cell in frame["cell"].unique()]
-    extra = dict.fromkeys(name for cell in cells for name in cell if name not in COMMON_AXES)
-    names = ("batch_size", *extra, "depth", "width")
-    return {name: _sorted({cell[name] for cell in cells if name in cell}) for name in names}
+def _values_by_axis(cells: Collection[AxisValues]) -> dict[str, list[Any]]:
+    """The values of each axis, batch size first and width and depth last."""
+    extra = [name for name in next(iter(cells)) if name not in AXES]
+    return {name: _sorted({axes[name] for axes in cells}) for name in ("batch_size", *extra, "depth", "width")}
 
 
 def choose(frame: pd.DataFrame, most: dict[str, int]) -> tuple[pd.DataFrame, str]:
@@ -221,19 +223,17 @@ def choose(frame: pd.DataFrame, most: dict[str, int]) -> tuple[pd.DataFrame, str
 
     `most` says how many values of an axis are kept, evenly spread; axes that it lacks keep all.
     """
-    values = _values_by_axis(frame)
+    cells = axes_in(frame)
+    values = _values_by_axis(cells.values())
     kept = {name: evenly(values[name], most.get(name, len(values[name]))) for name in values}
-    cells = {
-        cell: all(axes_of(cell).get(name, few[0]) in few for name, few in kept.items())
-        for cell in frame["cell"].unique()
-    }
+    chosen = {cell: all(axes[name] in few for name, few in kept.items()) for cell, axes in cells.items()}
     shown = [
-        f"{label_of(name)} {_listed(few)} ({len(few)} of {len(values[name])} values)"
+        f"{label_of(name)} {_listed([*map(spell, few)])} ({len(few)} of {len(values[name])} values)"
         for name, few in kept.items()
         if len(few) < len(values[name])
     ]
     sentence = f"Shown: {'; '.join(shown)}." if shown else ""
-    return frame[frame["cell"].map(cells)].reset_index(drop=True), sentence
+    return frame[frame["cell"].map(chosen)].reset_index(drop=True), sentence
 
 
 def fewer_panels(
@@ -244,7 +244,7 @@ def fewer_panels(
     With `widths`, each width has a panel of its own, of at most so many; without, a panel holds all widths, and all
     values of the axes in `together`, too. Of the other axes, the one with most values loses first.
     """
-    values = {name: len(found) for name, found in _values_by_axis(frame).items()}
+    values = {name: len(found) for name, found in _values_by_axis(axes_in(frame).values()).items()}
     kept = {name: values.pop(name) for name in ("width", *together)}
     kept["width"] = kept["width"] if widths is None else min(kept["width"], widths)
     room = panels if widths is None else panels // kept["width"]
@@ -283,5 +283,4 @@ def count_note(
     note += f". {marks}: 95 % {intervals} over networks"
     note += " (none where n = 1)." if drawn[0] == 1 else "."
     note += "" if diverged else f" None of the {total} networks diverged." if total > 1 else ""
-    fixed = ", ".join(f"{label_of(name)} {value}" for name, value in constants(networks).items())
-    return f"{note} Throughout: {fixed}." if fixed else note
+    return f"{note} {throughout(networks)}".strip()

@@ -17,18 +17,17 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from isthmus.figures.lines import SMALLEST_LOSS, loss_label
 from isthmus.figures.pairs import KIND_LABELS, KINDS
-from isthmus.figures.panels import choose, constants, nothing, rows_of, say
+from isthmus.figures.panels import choose, nothing, rows_of, say, throughout
 from isthmus.figures.style import (
     DOUBLE_COLUMN,
     footnote,
-    label_of,
     legend_above,
     new_figure,
     paper,
     plain,
     power,
 )
-from isthmus.recipes.cells import axes_of
+from isthmus.recipes.cell_table import axes_in
 
 MAP = "YlGnBu_r"  # from dark, low, to light, high; readable with any colour vision and in grey
 BLANK = "#d9d9d9"  # where a loss is not finite: no colour of the map
@@ -230,8 +229,7 @@ def _note(planes: pd.DataFrame, connections: pd.DataFrame, chosen: str) -> str:
     note += f" {lost} of {planes.groupby(['cell', 'plane']).ngroups} planes diverged." if lost else ""
     if planes["batch_size"].nunique() == 1 and "batch size" not in chosen:
         note += f" Batch size {planes['batch_size'].iloc[0]}."
-    fixed = ", ".join(f"{label_of(name)} {value}" for name, value in constants(connections).items())
-    return " ".join(filter(None, (note, chosen, f"Throughout: {fixed}." if fixed else "")))
+    return " ".join(filter(None, (note, chosen, throughout(connections))))
 
 
 def draw_planes(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
@@ -247,7 +245,7 @@ def draw_planes(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         if not (tables["planes"]["study"] == study).any():
             return nothing("No planes were asked for.")
         planes = rows_of(study, tables, "planes")
-        others = {name: 1 for cell in planes["cell"].unique() for name in axes_of(cell)}
+        others = {name: 1 for axes in axes_in(planes).values() for name in axes}
         planes, chosen = choose(planes, others | SHOWN)
         planes["test_error"] = 1 - planes["test_accuracy"].astype(float)
         loss = f"training {loss_label(connections['loss'])}"

@@ -18,7 +18,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 from isthmus.figures.lines import Measure, apart, extent, means_of, why_empty
 from isthmus.figures.panels import Panel, choose, fewer_panels, lay_out, panels_by_width, room_for_text, say
 from isthmus.figures.style import LINES, OKABE_ITO, Look, decade_axis, draw_means, legend_above, legend_key, plain
-from isthmus.recipes.cells import axes_of
+from isthmus.recipes.cell_table import axes_in
+from isthmus.recipes.cells import cell_name
 
 # A kind has this look in all figures, whichever others a study asked for.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, _, _ = OKABE_ITO
@@ -91,7 +92,7 @@ def percent_axis(axis: Axis, shares: Iterable[float]) -> None:
 
 def few_cells(rows: pd.DataFrame, most: int) -> tuple[pd.DataFrame, str]:
     """The rows of at most `most` cells, and the sentence that says which values of which axes were left out."""
-    others = {tuple(item for item in axes_of(cell).items() if item[0] != "width") for cell in rows["cell"].unique()}
+    others = {cell_name(axes, without=["width"]) for axes in axes_in(rows).values()}
     return choose(rows, fewer_panels(rows, most, most if len(others) == 1 else min(MOST_TOGETHER, most)))
 
 

@@ -30,7 +30,8 @@ from isthmus.figures.panels import (
     say,
 )
 from isthmus.figures.style import draw_means, footnote, label_of, legend_above, paper
-from isthmus.recipes.cells import axes_of
+from isthmus.recipes.cell_table import axes_in
+from isthmus.recipes.cells import cell_name
 
 MOST_WIDTHS = 6  # lines in a panel against severity
 MOST_STACKS = {2: 6, 4: 4}  # panels against width, by the axes above each other in each: they fit a page
@@ -58,7 +59,7 @@ def _combination(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
     It is the one with the most networks that did not diverge, and the first of those.
     """
-    others = {cell: tuple((k, v) for k, v in axes_of(cell).items() if k != "width") for cell in rows["cell"].unique()}
+    others = {cell: cell_name(axes, without=["width"]) for cell, axes in axes_in(rows).items()}
     combination = rows["cell"].map(others)
     networks = (rows["corruption"] == CLEAN) & ~rows["diverged"].astype(bool)
     counts = {key: int(networks[combination == key].sum()) for key in dict.fromkeys(others.values())}

@@ -10,6 +10,7 @@ from isthmus.figures.lines import keys_of, looks_in
 from isthmus.figures.listed import in_order, line_height, list_quantities, offset, span
 from isthmus.figures.panels import choose, fewer_panels, lay_out, nothing, panels_of, rows_of
 from isthmus.figures.style import GREY, Look, footnote, label_of, legend_above, log_axis, paper
+from isthmus.recipes.cell_table import CELLS, with_axes
 from isthmus.recipes.cells import JOINT
 
 MOST_PANELS = 4
@@ -35,15 +36,16 @@ def _draw_line(axes: Axes, place: float, rows: pd.DataFrame, look: Look, gid: st
 def draw_saturation(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """For every quantity and depth, the widths whose mean is within the noise of that at the largest width.
 
-    `tables` holds `saturation`; shown are all networks that did not diverge, a panel per batch size. A bar begins at
-    the width from which on all are within the noise. Of many depths or batch sizes some are shown, and the footnote
-    says which. Says so where there are not two widths.
+    `tables` holds `saturation` and `cells`; shown are all networks that did not diverge, a panel per batch size. A bar
+    begins at the width from which on all are within the noise. Of many depths or batch sizes some are shown, and the
+    footnote says which. Says so where there are not two widths.
     """
     with paper():
         if not (tables["saturation"]["study"] == study).any():
             return nothing(NO_WIDTHS)
         rows = rows_of(study, tables, "saturation")
         rows["cell"] = "width=" + rows["width"].astype(str) + JOINT + rows["line"]
+        rows = with_axes(rows, tables[CELLS], study)
         rows = rows[rows["selection"] == "all"].astype({"saturation_width": float}).reset_index(drop=True)
         rows, chosen = choose(rows, fewer_panels(rows, MOST_PANELS, together=("depth",)) | {"depth": MOST_DEPTHS})
         names = in_order(rows.loc[rows["within_noise"].notna(), "quantity"])

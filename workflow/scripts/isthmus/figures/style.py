@@ -25,6 +25,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from isthmus.core.files import write_whole
+from isthmus.recipes.cell_table import CELLS
 
 SINGLE_COLUMN = 3.4  # inches
 DOUBLE_COLUMN = 7.0  # inches
@@ -108,7 +109,8 @@ def values_of(tables: dict[str, pd.DataFrame], axis: str) -> list[Any]:
 
     Taking them from all studies gives a value the same look in every figure drawn from the same networks.
     """
-    return sorted({value for table in tables.values() if axis in table for value in table[axis].unique()})
+    drawn = [table for name, table in tables.items() if name != CELLS]
+    return sorted({value for table in drawn if axis in table for value in table[axis].unique()})
 
 
 def _slots(values: Sequence[Any]) -> dict[Any, int]:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from isthmus.figures.lines import FRACTION, Measure, extent, means_of
-from isthmus.figures.panels import Panel, count_note, evenly, lay_out, nothing, room_for_text, rows_of, say
+from isthmus.figures.panels import Panel, count_note, evenly, lay_out, nothing, room_for_text, rows_of, say, words
 from isthmus.figures.pruned import (
     KIND_LABELS,
     WEIGHTS_KEPT,
@@ -16,8 +16,8 @@ from isthmus.figures.pruned import (
     percent_axis,
     pruning_note,
 )
-from isthmus.figures.style import GREY, Look, footnote, label_of, legend_above, legend_key, look_of, paper
-from isthmus.recipes.cells import axes_of
+from isthmus.figures.style import GREY, Look, footnote, legend_above, legend_key, look_of, paper
+from isthmus.recipes.cell_table import axes_in
 
 SHOWN = ("ticket", "one_shot", "magnitude_at_initialization")  # the others have the ticket's counts per layer
 MOST_LAYERS = 8  # lines in a panel
@@ -35,9 +35,8 @@ def widest(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         ["width", "depth", "batch_size", "cell"], ascending=[False, False, True, True]
     )
     cell = cells["cell"].iloc[0]
-    axes = ", ".join(f"{label_of(name)} {value}" for name, value in axes_of(cell).items() if name != "seed")
     which = f" (1 of {len(cells)} cells, the widest)" if len(cells) > 1 else ""
-    return rows[rows["cell"] == cell].reset_index(drop=True), f"Shown: {axes}{which}."
+    return rows[rows["cell"] == cell].reset_index(drop=True), f"Shown: {words(axes_in(cells)[cell])}{which}."
 
 
 def _with_networks(study: str, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -1,12 +1,12 @@
 """The names of cells: `width=128+depth=2+batch_size=32`.
 
-A cell's name is a folder, a wildcard of the workflow and a value in every table. Its parts are joined by `+` because
+A cell's name is a folder, a wildcard of the workflow and a key in every table. It is never read: the axes of a cell are
+columns of the table `cells` (`isthmus.recipes.cell_table`). Its parts are joined by `+` because
 Snakemake passes wildcards to cluster jobs as a list that it splits at commas (Snakemake issue 2366).
 """
 
 import itertools
-import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -25,34 +25,29 @@ def spell(value: Any) -> str:
     return str(value)
 
 
-def cell_name(axes: dict[str, Any]) -> str:
-    """The name of a cell: width, depth and batch size first, then the other axes in alphabetical order."""
-    order = [*AXES, *sorted(key for key in axes if key not in AXES)]
-    return JOINT.join(f"{key}={spell(axes[key])}" for key in order)
+def axis_order(axes: Iterable[str]) -> list[str]:
+    """Axes in the order of a cell's name: width, depth and batch size first, then the others in alphabetical order."""
+    given = set(axes)
+    return [*(axis for axis in AXES if axis in given), *sorted(given - set(AXES))]
 
 
-def axes_of(cell: str) -> dict[str, str]:
-    """The axes in a cell's name, with their values as text.
+def cell_name(axes: Mapping[str, Any], without: Collection[str] = ()) -> str:
+    """The name of a cell, or of what cells share that differ only in the axes `without`.
 
-    >>> axes_of("width=8+learning_rate=1e+16")
-    {'width': '8', 'learning_rate': '1e+16'}
+    >>> cell_name({"depth": 1, "width": 8, "nesterov": True}, without=["depth"])
+    'width=8+nesterov=true'
     """
-    return dict(part.partition("=")[::2] for part in re.split(r"\+(?=[a-z_]+=)", cell))
+    return JOINT.join(f"{axis}={spell(axes[axis])}" for axis in axis_order(axes) if axis not in without)
 
 
-def without(cell: str, axes: Collection[str]) -> str:
-    """A cell's name without some of its axes."""
-    return JOINT.join(f"{key}={value}" for key, value in axes_of(cell).items() if key not in axes)
+def network_axes(axes: Mapping[str, Any]) -> dict[str, Any]:
+    """The network's own axes. Cells that agree in them start networks of one seed from equal weights.
 
-
-def shape_of(cell: str) -> str:
-    """The network's axes in a cell's name. Cells that agree in them start networks of one seed from equal weights.
-
-    >>> shape_of("width=8+depth=1+batch_size=32+learning_rate=0.1")
-    'width=8+depth=1'
+    >>> network_axes({"width": 8, "depth": 1, "batch_size": 32, "learning_rate": 0.1})
+    {'width': 8, 'depth': 1}
     """
     own = {field.name for field in fields(NetworkRecipe)}
-    return without(cell, [axis for axis in axes_of(cell) if axis not in own])
+    return {axis: value for axis, value in axes.items() if axis in own}
 
 
 def combinations(grid: dict[str, Iterable[Any]]) -> list[dict[str, Any]]:

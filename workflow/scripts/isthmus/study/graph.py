@@ -12,6 +12,8 @@ from typing import Any
 
 from isthmus.analyses.claims.statements import parse_claims
 from isthmus.core.digest import digest
+from isthmus.recipes.cell_table import CELLS
+from isthmus.recipes.cells import axis_order
 from isthmus.recipes.pairs import Pair
 from isthmus.study.config import Configuration
 from isthmus.study.grid import Study
@@ -19,6 +21,8 @@ from isthmus.tables.descriptions import Figure, Stage, stages, table
 from isthmus.tables.quantities import quantities
 
 SCRIPTS = Path(__file__).resolve().parents[2]
+CELLS_OF_STUDY = "results/{study}/cells/cells.parquet"
+"""A study's rows of the table `cells`. Its jobs read these, so that they do not rerun when another study changes."""
 
 
 def code(script: str) -> str:
@@ -90,14 +94,27 @@ class Graph:
         made = [made.name for stage in overall_stages() for made in stage.tables]
         return _table_files([*self.collected(), *made])
 
+    def cells(self, *studies: str) -> list[dict[str, Any]]:
+        """The rows of the table `cells`: those of `studies`, or of all studies.
+
+        They have a column for every axis of these studies, null where a study does not have the axis.
+        """
+        chosen = [self.configuration.studies[name] for name in studies or self.configuration.studies]
+        found = [cell for study in chosen for cell in study.cells.values()]
+        axes = axis_order({axis for cell in found for axis in cell.axes})
+        return [
+            {"study": cell.study, "cell": cell.name} | {axis: cell.axes.get(axis) for axis in axes} for cell in found
+        ]
+
     def claimed_tables(self) -> list[str]:
-        """The files of the collected tables that claims use, if a study makes them."""
-        return _table_files([name for name in self.collected() if name in self._claimed])
+        """The files of the collected tables that claims use, if a study makes them, and of `cells`."""
+        return _table_files([*(name for name in self.collected() if name in self._claimed), CELLS])
 
     def network_tables(self, study: str) -> list[str]:
-        """The tables of a study's networks and pairs, which an analysis of the whole study reads."""
+        """The tables of a study's networks, pairs and cells, which an analysis of the whole study reads."""
         asked = self.stages_of(self.configuration.studies[study])
-        return _table_files([made.name for stage in asked if stage.unit in ("seed", "pair") for made in stage.tables])
+        names = [made.name for stage in asked if stage.unit in ("seed", "pair") for made in stage.tables]
+        return [*_table_files(names), CELLS_OF_STUDY.format(study=study)]
 
     def quantities(self, study: str) -> list[dict[str, Any]]:
         """The quantities in these tables; jobs have them as a parameter, to rerun when a description changes."""
@@ -161,8 +178,10 @@ def figures_of(stage: str, *requires: str) -> list[Figure]:
 
 
 def figure_tables(stage: str, *requires: str) -> list[str]:
-    """The files of the tables that these figures are drawn from."""
-    return _table_files([name for figure in figures_of(stage, *requires) for name in figure.tables])
+    """The files of the tables that these figures are drawn from; `{study}` stands for the study."""
+    names = {name: None for figure in figures_of(stage, *requires) for name in figure.tables}
+    cells = [CELLS_OF_STUDY] if CELLS in names else []
+    return _table_files([name for name in names if name != CELLS]) + cells
 
 
 def in_report(figure: Figure) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """The schema of the configuration, read from `workflow/schemas/`."""
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 from isthmus.core.files import read_yaml
-from isthmus.tables.descriptions import SCHEMAS, stages
+from isthmus.tables.descriptions import SCHEMAS, Column, stages
 
 # Every analysis of the grid's networks can be limited to part of the grid.
 WHERE = {
@@ -13,6 +14,9 @@ WHERE = {
     "default": {},
     "additionalProperties": {"type": "array", "minItems": 1, "uniqueItems": True},
 }
+
+# Types of columns by those of keys. A key that only lists the values it may have has text.
+TYPES = {"integer": "int64", "number": "float64", "boolean": "bool"}
 
 
 @cache
@@ -50,3 +54,17 @@ def schema() -> dict[str, Any]:
 def study_schema() -> dict[str, Any]:
     """The properties of a study: `data`, `network`, `training`, `grid`, `analyses`."""
     return schema()["properties"]["studies"]["additionalProperties"]["properties"]
+
+
+def axis_columns(names: Iterable[str]) -> list[Column]:
+    """A column for each of `names` that is a key of `data`, `network` or `training`, as the schema describes it."""
+    study = study_schema()
+    keys = study["data"]["properties"] | study["network"]["properties"] | study["training"]["properties"]
+    return [Column(name, _type(keys[name]), keys[name]["description"], nullable=True) for name in names if name in keys]
+
+
+def _type(described: dict[str, Any]) -> str:
+    """The type of a column that holds the single values of a key."""
+    given = described.get("type") or [each["type"] for each in described.get("oneOf", [])]
+    found = [TYPES[each] for each in ([given] if isinstance(given, str) else given) if each in TYPES]
+    return found[0] if found else "string"

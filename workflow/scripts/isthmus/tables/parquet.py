@@ -7,6 +7,7 @@ are null, never NaN.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow.parquet
 
 from isthmus.core.errors import DataError
 from isthmus.core.files import write_whole
-from isthmus.tables.descriptions import Table, table
+from isthmus.tables.descriptions import Column, Table, table
 
 TYPES = {
     "string": pa.dictionary(pa.int32(), pa.string()),
@@ -64,12 +65,12 @@ def _check(described: Table, rows: Sequence[Mapping[str, Any]]) -> None:
                 raise ValueError(f"{where}: column {column.name!r} is {value!r}; write what is not known as null")
 
 
-def write_table(path: Path | str, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Check `rows` against the schema of the table `name` and write them to `path` atomically.
+def write_table(path: Path | str, name: str, rows: Sequence[Mapping[str, Any]], further: Sequence[Column] = ()) -> None:
+    """Check `rows` against the schema of the table `name`, with `further` columns, and write them to `path` atomically.
 
     Raises ValueError if a row does not fit, and KeyError if there is no such table.
     """
-    described = table(name)
+    described = replace(table(name), columns=(*table(name).columns, *further))
     _check(described, rows)
     content = pa.Table.from_pylist([dict(row) for row in rows], schema=arrow_schema(described))
     write_whole(path, lambda temporary: pa.parquet.write_table(content, temporary, write_page_checksum=True))

@@ -31,7 +31,8 @@ from isthmus.analyses.claims.rows import (
     spelled,
 )
 from isthmus.analyses.claims.statements import EQUAL_LOSS, SIDES, STEPS, Claim
-from isthmus.recipes.cells import shape_of, without
+from isthmus.recipes.cell_table import axes_in
+from isthmus.recipes.cells import cell_name, network_axes
 from isthmus.statistics.contrasts import FEWEST_NETWORKS, Estimate, estimate, slope_weights
 from isthmus.statistics.pairs import network_values
 from isthmus.statistics.proportions import Proportion
@@ -163,7 +164,7 @@ def _settings(claim: Claim, rows: pd.DataFrame) -> pd.Series:
     """The setting of each row, as text: the combination of all axes except the compared one."""
     if "cell" not in rows:
         return rows["sweep"] if "sweep" in rows else pd.Series("", index=rows.index)
-    return rows["cell"].map({cell: without(cell, [claim.by or ""]) for cell in rows["cell"].unique()})
+    return rows["cell"].map({cell: cell_name(axes, without=[claim.by or ""]) for cell, axes in axes_in(rows).items()})
 
 
 def _with_levels(claim: Claim, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -213,7 +214,8 @@ def _cells(claim: Claim, rows: pd.DataFrame) -> Cells:
             raise NotMeasured("no network has both sides of the comparison")
     columns = {key: _values(own.droplevel(keys), members) for key, own in each.groupby(level=keys)}
     first = rows.drop_duplicates(keys).set_index(keys)
-    named = [str(key) if "cell" not in first else shape_of(first.loc[key, "cell"]) for key in columns]
+    axes = axes_in(rows) if "cell" in rows else {}
+    named = [cell_name(network_axes(axes[first.loc[key, "cell"]])) if axes else str(key) for key in columns]
     return Cells(pd.DataFrame(columns), each.groupby(level=keys).mean(), named)
 
 

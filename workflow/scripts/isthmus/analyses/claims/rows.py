@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from isthmus.analyses.claims.statements import ENDS, Claim, literal, operands
-from isthmus.recipes.cells import axes_of
+from isthmus.recipes.cell_table import axes_in, with_axes
+from isthmus.recipes.cells import spell
 
 COMPARISONS = {"above": np.greater, "at_least": np.greater_equal, "below": np.less, "at_most": np.less_equal}
 CELL = ["study", "cell"]
@@ -36,7 +37,7 @@ class NotMeasured(Exception):
 
 
 def rows_of_study(name: str, tables: Mapping[str, pd.DataFrame], study: str) -> pd.DataFrame:
-    """The rows of `study` in the table `name`, with columns from `networks` and columns for the axes of their cells.
+    """The rows of `study` in the table `name`, with columns from `networks` and `cells`.
 
     If both tables have a column, its name refers to the table's own, and the one from `networks` gets the prefix
     `TRAINED`. Rows of pairs get the values of the first network of the cell that did not diverge, so only columns that
@@ -58,7 +59,8 @@ def rows_of_study(name: str, tables: Mapping[str, pd.DataFrame], study: str) -> 
     known = known.rename(columns={name: TRAINED + name for name in known if name in rows and name not in keys})
     known = known[[name for name in known if name in keys or name not in (*CELL, "seed")]]
     rows = rows.merge(known, on=keys, how="left").merge(_reached(networks), on=CELL, how="left")
-    axes = pd.DataFrame({cell: numbers_of(cell) for cell in rows["cell"].unique()}).T.infer_objects()
+    rows = with_axes(rows, tables["cells"], study)
+    axes = pd.DataFrame({cell: _numbers(axes) for cell, axes in axes_in(rows).items()}).T.infer_objects()
     return rows.join(axes[[axis for axis in axes if axis not in rows]], on="cell")
 
 
@@ -69,18 +71,12 @@ def _reached(networks: pd.DataFrame) -> pd.DataFrame:
     return whole.groupby(CELL).agg(objective=("loss", "first"), **reached).reset_index()
 
 
-def numbers_of(cell: str) -> dict[str, Any]:
-    """The axes in a cell's name: `width=8+averaging=swa` gives {"width": 8.0, "averaging": "swa"}."""
-    return {axis: _value(text) for axis, text in axes_of(cell).items()}
-
-
-def _value(text: str) -> float | bool | str:
-    if text in ("true", "false"):
-        return text == "true"
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _numbers(axes: Mapping[str, Any]) -> dict[str, float | bool | str]:
+    """Axes as conditions name them: {"width": 8, "train_size": None} gives {"width": 8.0, "train_size": "none"}."""
+    return {
+        axis: value if isinstance(value, bool) else float(value) if isinstance(value, int | float) else spell(value)
+        for axis, value in axes.items()
+    }
 
 
 def evaluate(rows: pd.DataFrame, expression: str) -> pd.Series:

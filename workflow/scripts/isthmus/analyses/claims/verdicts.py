@@ -20,6 +20,7 @@ from isthmus.analyses.claims.estimates import Measured, Ratio, blurred, directio
 from isthmus.analyses.claims.measures import Found, measure
 from isthmus.analyses.claims.rows import NEEDED, TRAINED, NotMeasured, published_rows, rows_of_study
 from isthmus.analyses.claims.statements import Claim
+from isthmus.recipes.cell_table import PREFIX
 from isthmus.statistics.contrasts import Estimate
 from isthmus.statistics.multiplicity import adjusted
 from isthmus.tables.rows import finite
@@ -150,7 +151,8 @@ def _tests(claim: Claim, tables: Mapping[str, pd.DataFrame], known: Known) -> tu
 
 def _test(claim: Claim, rows: pd.DataFrame) -> tuple[Found, bool]:
     """Measure a claim on a study, and say whether in the published setup. Raises NotMeasured if impossible."""
-    rows = rows[[column for column in rows if column.removeprefix(TRAINED) in claim.columns() | NEEDED]]
+    needed = claim.columns() | NEEDED
+    rows = rows[[name for name in rows if name.removeprefix(TRAINED) in needed or name.startswith(PREFIX)]]
     if claim.setup:
         try:
             return measure(claim, published_rows(claim, rows)), True

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isthmus.recipes.cells import axes_of, shape_of, without
+from isthmus.recipes.cell_table import AxisValues
+from isthmus.recipes.cells import cell_name, network_axes
 from isthmus.statistics.contrasts import FEWEST_NETWORKS, estimate, slope_weights
 
 
@@ -39,21 +40,21 @@ class Effect:
     settings: int = 0
 
 
-def effect(values: pd.Series, terms: Sequence[str]) -> Effect:
+def effect(values: pd.Series, terms: Sequence[str], axes: Mapping[str, AxisValues]) -> Effect:
     """The effect per doubling of an axis, or the interaction of two axes.
 
     values: [networks] by cell and seed, finite, on the scale of the model; for pairs, the values from
     `isthmus.statistics.pairs`. terms: one axis, or two axes for their interaction, which is how the effect of one
-    changes per doubling of the other. Settings with a single value of the axis, or with cells of too few networks, are
-    left out. The order of the networks does not matter.
+    changes per doubling of the other. axes: those of each cell. Settings with a single value of the axis, or with cells
+    of too few networks, are left out. The order of the networks does not matter.
     """
     frame = values.unstack("cell").sort_index(axis="columns") if len(values) else pd.DataFrame()
     settings: dict[str, list[int]] = {}
     for column, cell in enumerate(frame):
-        settings.setdefault(without(cell, terms), []).append(column)
-    shapes = [shape_of(cell) for cell in frame]
+        settings.setdefault(cell_name(axes[cell], without=terms), []).append(column)
+    shapes = [cell_name(network_axes(axes[cell])) for cell in frame]
     levels = (
-        np.log2([[float(axes_of(cell)[axis]) for axis in terms] for cell in frame]) if len(frame) else np.empty((0, 1))
+        np.log2([[float(axes[cell][axis]) for axis in terms] for cell in frame]) if len(frame) else np.empty((0, 1))
     )
     told = []
     for columns in settings.values():

@@ -17,6 +17,7 @@ import pandas as pd
 
 from isthmus.core.errors import DataError
 from isthmus.recipes import cells
+from isthmus.recipes.cell_table import AxisValues, axes_by_cell
 from isthmus.statistics.pairs import network_values
 from isthmus.tables.quantities import Quantity, quantities
 
@@ -34,13 +35,15 @@ class Gathered:
 
     frame: one row per network, indexed and sorted by cell and seed, with its axes and one column per quantity, NaN
     where there is no value. pairs: for each quantity of pairs, its `value` for each pair of these networks. line: each
-    network's axes except the width. quantities: those that the study measured. at: for quantities measured at several
-    sizes, the size that was used. diverged, not_interpolating: numbers of networks left out for this reason.
+    network's axes except the width, as text. axes: those of each cell. quantities: those that the study measured. at:
+    for quantities measured at several sizes, the size that was used. diverged, not_interpolating: numbers of networks
+    left out for this reason.
     """
 
     frame: pd.DataFrame
     pairs: Mapping[str, pd.DataFrame]
     line: pd.Series
+    axes: Mapping[str, AxisValues]
     quantities: tuple[Quantity, ...]
     at: Mapping[str, float]
     diverged: int
@@ -50,9 +53,10 @@ class Gathered:
 def gather(study: str, tables: Mapping[str, pd.DataFrame], threshold: float | None = None) -> Gathered:
     """All quantities of a study for which there are tables.
 
-    tables: collected tables by name, `networks` among them; they may hold other studies, too. Diverged networks are
-    left out, also from pairs, and so are networks whose training accuracy is below `threshold`, if given. A quantity
-    without any value is left out unless it comes from the table `networks`. The order of rows does not matter.
+    tables: collected tables by name, `networks` and `cells` among them; they may hold other studies, too. Diverged
+    networks are left out, also from pairs, and so are networks whose training accuracy is below `threshold`, if given.
+    A quantity without any value is left out unless it comes from the table `networks`. The order of rows does not
+    matter.
     Raises DataError if the study has no network, and ValueError if `networks` holds a network twice.
     """
     own = {name: _of_study(table, study) for name, table in tables.items()}
@@ -77,8 +81,10 @@ def gather(study: str, tables: Mapping[str, pd.DataFrame], threshold: float | No
             frame[quantity.name] = values
             found.append(quantity)
             at |= {} if size is None else {quantity.name: size}
-    line = pd.Series([cells.without(cell, ["width"]) for cell, _ in frame.index], index=frame.index, dtype=object)
-    return Gathered(frame, pairs, line, tuple(found), at, len(networks) - len(whole), len(whole) - len(kept))
+    axes = axes_by_cell(own["cells"], study)
+    lines = [cells.cell_name(axes[cell], without=["width"]) for cell, _ in frame.index]
+    line = pd.Series(lines, index=frame.index, dtype=object)
+    return Gathered(frame, pairs, line, axes, tuple(found), at, len(networks) - len(whole), len(whole) - len(kept))
 
 
 def _of_study(table: pd.DataFrame, study: str) -> pd.DataFrame:

@@ -23,8 +23,8 @@ INTERACTION = ("width", "depth")
 def relate(study: str, tables: Mapping[str, pd.DataFrame], options: Mapping[str, Any]) -> dict[str, Rows]:
     """A study's rows of the tables `quantities`, `correlations`, `effects` and `saturation`, by table.
 
-    tables: collected tables by name, `networks` among them; options: the analysis's options. Raises DataError if the
-    study has no network.
+    tables: collected tables by name, `networks` and `cells` among them; options: the analysis's options.
+    Raises DataError if the study has no network.
     """
     threshold, fewest = options["interpolation_threshold"], options["fewest_networks"]
     gathered = gather(study, tables)
@@ -86,7 +86,7 @@ def effect_rows(gathered: Gathered) -> Iterator[dict[str, Any]]:
         axes = gathered.frame.loc[value.index, AXES]
         terms: list[tuple[str, ...]] = [(axis,) for axis in AXES if axes[axis].nunique() > 1]
         terms += [INTERACTION] if all((axis,) in terms for axis in INTERACTION) else []
-        found = {term: effect(value, term) for term in terms}
+        found = {term: effect(value, term, gathered.axes) for term in terms}
         spread = float(value.std()) if value.nunique() > 1 else math.nan
         for term, each in found.items():
             numbers = {"coefficient": each.coefficient, "low": each.low, "high": each.high}
