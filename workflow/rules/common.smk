@@ -1,10 +1,10 @@
-# What the rules share: the graph of the checked configuration, and what takes Snakemake's own objects.
+# Shared by all rules: the graph of the checked configuration, and code that needs Snakemake's own objects.
 
 import os
 import shutil
 import sys
 
-# The library beside this workflow, here and in the jobs, whatever else may be installed under its name.
+# Import the library next to this workflow, here and in jobs, even if another copy is installed.
 SCRIPTS = str(HERE / "scripts")
 sys.path.insert(0, SCRIPTS)
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])))
@@ -21,8 +21,8 @@ try:
 except ConfigurationError as error:
     raise WorkflowError(str(error)) from None
 
-# Scripts read these from `snakemake.config`, not from their parameters: how a job is packed or where a data set is
-# looked for changes nothing, and reruns nothing.
+# Scripts read these from `snakemake.config`, not from parameters, so that nothing reruns when a change only affects how
+# jobs are packed or where data sets are found.
 config["jobs"] = graph.settings
 config["datasets"] = graph.configuration.datasets
 

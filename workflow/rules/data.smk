@@ -7,7 +7,7 @@ rule prepare_data:
         "results/logs/data/{dataset}.log",
     benchmark:
         "results/benchmarks/data/{dataset}.tsv"
-    priority: 2  # all training waits for it, and it would wait for two free cores
+    priority: 2  # all training waits for it, and it could wait long for two free cores
     conda:
         "../../envs/torch.yaml"
     threads: 2

@@ -16,7 +16,7 @@ rule draw_training:
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 5 * attempt,
-        at_once=1,  # a job on a cluster draws all figures, one after another
+        at_once=1,  # one cluster job draws all figures, one after the other
     params:
         stage="train",
         code=code("isthmus/figures/train.py"),

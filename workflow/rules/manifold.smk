@@ -1,4 +1,4 @@
-# Computed in float64, for which few GPUs are made: one is asked for with `device: cuda` only.
+# Computed in float64, for which few GPUs are made, so a GPU is requested only with `device: cuda`.
 manifold = Jobs(graph, "manifold", gpu=graph.settings["device"] == "cuda")
 
 

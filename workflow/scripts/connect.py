@@ -30,13 +30,13 @@ Measured = dict[tuple[Pair, str], Any]
 
 
 def fingerprint_of(block: Block, session: Session, pairs: list[Pair], *parts: Any) -> str:
-    """A digest of all that a measurement of these pairs depends on; `parts` of the options among it."""
+    """A digest of everything that a measurement of these pairs depends on, including the options in `parts`."""
     networks = [session.networks.get(seed) for pair in pairs for seed in pair]
     return block.fingerprint([network and network.checksum() for network in networks], *parts)
 
 
 def fit_curves(block: Block, session: Session, pairs: list[Pair], stop: StopRequest) -> None:
-    """Fit the bends of all curved kinds of paths, as far as that is not done yet."""
+    """Fit the bends of all curved kinds of paths, unless they are already fitted."""
     options, numbers = block.options, tuple(pair_number(*pair) for pair in pairs)
     training = curve_training(block.recipe.training, options["curve"], len(session.evaluator.examples.images))
     size = block.placement.stack_size(training.batch_size, len(pairs))
@@ -52,7 +52,7 @@ def fit_curves(block: Block, session: Session, pairs: list[Pair], stop: StopRequ
 
 
 def measure(block: Block, session: Session, pairs: list[Pair], plane_pair: Pair | None, stop: StopRequest) -> Measured:
-    """Measure all paths and planes, as far as no earlier try did."""
+    """Measure all paths and planes, except those that an earlier attempt measured."""
     kinds = block.options["kinds"]
     shared = {key: value for key, value in block.options.items() if key != "kinds"}
     wanted = {(pair, kind): partial(session.measure, pair, kind) for pair in pairs for kind in kinds}
@@ -69,7 +69,7 @@ def measure(block: Block, session: Session, pairs: list[Pair], plane_pair: Pair 
 
 
 def rows(block: Block, pairs: list[Pair], plane_pair: Pair | None, measured: Measured) -> dict[str, Rows]:
-    """The rows of the block by table; what is not in `measured` was left out since a network diverged."""
+    """The rows of the block by table. A pair is missing from `measured` if one of its networks diverged."""
     wildcards, recipe, options = block.job.wildcards, block.recipe, block.options
     connections, paths, planes = [], [], []
     for pair in pairs:

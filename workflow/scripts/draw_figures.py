@@ -1,4 +1,4 @@
-"""Draw the figures of one stage from the collected tables: those of one study, or those that cover all studies."""
+"""Draw the figures of one stage from the collected tables, for one study or for all studies together."""
 
 import importlib
 import logging

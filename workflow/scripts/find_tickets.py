@@ -21,7 +21,7 @@ Levels = dict[int, dict[int, Level]]  # by level and seed
 
 
 def find_starts(block: Block, initial: dict[int, Tensors], stop: StopRequest) -> dict[int, Start]:
-    """Where the tickets of these networks are rewound to: the weights of training, at a step of it."""
+    """The starts that tickets are rewound to: weights and optimizer states of the dense run at `rewind_step`."""
     step, folder, recipe = block.options["rewind_step"], Path(block.job.params.checkpoints, "rewind"), block.recipe
     if step == 0:
         return {seed: Start(weights, {}, 0) for seed, weights in initial.items()}

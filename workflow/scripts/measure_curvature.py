@@ -16,7 +16,7 @@ TABLES = ("curvature", "eigenvalues", "spectrum", "perturbations")
 
 
 def measure_networks(block: Block) -> dict[int, Any]:
-    """What is measured at the networks that did not diverge, by seed: at each moment, and under perturbations."""
+    """The measurements at the networks that did not diverge, by seed: at each moment, and under perturbations."""
     options = block.options
     evaluator = block.evaluator(options["noise"]["draws"], hessian_examples=options["images"])
 
@@ -34,7 +34,7 @@ def measure_networks(block: Block) -> dict[int, Any]:
 
 
 def network_rows(block: Block, seed: int, found: Any) -> dict[str, Rows]:
-    """The rows of one network by table; a single one, with nulls, where nothing was measured."""
+    """The rows of one network by table; a single row with nulls if nothing was measured."""
     rows: dict[str, Rows] = {name: [] for name in TABLES}
     first = block.keys(seed) | block.statistics
     fixed: Row = first | {

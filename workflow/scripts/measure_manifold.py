@@ -18,7 +18,7 @@ TABLES = ("manifold", "manifold_eigenvalues", "walks")
 
 def main(job: Any) -> None:
     options = job.params.options
-    # Matrices of this size are faster on a CPU: a GPU is used where it is asked for by name.
+    # Matrices of this size are faster on a CPU, so a GPU is used only if it is requested by name.
     wanted = job.config["jobs"]["device"]
     device = devices.choose_device("cpu" if wanted == "auto" else wanted)
     devices.set_up(job.threads, job.config["jobs"]["deterministic"])

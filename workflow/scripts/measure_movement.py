@@ -12,7 +12,7 @@ from isthmus.tables.rows import Rows, complete
 
 
 def measure_networks(block: Block) -> dict[int, Any]:
-    """Rows of both tables, by seed, of the networks that did not diverge."""
+    """The rows of both tables by seed, for networks that did not diverge."""
     evaluator, options, start = block.evaluator(), block.options, Moment("initial", 0.0, False)
 
     def measured(seed: int, snapshots: Snapshots) -> dict[str, Rows]:

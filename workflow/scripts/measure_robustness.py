@@ -15,7 +15,7 @@ from isthmus.tables.rows import Rows, complete
 
 
 def measure_networks(block: Block, shifted: list[Dataset], corruptions: list[str]) -> dict[int, Rows]:
-    """The rows of the networks that did not diverge, by seed. A job that is run again skips corruptions it has done."""
+    """The rows of the networks that did not diverge, by seed. A repeated job skips the corruptions it has done."""
     size = block.options["test_size"]
     evaluator = block.evaluator(len(block.sound), evaluation_examples=size)
     test = CorruptedTest.of(evaluator, block.dataset, block.options)

@@ -1,8 +1,8 @@
-"""What a study will cost, printed before anything is submitted: `make plan`, or this with Snakemake's own arguments.
+"""Print what a study will cost before submitting anything: `make plan`, or this with Snakemake's own arguments.
 
     python workflow/scripts/plan.py --configfile my-study.yaml [any other argument of Snakemake]
 
-The jobs are those of Snakemake's dry run with the same arguments, so what is finished already is not counted.
+The jobs come from Snakemake's dry run with the same arguments, so finished work is not counted.
 """
 
 import argparse
@@ -30,7 +30,7 @@ WORKFLOW = Path(__file__).resolve().parents[2]
 
 
 class Jobs(logging.Filter):
-    """Sees every record of Snakemake's log, and keeps the jobs a dry run reports (the events of its logger plugins)."""
+    """Sees every record of Snakemake's log and keeps the jobs that a dry run reports (events of its logger plugins)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Jobs(logging.Filter):
 
 
 def _job(record: Any) -> plan.Job:
-    """A reported job. Its stage is the folder of its log, as of its results."""
+    """A reported job. Its stage is the folder of its log, as it is of its results."""
     return plan.Job(
         stage=Path(record.log[0]).parts[2],
         wildcards={key: str(value) for key, value in (record.wildcards or {}).items()},
@@ -63,7 +63,7 @@ def _job(record: Any) -> plan.Job:
 
 
 def jobs_to_do(arguments: list[str]) -> list[plan.Job]:
-    """The jobs of a dry run with these arguments of Snakemake. Raises UserError with what it printed where it fails."""
+    """The jobs of Snakemake's dry run with these arguments. If it fails, raises UserError with what it printed."""
     jobs, said = Jobs(), io.StringIO()
     log = logging.getLogger("snakemake.logging")
     log.addFilter(jobs)
@@ -81,7 +81,7 @@ def jobs_to_do(arguments: list[str]) -> list[plan.Job]:
 
 
 def graph_of(files: list[str], folder: Path) -> Graph:
-    """The graph of the configuration, put together as the Snakefile does. Raises ConfigurationError."""
+    """The graph of the configuration, assembled as in the Snakefile. Raises ConfigurationError."""
     config: dict[str, Any] = {}
     for path in files:
         update_config(config, load_configfile(path))

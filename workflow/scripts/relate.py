@@ -1,4 +1,4 @@
-"""Tie geometry to generalization over the networks of one study: read the collected tables, call the library, write."""
+"""Relate geometry to generalization over the networks of one study: read tables, call the library, write tables."""
 
 import logging
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""How fast this machine computes: real calls of the library on random data, a few seconds in all.
+"""How fast this machine computes, measured in a few seconds with real calls of the library on random data.
 
-What is measured is the seconds of a call against its size, the multiplications in it (`isthmus.training.cost`).
-Between two sizes seconds follow a power law; a call below the smallest takes as long as that one, a call above the
-largest takes longer in proportion. So a larger call never takes less time.
+We time calls of different sizes, that is, numbers of multiplications (`isthmus.training.cost`). Between two measured
+sizes, seconds follow a power law. Below the smallest size, a call takes as long as the smallest; above the largest,
+time is proportional to size. A larger call therefore never takes less time.
 """
 
 import bisect
@@ -36,23 +36,23 @@ REPETITIONS = 5
 SECONDS_A_POINT = 1.0  # after which a call is not repeated
 MOST_SECONDS = 10.0  # a call that takes longer the first time is not repeated at all
 MOST_EXAMPLES = 20_000  # of random data
-POINTS = 5  # sizes that are timed, of each kind of call and architecture
-MATRICES = (16, 768)  # rows of the smallest and of the largest matrix that is timed
+POINTS = 5  # sizes that are timed for each kind of call and architecture
+MATRICES = (16, 768)  # rows of the smallest and the largest matrix that is timed
 
 Call = Callable[[], object]
-Kind = tuple[str, str]  # of a call, and the architecture, which is empty where it does not matter
+Kind = tuple[str, str]  # kind of call, and architecture (empty if it does not matter)
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of a call by its size: those measured, sizes rising, seconds never falling."""
+    """Seconds of a call by its size, as measured; sizes rise and seconds never fall."""
 
     sizes: tuple[float, ...]
     seconds: tuple[float, ...]
 
     @classmethod
     def of(cls, measured: Sequence[tuple[float, float]]) -> "Speed":
-        """From pairs of size and seconds in any order. ValueError where there is none, or one is not positive."""
+        """From pairs of size and seconds in any order. ValueError without any, or if one is not positive and finite."""
         if not measured or not all(0 < value < math.inf for pair in measured for value in pair):
             raise ValueError(f"sizes and seconds must be positive and finite, at least one pair of them: {measured}")
         ordered = sorted(measured)
@@ -73,7 +73,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Task:
-    """The work of a job, the recipe and the data of its networks, and how many networks or pairs these are."""
+    """The work of a job, the recipe and data of its networks, and the number of its networks or pairs."""
 
     work: Work
     recipe: Recipe
@@ -82,11 +82,11 @@ class Task:
 
     @property
     def calls(self) -> list[Calls]:
-        """The calls that the job makes at all."""
+        """The calls that the job actually makes."""
         return [call for call in self.work.calls if call.count and call.networks]
 
     def kind_of(self, call: Calls) -> Kind:
-        """The kind of a call: those of one kind have one speed."""
+        """The kind of a call; calls of one kind share one speed."""
         return call.kind, "" if call.kind in ALGEBRA else self.recipe.network.architecture
 
     def stack(self, call: Calls, wanted: int | str, settings: Settings) -> int:
@@ -98,7 +98,7 @@ class Task:
         return stack_size(wanted, network.convolutional, size, call.batch_size, settings.device, call.networks)
 
     def seconds(self, speeds: dict[Kind, Speed], wanted: int | str, settings: Settings) -> float:
-        """Seconds that the work takes at these speeds."""
+        """Seconds for the work at these speeds."""
         total = self.work.seconds
         for call in self.calls:
             speed, stack = speeds[self.kind_of(call)], self.stack(call, wanted, settings)
@@ -109,7 +109,7 @@ class Task:
 
 
 def calibrate(tasks: Iterable[Task], wanted: int | str, settings: Settings) -> dict[Kind, Speed]:
-    """Measure the calls that the tasks make: of each kind the smallest, the largest, and some between."""
+    """Time the calls that the tasks make: of each kind, the smallest, the largest and some in between."""
     found: dict[Kind, dict[float, Callable[[], Call]]] = {}
     for task in tasks:
         for call in task.calls:
@@ -125,7 +125,7 @@ def calibrate(tasks: Iterable[Task], wanted: int | str, settings: Settings) -> d
 
 
 def start_up(modules: str) -> float:
-    """Seconds of a core that a process takes to import these modules and end."""
+    """Core seconds that a process takes to import these modules and end."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     path = os.pathsep.join(filter(None, sys.path))
     subprocess.run([sys.executable, "-c", f"import {modules}"], env=os.environ | {"PYTHONPATH": path}, check=True)
@@ -134,15 +134,15 @@ def start_up(modules: str) -> float:
 
 
 def _seconds(call: Call, device: torch.device) -> float:
-    """Median seconds of a call, of a core on a CPU and of the clock on a GPU.
+    """Median seconds of a call: core time on a CPU, wall-clock time on a GPU.
 
-    The first call is not counted, since it may load libraries, unless it took long.
+    The first call is not counted, because it may load libraries, unless it took long.
     """
     taken = [_timed(call, device)]
     if taken[0] > MOST_SECONDS:
         return taken[0]
     taken = [_timed(call, device)]
-    # Several to a reading, since clocks are coarse beside the smallest calls.
+    # Several calls per reading, because clocks are too coarse for the smallest calls.
     many = max(1, round(0.02 / max(taken[0], 1e-6)))
 
     def repeat() -> None:
@@ -169,7 +169,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _prepared(task: Task, call: Calls, stack: int, settings: Settings) -> tuple[float, Callable[[], Call]]:
-    """The multiplications in such a call, and what makes one to be timed."""
+    """The multiplications in such a call, and a function that prepares one for timing."""
     if call.kind in ALGEBRA:
         rows = min(max(round(call.size ** (1 / 3)), MATRICES[0]), MATRICES[1])
         return float(rows**3), partial(ALGEBRA[call.kind], rows, settings.device)
@@ -179,7 +179,7 @@ def _prepared(task: Task, call: Calls, stack: int, settings: Settings) -> tuple[
 
 
 def _gradient(task: Task, stack: int, examples: int, settings: Settings) -> Call:
-    """One step of training, data and optimizer included."""
+    """One step of training, including data and optimizer."""
     dataset = _dataset(task.facts, min(16 * examples, max(MOST_EXAMPLES, examples)))
     training = replace(
         task.recipe.training, batch_size=examples, epochs=10**6, steps=None, snapshots=(), sharpness_radius=0.0
@@ -239,7 +239,7 @@ def _algebra(rows: int, device: torch.device) -> Call:
 
 
 def _search(rows: int, device: torch.device) -> Call:
-    """The same, after what the Jacobian of a network takes whatever its size."""
+    """Like `_algebra`, with the overhead that a network's Jacobian has at any size."""
     step, inputs = _algebra(rows, device), torch.randn(8, 8, dtype=torch.float64, device=device)
     jacobian = torch.func.jacrev(lambda at: torch.tanh(inputs @ torch.tanh(inputs @ at)))
     return lambda: (jacobian(inputs[0]), step())

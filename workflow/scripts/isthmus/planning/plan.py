@@ -1,8 +1,8 @@
-"""What a study will cost, before any of it is paid: the jobs still to be done, at the speed of this machine.
+"""What a study will cost: an estimate for the jobs still to be done, at the speed of this machine.
 
-Which jobs those are is Snakemake's to say (`workflow/scripts/plan.py` asks it for a dry run); here they are values.
-Their work is counted in closed form by the modules `cost`, speeds are measured on a few calls
-(`isthmus.planning.calibration`). Stopping rules are not foreseen: every network is counted to its last epoch.
+The jobs come from a dry run of Snakemake (`workflow/scripts/plan.py`). The modules `cost` count their work in closed
+form, and `isthmus.planning.calibration` measures speeds on a few calls. Stopping rules cannot be foreseen, so every
+network is counted to its last epoch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,22 +19,22 @@ from isthmus.study.graph import Graph
 from isthmus.study.jobs import Jobs
 from isthmus.tables.descriptions import stages
 
-# Measured: what a job leaves beside weights for each file it writes (Parquet, log, benchmark, Snakemake's record).
+# Measured: bytes per file that a job writes, without weights (Parquet, log, benchmark, Snakemake's record).
 BYTES_A_FILE = 20_000
-# What jobs import before they do anything: those that compute with networks, those that collect, and those that draw.
+# What jobs import before they do anything: those that compute with networks, collect tables, and draw figures.
 TORCH = "isthmus.training.trainer, isthmus.tables.parquet"
 IMPORTS = {
     "tables": "isthmus.tables.parquet",
     "figures": "isthmus.tables.parquet, pandas, matplotlib.pyplot, scipy.stats",
 }
-COLLECTED = 1e-3  # measured: seconds of a core for each file of a table
+COLLECTED = 1e-3  # measured: core seconds for each file of a table
 WITHOUT_NETWORKS = 1.0  # a guess: seconds for the figures of a stage, for a data set, and for tables made from tables
 TOTAL = "in all"
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job that Snakemake would run: its stage, its wildcards, what its rule asks for, and how many files it has."""
+    """A job that Snakemake would run: its stage, its wildcards, the resources it requests, and its numbers of files."""
 
     stage: str
     wildcards: Mapping[str, str]
@@ -46,7 +46,7 @@ class Job:
 
 
 def task_of(job: Job, graph: Graph) -> Task | None:
-    """The work of a job; None for tables, figures and data, and for an analysis that has no module `cost`."""
+    """The work of a job; None for tables, figures and data, and for an analysis without a module `cost`."""
     if "block" not in job.wildcards or job.stage not in stages():
         return None
     jobs, wildcards = Jobs(graph, job.stage), SimpleNamespace(**job.wildcards)
@@ -58,10 +58,10 @@ def task_of(job: Job, graph: Graph) -> Task | None:
 
 
 def plan(jobs: Sequence[Job], graph: Graph, settings: Settings) -> pd.DataFrame:
-    """What the jobs cost, after some seconds of calibration: a row per stage, in the order of the workflow, and a sum.
+    """The cost of the jobs, after some seconds of calibration: a row per stage, in workflow order, and a total.
 
     Columns: jobs, networks (or pairs), core_seconds, gpu_seconds, longest (seconds of a job), mem_mb (of the largest
-    job), bytes (on the disk), and whether all work is `counted` or some jobs are taken at the time they ask for.
+    job), bytes (on disk), and `counted`, which is false if the time that some jobs request stands in for their work.
     """
     stack = graph.settings["stack"]
     tasks = [task_of(job, graph) for job in jobs]
@@ -94,7 +94,7 @@ def plan(jobs: Sequence[Job], graph: Graph, settings: Settings) -> pd.DataFrame:
 
 
 def _uncounted(job: Job) -> float | None:
-    """Seconds of a job that has no networks, start-up left out; None where nothing is known about it."""
+    """Seconds of a job without networks, not counting start-up; None if nothing is known about it."""
     if job.stage == "tables":
         return COLLECTED * job.inputs
     stage = stages().get(job.stage)
@@ -103,7 +103,7 @@ def _uncounted(job: Job) -> float | None:
 
 
 def bytes_of(job: Job, task: Task | None, graph: Graph) -> float:
-    """Bytes that a job leaves on the disk until the study is finished, checkpoints included."""
+    """Bytes that a job leaves on disk until the study is finished, including checkpoints."""
     kept = float(BYTES_A_FILE * job.outputs)
     facts = graph.configuration.facts.get(job.wildcards.get("dataset", ""))
     if facts:
@@ -114,7 +114,7 @@ def bytes_of(job: Job, task: Task | None, graph: Graph) -> float:
 
 
 def report(found: pd.DataFrame) -> str:
-    """The costs as a table in text, in hours and in the units that are easiest to read."""
+    """The costs as a text table, in hours and in the most readable units."""
     starred = ["" if counted else " *" for counted in found["counted"]]
     shown = pd.DataFrame({"jobs": found["jobs"], "networks": [str(number or "") for number in found["networks"]]})
     for kind in ("core", "gpu"):

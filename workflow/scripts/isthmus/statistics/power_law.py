@@ -3,7 +3,7 @@
 The lazy limit predicts powers of the width: -1/2 for the relative movement of the weights, -1 in layers between hidden
 layers, and for the change of the tangent kernel at most -1/2, measured as -1 (Lee et al. 2019, fig. 1).
 
-The slope is that of the least-squares line of log(value) over log(width), with one point per network. Its interval is
+The slope is the least-squares slope of log(value) over log(width), with one point per network. Its interval is
 Student's, from the scatter about the line. An F test of lack of fit (Draper & Smith 1998) decides which scatter counts,
 at the level of 0.25 that Bancroft (1964) recommends for such choices. Normally it is the scatter of the networks. But
 if the widths' means scatter more than their networks explain, it is the scatter of these means, with two fewer degrees

@@ -126,7 +126,7 @@ def _where_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
 
 
 def _pair_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
-    """Mistakes in the number of pairs that an analysis asks for."""
+    """Mistakes in the number of pairs that an analysis requests."""
     seed = study["grid"]["seed"]
     networks = seed if isinstance(seed, int) else len(seed)
     possible = networks * (networks - 1) // 2
@@ -289,7 +289,7 @@ def _rewind_errors(
     """Mistakes in the step of training to which an analysis rewinds."""
     training, examples = sections["training"], sections["data"]["train_size"] or known.train_size
     if training["batch_size"] > examples:
-        return  # which is an error of its own
+        return  # this has an error of its own
     _, steps = _run_length(training, examples)
     for analysis, options in analyses.items():
         if options.get("rewind_step", 0) >= steps:
@@ -300,7 +300,7 @@ def _rewind_errors(
 def _selection_errors(
     where: str, analyses: dict[str, Any], sections: dict[str, dict[str, Any]], known: Facts
 ) -> Iterator[str]:
-    """Alignment method `auto` with too few training examples, since it matches and selects on separate ones."""
+    """Alignment method `auto` with too few training examples, because it matches and selects on separate ones."""
     examples, fewest = sections["data"]["train_size"] or known.train_size, 2 * known.classes
     for analysis, options in analyses.items():
         chosen = options.get("alignment", {}).get("method") == "auto"

@@ -1,7 +1,7 @@
-"""The graph of jobs: which blocks, tables and figures there are, as the checked configuration says.
+"""The graph of jobs: the blocks, tables and figures of a checked configuration.
 
-The rules of the workflow ask this, and `isthmus.study.jobs` for what a single job reads and needs. Nothing here knows
-Snakemake.
+The rules of the workflow use it, and `isthmus.study.jobs` for what a single job reads and needs. Nothing here depends
+on Snakemake.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,18 +22,18 @@ from isthmus.tables.quantities import compared
 
 SCRIPTS = Path(__file__).resolve().parents[2]
 CELLS_OF_STUDY = "results/{study}/cells/cells.parquet"
-"""The rows of the table `cells` that a study's jobs read: they do not rerun when another study gets new cells."""
+"""A study's rows of the table `cells`. Its jobs read these, so that they do not rerun when another study changes."""
 
 
 def code(script: str) -> str:
-    """The digest of the library code behind a script: the parameter that reruns its jobs when that code changes."""
+    """The digest of the library code behind a script; as a parameter of jobs, it reruns them when that code changes."""
     return digest(SCRIPTS / script, plumbing=script == "collect_table.py")
 
 
 class Graph:
     """The jobs of a checked configuration. claims: the content of `workflow/claims.yaml`.
 
-    Raises ConfigurationError where the claims cannot be used.
+    Raises ConfigurationError if the claims are invalid.
     """
 
     def __init__(self, configuration: Configuration, claims: dict[str, Any]) -> None:
@@ -41,20 +41,20 @@ class Graph:
         self.settings = configuration.jobs
         self.claims = claims
         self._claimed = {"networks", *(claim.table for claim in parse_claims(claims))}
-        self.blocks = cache(self._blocks)  # every job asks for them
+        self.blocks = cache(self._blocks)  # every job needs them
 
     def _blocks(self, study: str, stage: str, sweep: str = "") -> dict[int, tuple[Any, ...]]:
-        """The seeds or pairs of seeds that each job of a stage handles, by the number of the block."""
+        """The seeds or pairs of seeds that each job of a stage handles, by block number."""
         return self.configuration.studies[study].blocks_of(stages()[stage], self.settings, sweep)
 
     def stages_of(self, study: Study) -> list[Stage]:
-        """Training and the analyses that a study asks for."""
+        """Training and the analyses that a study requests."""
         return [stage for stage in stages().values() if stage.name in ("train", *study.analyses)]
 
     # Data sets
 
     def sources(self, dataset: str) -> list[str]:
-        """The files that a data set is prepared from, where the configuration names them."""
+        """The files that a data set is prepared from, if the configuration names them."""
         described = self.configuration.datasets[dataset]
         given = [described.get("train", []), described.get("test", [])]
         return [
@@ -62,7 +62,7 @@ class Graph:
         ]
 
     def content(self, dataset: str) -> dict[str, Any]:
-        """The part of a data set's description that decides its content: not where it is looked for."""
+        """The part of a data set's description that determines its content, not where to find it."""
         described = self.configuration.datasets[dataset]
         return {key: value for key, value in described.items() if key not in ("root", "download")}
 
@@ -90,7 +90,7 @@ class Graph:
         return list(found)
 
     def tables(self) -> list[str]:
-        """The files of all tables: those collected from the studies, and those that are made from these."""
+        """The files of all tables: those collected from the studies, and those made from them."""
         made = [made.name for stage in overall_stages() for made in stage.tables]
         return _table_files([*self.collected(), *made])
 
@@ -107,17 +107,17 @@ class Graph:
         ]
 
     def claimed_tables(self) -> list[str]:
-        """The collected tables that claims are about, as far as the studies make them, and `cells`."""
+        """The files of the collected tables that claims use, if a study makes them, and of `cells`."""
         return _table_files([*(name for name in self.collected() if name in self._claimed), CELLS])
 
     def network_tables(self, study: str) -> list[str]:
-        """The tables of a study's networks, pairs and cells: what an analysis of the whole study reads."""
+        """The tables of a study's networks, pairs and cells, which an analysis of the whole study reads."""
         asked = self.stages_of(self.configuration.studies[study])
         names = [made.name for stage in asked if stage.unit in ("seed", "pair") for made in stage.tables]
         return [*_table_files(names), CELLS_OF_STUDY.format(study=study)]
 
     def quantities(self, study: str) -> list[dict[str, Any]]:
-        """The quantities that those tables may hold, so that what uses them reruns when one is described anew."""
+        """The quantities in these tables; jobs have them as a parameter, to rerun when a description changes."""
         made = {Path(path).stem for path in self.network_tables(study)}
         return [asdict(quantity) for quantity in compared() if quantity.table in made]
 
@@ -138,9 +138,9 @@ class Graph:
     # Checkpoints
 
     def full_blocks(self, study: Study, stage: Stage) -> set[int]:
-        """The blocks that no further seed can change: they and the blocks of their networks have all their members.
+        """The blocks that no new seed can change: they are full, and so are their networks' training blocks.
 
-        A sweep has none, since it may grow along its other axes; nor has an analysis of a whole study.
+        A sweep has none, because it may grow along its other axes. Neither does an analysis of a whole study.
         """
         if stage.unit not in ("seed", "pair"):
             return set()
@@ -152,11 +152,11 @@ class Graph:
         return {block for block in full if self.training_blocks(members[block]) <= trained}
 
     def training_blocks(self, pairs: Iterable[Pair]) -> set[int]:
-        """The blocks of training that hold the networks of these pairs."""
+        """The training blocks that hold the networks of these pairs."""
         return {seed // self.settings["seeds"] for pair in pairs for seed in pair}
 
     def finished_checkpoints(self) -> Iterator[Path]:
-        """The folders of checkpoints that no job will ask for again. Blocks that may still grow keep theirs."""
+        """The folders of checkpoints that no job will need again. Blocks that may still grow keep theirs."""
         for study in self.configuration.studies.values():
             for stage in self.stages_of(study):
                 for cell in study.cells_of(stage.name):
@@ -168,26 +168,26 @@ class Graph:
 
 
 def overall_stages() -> list[Stage]:
-    """The stages that work once, on the tables of all studies; they always run."""
+    """The stages that run once, on the tables of all studies; they always run."""
     return [stage for stage in stages().values() if stage.unit == "configuration"]
 
 
 def figures_of(stage: str, *requires: str) -> list[Figure]:
-    """The figures of a stage that draw tables of exactly these other analyses."""
+    """The figures of a stage that need the tables of exactly these other analyses."""
     return [figure for figure in stages()[stage].figures if figure.requires == requires]
 
 
 def figure_tables(stage: str, *requires: str) -> list[str]:
-    """The files of the tables that those figures are drawn from, `{study}` standing for the study."""
+    """The files of the tables that these figures are drawn from; `{study}` stands for the study."""
     names = {name: None for figure in figures_of(stage, *requires) for name in figure.tables}
     cells = [CELLS_OF_STUDY] if CELLS in names else []
     return _table_files([name for name in names if name != CELLS]) + cells
 
 
 def in_report(figure: Figure) -> dict[str, Any]:
-    """The place of a figure in Snakemake's report, as arguments of `report`.
+    """The arguments of Snakemake's `report` that put a figure in its place.
 
-    The report sorts its categories by name: a number puts what covers all studies first.
+    The report sorts categories by name, so a number puts figures about all studies first.
     """
     stage = stages()[figure.stage]
     overall = stage in overall_stages()

@@ -1,8 +1,8 @@
-"""Studies, cells, blocks: what the workflow works through, and the names of its folders.
+"""Studies, cells and blocks, and the names of their folders.
 
-A cell is one combination of all axes but the seed, and its name spells it out: `width=128+depth=2+batch_size=32`.
-Names depend on the cell alone, and blocks are numbered by what they hold, so that a new seed, width or study
-adds names and changes none.
+A cell is one combination of all axes except the seed, as its name says: `width=128+depth=2+batch_size=32`. A name
+depends only on its cell and a block's number only on its members, so a new seed, width or study adds names but changes
+none.
 """
 
 from collections.abc import Iterable
@@ -15,12 +15,12 @@ from isthmus.recipes.recipe import Recipe
 from isthmus.tables.descriptions import Stage
 
 SECTIONS = ("data", "network", "training")
-WHOLE = "all"  # in the place of a cell: the folder of what works on the whole study in one job
+WHOLE = "all"  # folder name, instead of a cell's, for stages that process a whole study in one job
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One combination of axes: `axes` holds their values, `recipe` everything else too."""
+    """One combination of axes: `axes` has their values, `recipe` has everything."""
 
     study: str
     name: str
@@ -38,10 +38,10 @@ class Study:
     analyses: dict[str, dict[str, Any]]
 
     def cells_of(self, stage: str) -> list[str]:
-        """Names of the cells that a stage works on: all of them for training, those in `where` for an analysis.
+        """Names of the cells that a stage works on: all for training, those that `where` selects for an analysis.
 
-        An analysis with sweeps of its own, whose networks are not the study's, has these in the place of cells, and one
-        of the whole study, which has no `where`, a single folder.
+        An analysis that trains its own networks has the names of its sweeps instead, and an analysis of the whole
+        study, which has no `where`, has a single folder.
         """
         options = self.analyses.get(stage, {"where": {}})
         if "sweeps" in options:
@@ -56,10 +56,10 @@ class Study:
         ]
 
     def members_of(self, stage: Stage, cell: str = "") -> list[Any]:
-        """What a cell holds for a stage: the seeds of its networks, or the pairs of them that are asked for.
+        """The members of a cell for a stage: the seeds of its networks, or the requested pairs of them.
 
-        All cells of a study hold the same; `cell` is the sweep where the stage has sweeps, each with its number of
-        seeds. The whole study is one member, 0.
+        All cells of a study have the same members. If the stage has sweeps, `cell` names one of them, each with its own
+        number of seeds. A whole study has one member, 0.
         """
         if stage.unit == "study":
             return [0]
@@ -70,7 +70,7 @@ class Study:
         return choose_pairs(self.seeds, self.analyses[stage.name]["pairs"])
 
     def blocks_of(self, stage: Stage, jobs: dict[str, Any], cell: str = "") -> dict[int, tuple[Any, ...]]:
-        """The members of a stage by the index of the block, that is of the job, that handles them together."""
+        """The members of a stage by block index; one job handles a block."""
         members = self.members_of(stage, cell)
         if stage.unit == "pair":
             return pair_blocks(members, jobs["pairs"])
@@ -84,9 +84,9 @@ def cells(grid: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def sections_of(study: dict[str, Any], axes: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The sections `data`, `network`, `training` of one cell: its axes in place, its learning rate looked up.
+    """The sections `data`, `network`, `training` of one cell, with its axes filled in and learning rate looked up.
 
-    The learning rate is None where it is given by batch size and this one is missing.
+    The learning rate is None if it is given by batch size and this one is missing.
     """
     sections = {section: dict(study[section]) for section in SECTIONS}
     homes = {"width": "network", "depth": "network", "batch_size": "training"}
@@ -100,7 +100,7 @@ def sections_of(study: dict[str, Any], axes: dict[str, Any]) -> dict[str, dict[s
 
 
 def blocks(seeds: Iterable[int], size: int) -> dict[int, tuple[int, ...]]:
-    """Seeds by the index of the block that holds them: block b has the seeds b * size, ..., b * size + size - 1."""
+    """Seeds by the index of their block; block b has the seeds b * size, ..., b * size + size - 1."""
     found: dict[int, list[int]] = {}
     for seed in sorted(seeds):
         found.setdefault(seed // size, []).append(seed)

@@ -1,7 +1,7 @@
-"""The jobs of one stage: what its rule takes as inputs, parameters and resources.
+"""The jobs of one stage: the inputs, parameters and resources of its rule.
 
-Methods take Snakemake's `wildcards`, so that a rule names them as they stand, and read from them the texts `study`,
-`cell` (or `sweep`) and `block`. Any object that has these will do.
+Rules name the methods directly, because these take Snakemake's `wildcards`. They read the strings `study`, `cell` (or
+`sweep`) and `block`; any object that has these will do.
 """
 
 from collections.abc import Callable
@@ -16,15 +16,15 @@ from isthmus.study.graph import Graph
 from isthmus.tables.descriptions import stages
 from isthmus.training.cost import Work, run_time
 
-# Options that choose what an analysis works on. They decide no number of a job, so jobs are not told.
+# Options that select what an analysis works on. They do not change a job's results, so jobs do not get them.
 CHOICES = ("where", "pairs", "sweeps")
-# What a job asks for where the stage has no module `cost`.
+# What a job requests if its stage has no module `cost`.
 DEFAULT_MB, DEFAULT_MINUTES = 4000, 60
 
 
 @dataclass(frozen=True)
 class Jobs:
-    """The jobs of the stage called `stage`. gpu: whether they run on GPUs where the configuration asks for these."""
+    """The jobs of the stage called `stage`. gpu: whether they run on GPUs if the configuration requests these."""
 
     graph: Graph
     stage: str
@@ -32,11 +32,11 @@ class Jobs:
 
     @property
     def unit(self) -> str:
-        """What the members of a block are: `seed`, `pair`, or `sweep` for seeds of networks of their own."""
+        """What the members of a block are: `seed`, `pair`, or `sweep` for seeds of the analysis's own networks."""
         return stages()[self.stage].unit
 
     def options(self, wildcards: Any) -> dict[str, Any]:
-        """The options of the analysis that decide what a job measures."""
+        """The options of the analysis that determine what a job measures."""
         return {key: value for key, value in self._options(wildcards).items() if key not in CHOICES}
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
@@ -49,45 +49,45 @@ class Jobs:
         return [list(pair) for pair in held] if self.unit == "pair" else list(held)
 
     def plane_pair(self, wildcards: Any) -> list[int]:
-        """The first pair of a cell, whose planes are drawn; empty for the blocks that do not hold it."""
+        """The first pair of a cell, whose planes are drawn; empty for blocks without it."""
         first = list(next(iter(self._blocks(wildcards).values()))[0])
         return first if first in self.members(wildcards) else []
 
     def sweep(self, wildcards: Any) -> dict[str, Any]:
-        """The axes of a sweep. The number of seeds is left out: more of them rerun no block that is full."""
+        """The axes of a sweep, without `seeds` and `together`, so that more seeds do not rerun full blocks."""
         return {key: value for key, value in self._sweep(wildcards).items() if key not in ("seeds", "together")}
 
     # Inputs
 
     def data(self, wildcards: Any) -> str | list[str]:
-        """The prepared data set of a cell, or of the study where a sweep asks for its images."""
+        """The prepared data set of a cell, or of the study if a sweep uses its images."""
         wanted = self.unit != "sweep" or "images" in self._sweep(wildcards)["data"]
         return _data_file(self._recipe(wildcards).data.name) if wanted else []
 
     def shifted_data(self, wildcards: Any) -> list[str]:
-        """The second data set that networks are tested on, where one is asked for."""
+        """The second data set that networks are tested on, if one is requested."""
         name = self._options(wildcards)["shifted_data"]
         return [_data_file(name)] if name else []
 
     def weights(self, wildcards: Any) -> list[str]:
-        """The files of weights that hold the networks of a block of pairs."""
+        """The files of weights with the networks of a block of pairs."""
         return self._training_files(wildcards, "safetensors")
 
     def networks(self, wildcards: Any) -> list[str]:
-        """The parts of the table `networks` that hold the networks of a block of pairs."""
+        """The parts of the table `networks` with the networks of a block of pairs."""
         return self._training_files(wildcards, "networks.parquet")
 
     # Resources
 
     @property
     def resources(self) -> dict[str, Any]:
-        """What a job asks for: memory, run time, GPUs, and what `jobs.gpu_resources` adds to these."""
+        """What a job requests: memory, run time, GPUs, and `jobs.gpu_resources`."""
         settings = self.graph.settings
         gpu = {"gpu": settings["gpu"]} | settings["gpu_resources"] if self.gpu else {}
         return {"mem_mb": self.memory_mb, "runtime": self.minutes} | gpu
 
     def memory_mb(self, wildcards: Any, attempt: int) -> int:
-        """A generous guess of the memory of a job, in MB: as many times that as it is the number of the try."""
+        """A generous estimate of the memory of a job, in MB, multiplied by the number of the attempt."""
         cost = cost_of(self.stage)
         if cost is None:
             return attempt * DEFAULT_MB
@@ -95,13 +95,13 @@ class Jobs:
         return attempt * cost.memory_mb(*self._priced(wildcards), *size)
 
     def minutes(self, wildcards: Any, attempt: int) -> int:
-        """A generous guess of the run time of a job, more in a further try, at most `jobs.longest_minutes`."""
+        """A generous estimate of the run time of a job, longer for later attempts, at most `jobs.longest_minutes`."""
         work = self.work(wildcards)
         minutes = DEFAULT_MINUTES if work is None else work.minutes()
         return run_time(minutes, attempt, self.graph.settings["longest_minutes"])
 
     def work(self, wildcards: Any) -> Work | None:
-        """The work of a job; None where nothing counts it."""
+        """The work of a job; None if its stage has no module `cost`."""
         cost = cost_of(self.stage)
         if cost is None:
             return None
@@ -109,7 +109,7 @@ class Jobs:
         return cost.work(*self._priced(wildcards), *inputs)
 
     def disk_bytes(self, wildcards: Any) -> float:
-        """The bytes of weights that a job leaves on the disk."""
+        """The bytes of weights that a job leaves on disk."""
         leaves: Callable[..., float] | None = getattr(cost_of(self.stage), "disk_bytes", None)
         return leaves(*self._priced(wildcards)) if leaves else 0.0
 
@@ -118,7 +118,7 @@ class Jobs:
         return self.graph.configuration.facts[self._recipe(wildcards).data.name]
 
     def _priced(self, wildcards: Any) -> tuple[Any, ...]:
-        """The arguments that all functions of a module `cost` take first."""
+        """The first arguments of every function in a module `cost`."""
         options, count = self._options(wildcards), len(self.members(wildcards))
         if self.unit == "sweep":
             return options, self._sweep(wildcards), count

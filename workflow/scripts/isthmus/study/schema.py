@@ -21,7 +21,7 @@ TYPES = {"integer": "int64", "number": "float64", "boolean": "bool"}
 
 @cache
 def schema() -> dict[str, Any]:
-    """The schema of the whole configuration, the options of every analysis included, references resolved."""
+    """The schema of the whole configuration, including the options of every analysis, with references resolved."""
     described = read_yaml(SCHEMAS / "config.schema.yaml")
     definitions = described.pop("$defs")
     analyses = definitions["study"]["properties"]["analyses"]

@@ -10,12 +10,12 @@ from isthmus.core.messages import schema_errors
 from isthmus.tables.descriptions import KEYS, SCHEMAS
 
 NEEDED_OPTION = {"pair": "pairs", "sweep": "sweeps"}
-"""The option without which nothing says what a stage of a unit works on."""
+"""The option that a stage of this unit needs, because it says what the stage works on."""
 
 
 @cache
 def stage_errors(schemas: Path = SCHEMAS) -> tuple[str, ...]:
-    """Everything that is wrong with the descriptions of stages in a folder of schemas, one sentence a mistake."""
+    """All mistakes in the descriptions of stages in a folder of schemas, one sentence each."""
     allowed = read_yaml(schemas / "stage.schema.yaml")
     errors, described = [], {}
     for path in sorted((schemas / "stages").glob("*.yaml")):
@@ -32,7 +32,7 @@ def stage_errors(schemas: Path = SCHEMAS) -> tuple[str, ...]:
 
 
 def _beyond_schema(path: Path, content: dict[str, Any], tables: dict[str, Path], captions: Path) -> Iterator[str]:
-    """What a JSON schema cannot say of the description of one stage. tables: those of all stages, with their files."""
+    """Mistakes in one stage's description that a JSON schema cannot catch. tables: all tables, with their files."""
     if content["stage"] != path.stem:
         yield f"the stage is called `{content['stage']}`, but its file is not"
     needed = NEEDED_OPTION.get(content["unit"])

@@ -11,7 +11,7 @@ Rows = list[Row]
 
 
 def finite(value: SupportsFloat | None) -> float | None:
-    """A number as it stands in a table: None where it is missing, infinite or not a number.
+    """A number as it stands in a table: None if it is missing, infinite or not a number.
 
     >>> finite(0.5), finite(float("inf")), finite(None)
     (0.5, None, None)

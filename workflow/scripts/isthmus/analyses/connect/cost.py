@@ -1,4 +1,4 @@
-"""What connecting pairs costs."""
+"""The cost of connecting pairs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,18 +20,18 @@ from isthmus.training.cost import (
     sizes_of,
 )
 
-SWEEPS_A_SEARCH = 20  # of weight matching: 5 to 30 were measured on fully connected networks
+SWEEPS_A_SEARCH = 20  # sweeps of weight matching; 5 to 30 were measured on fully connected networks
 
 
 def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], pairs: int) -> Work:
-    """Fitting and measuring the paths of `pairs` pairs."""
+    """The work of fitting and measuring the paths of `pairs` pairs."""
     examples, _, forward = sizes_of(recipe, facts)
     lines = sum(kind.startswith("linear") for kind in options["kinds"])
     curves, point = len(options["kinds"]) - lines, examples_at_a_point(recipe, facts, options)
     fitting = curve_training(recipe.training, options["curve"], examples)
     batch_size, steps = fitting.batch_size, curves * run_length(fitting, examples)[1]
     sharpness = options["sharpness"]
-    # Some thirty products for an eigenvalue and forty for a trace.
+    # About thirty products for an eigenvalue and forty for a trace.
     products = 70 * pairs * sharpness["points"] * len(options["kinds"])
     on_line, on_curve, on_plane = options["line_points"], options["curve_points"], 2 * options["planes"]["points"] ** 2
     return Work(
@@ -47,7 +47,7 @@ def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], pairs: int) -
 
 
 def _aligning(recipe: Recipe, facts: Facts, options: Mapping[str, Any], pairs: int) -> list[Calls]:
-    """Matching the hidden units of `pairs` pairs, where a kind of path asks for it."""
+    """The work of matching the hidden units of `pairs` pairs; none unless a kind of path is aligned."""
     if not any(kind.endswith("-aligned") for kind in options["kinds"]):
         return []
     (examples, statistics, forward), given = sizes_of(recipe, facts), options["alignment"]
@@ -55,8 +55,8 @@ def _aligning(recipe: Recipe, facts: Facts, options: Mapping[str, Any], pairs: i
     images = 0 if given["method"] == "weights" else 2 * (min(given["images"], examples) + statistics)
     images += 3 * (min(given["selection_images"], examples) + statistics) if given["method"] == "auto" else 0
     layers = layer_sizes(recipe.network, facts.shape, facts.classes)
-    # Inner products of all pairs of units, along both axes of a weight; the assignments take about as long. What the
-    # first layer contributes never changes and is computed once.
+    # Inner products of all pairs of units, along both axes of a weight; the assignments take about as long. The first
+    # layer's contribution never changes and is computed once.
     sweep = 4 * sum(fan_in * units**2 for fan_in, units, _, _ in layers[1:])
     return [
         Calls("algebra", pairs * searches * SWEEPS_A_SEARCH, sweep),
@@ -65,7 +65,7 @@ def _aligning(recipe: Recipe, facts: Facts, options: Mapping[str, Any], pairs: i
 
 
 def memory_mb(recipe: Recipe, facts: Facts, options: Mapping[str, Any], pairs: int, evaluation_batch_size: int) -> int:
-    """A generous guess of the memory that connecting needs, in MB: that of fitting the curves, and of Hessians."""
+    """A generous estimate of the memory, in MB, to fit curves, evaluate lines and compute Hessians."""
     shape, classes = facts.shape, facts.classes
     activations = units(recipe.network, shape, classes)
     kept = min(LIMIT_BYTES, graph_bytes(recipe.network, shape, classes, options["sharpness"]["images"]))

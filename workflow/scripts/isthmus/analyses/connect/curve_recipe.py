@@ -1,4 +1,4 @@
-"""The recipe by which the bends of curves are trained, from that of the networks they connect."""
+"""The recipe for training the bends of curves, derived from the networks' own recipe."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,7 +9,7 @@ from isthmus.recipes.schedules import peak_rate
 
 
 def curve_training(training: TrainingRecipe, options: Mapping[str, Any], examples: int) -> TrainingRecipe:
-    """The recipe of fitting, from that of the networks and the options `curve`, for a number of training examples."""
+    """The recipe for fitting curves, from the networks' recipe, the options `curve` and the number of examples."""
     given = {key: options[key] for key in ("batch_size", "schedule", "weight_decay") if options[key] is not None}
     given["batch_size"] = min(given.get("batch_size", training.batch_size), examples)
     return replace(

@@ -1,6 +1,6 @@
-"""What is measured on one path, and on one plane: the columns of `connections`, `paths` and `planes`.
+"""Measurements on one path and on one plane: the columns of `connections`, `paths` and `planes`.
 
-A measurement depends on its pair of networks alone and not on what else a job does.
+A measurement depends only on its pair of networks, not on what else a job does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,13 +31,13 @@ KINDS = {
     "polychain": "polychain",
     "bezier-aligned": "bezier",
 }
-"""The kinds of paths, each with the curve of `landscape.paths` whose bend is trained; None for straight lines."""
+"""Kinds of paths, each with the curve from `landscape.paths` whose bend is trained; None for straight lines."""
 
 MEASURES = ("barrier", "barrier_max", "mode_connectivity")
 
 
 def first_curve(kinds: Sequence[str]) -> str | None:
-    """The first of some kinds of paths that has a bend: the one whose plane is drawn."""
+    """The first of `kinds` that has a bend; its plane is drawn."""
     return next((kind for kind in kinds if KINDS[kind]), None)
 
 
@@ -47,9 +47,9 @@ def points_of(options: Mapping[str, Any], kind: str) -> int:
 
 
 class PathMeasures:
-    """What is measured on paths between the networks of a cell, by seed, as trained.
+    """Measurements on paths between the networks of a cell.
 
-    options: those of the analysis. What belongs to a single network is measured once, whatever paths start there.
+    options: of the analysis; networks: as trained, by seed. Each network's own properties are measured only once.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class PathMeasures:
     def along(self, pair: Pair, kind: str, path: Path) -> tuple[Row, Rows]:
         """Losses, barriers, geometry and sharpness along a path, a stack of one on the device.
 
-        Returns the measured columns of its row in `connections`, and those of its rows in `paths`.
+        Returns the measured columns of its row in `connections` and of its rows in `paths`.
         """
         t = np.linspace(0, 1, points_of(self.options, kind))
         scores = self.evaluator.along(path, t, self.evaluator.pair_labels(pair))
@@ -80,7 +80,7 @@ class PathMeasures:
         return barriers(scores, t) | shape_columns(shape, t) | path_sharpness(rows), rows
 
     def sharpness_along(self, pair: Pair, kind: str, path: Path, scores: Scores) -> dict[int, Sharpness]:
-        """The sharpness at some points of a path, by their index in the grid of t; left out where no loss is finite."""
+        """The sharpness at some points of a path, by index in the grid of t; left out where the loss is not finite."""
         t = np.linspace(0, 1, points_of(self.options, kind))
         labels = self.evaluator.pair_labels(pair)[:, self.evaluator.hessian_indices]
         chosen, found = np.linspace(0, len(t) - 1, self.options["sharpness"]["points"]), {}
@@ -98,15 +98,15 @@ class PathMeasures:
         return found
 
     def _sharpness_of(self, seed: int) -> Sharpness:
-        """The sharpness at a network as trained, not aligned: permuting hidden units only permutes its Hessian."""
+        """The sharpness at a network as trained; alignment does not change it, because it only permutes the Hessian."""
         weights = self.evaluator.placed(self.networks[seed].final)
         labels = self.evaluator.labels(seed)[self.evaluator.hessian_indices]
         return sharpness(self.setup, weights, labels[None], [1.0], seeds.generator(seed, seeds.Stream.CURVATURE))
 
     def distances(self, pair: Pair, second: TrainedNetwork) -> Row:
-        """How far apart the networks of a pair are. second: the second one, aligned or not.
+        """How far apart the networks of a pair are. second: the second network, aligned or not.
 
-        Outputs, and what kernel alignment makes of features, do not change when hidden units are permuted.
+        Permuting hidden units changes neither outputs nor kernel alignment, so these use the networks as trained.
         """
         (features_a, outputs_a), (features_b, outputs_b) = (self.outputs_of(seed) for seed in pair)
         first = self.networks[pair[0]]
@@ -127,9 +127,9 @@ class PathMeasures:
         return features[0].cpu(), outputs[0].cpu()
 
     def planes(self, pair: Pair, kind: str | None, path: Path | None) -> Rows:
-        """Losses on the plane of a fitted curve, and on a random one round the first network: rows of `planes`.
+        """Rows of `planes`: losses on the plane of a fitted curve, and on a random plane around the first network.
 
-        kind: the kind of `path`; None, with no path, where no curve was asked for.
+        kind: the kind of `path`, None if no curve was requested; path: None also if its fit diverged.
         """
         options, labels = self.options["planes"], self.evaluator.pair_labels(pair)
         rows: Rows = []
@@ -137,7 +137,7 @@ class PathMeasures:
             plane = through(path, seeds.generator(pair[0], seeds.Stream.PLANES, pair[1]))
             shape = geometry(path)
             x, y = grid_around(shape, options["points"], options["margin"])
-            # Where the ends learned different labels, each counts by how near the point is to it along the chord.
+            # If the ends learned different labels, each counts by how close the point is to it along the chord.
             rows += self._on_plane(kind, plane, (x, y), labels, np.clip(x / shape.chord[0], 0, 1))
         centre = self.evaluator.placed(self.networks[pair[0]].final)
         plane = random_plane(centre, seeds.generator(pair[0], seeds.Stream.PLANES))
@@ -164,7 +164,7 @@ class PathMeasures:
 
 
 def score_columns(scores: Scores) -> dict[str, Tensor]:
-    """Losses and accuracies by the names of their columns."""
+    """Losses and accuracies by column name."""
     return {
         f"{name}_{what}": values
         for name, both in scores.items()
@@ -173,7 +173,7 @@ def score_columns(scores: Scores) -> dict[str, Tensor]:
 
 
 def barriers(scores: Scores, t: np.ndarray) -> Row:
-    """The three measures of the rise along a path, of losses and of errors, on training and on test data."""
+    """The three measures of a barrier along a path, for loss and error, on training and test data."""
     row: Row = {}
     for name, (loss, accuracy) in scores.items():
         for quantity, values in (("loss", loss.numpy()), ("error", 1 - accuracy.numpy())):
@@ -200,7 +200,7 @@ def shape_columns(shape: Geometry, t: np.ndarray) -> Row:
 
 
 def sharpness_columns(found: Sharpness | None, examples: int) -> Row:
-    """The columns of `paths` for the sharpness at a point on a number of examples, None where it was not measured."""
+    """The columns of `paths` for the sharpness at one point, measured on `examples` examples; None if not measured."""
     return {
         "top_eigenvalue": found and found.top_eigenvalue,
         "top_eigenvalue_residual": found and found.residual,
@@ -212,7 +212,7 @@ def sharpness_columns(found: Sharpness | None, examples: int) -> Row:
 
 
 def path_sharpness(rows: Rows) -> Row:
-    """Sharpness of a whole path from its rows in `paths`: over the measured points, nulls where there are none."""
+    """Sharpness of a whole path, from its rows in `paths`, over the measured points; nulls if there are none."""
     measured = [row for row in rows if row["top_eigenvalue"] is not None]
     tops = [row["top_eigenvalue"] for row in measured]
     ends = [row["top_eigenvalue"] for row in measured if row["t"] in (0.0, 1.0)]

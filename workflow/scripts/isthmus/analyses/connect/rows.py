@@ -1,4 +1,4 @@
-"""The rows of the tables `connections`, `paths` and `planes` from what was measured on the pairs of a block."""
+"""The rows of `connections`, `paths` and `planes`, from the measurements on the pairs of a block."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def fixed_columns(recipe: Recipe, dataset: Dataset, options: Mapping[str, Any]) 
 
 
 def example_counts(recipe: Recipe, dataset: Dataset, options: Mapping[str, Any]) -> Row:
-    """On how many examples losses of paths and planes are measured: columns of all tables of a cell."""
+    """How many examples the losses on paths and planes are measured on: columns of all tables of a cell."""
     examples, most = recipe.data.train_size or len(dataset.train_labels), options["evaluation_examples"] or sys.maxsize
     return {
         "train_examples": min(most, examples),
@@ -48,7 +48,7 @@ def example_counts(recipe: Recipe, dataset: Dataset, options: Mapping[str, Any])
 
 
 def plane_names(kinds: Sequence[str]) -> list[str]:
-    """The planes of a cell: that of its first curved kind of path, and the random one."""
+    """The planes of a cell: the plane of its first curved kind of path, if it has one, and the random plane."""
     curved = first_curve(kinds)
     return [curved, "random"] if curved else ["random"]
 
@@ -57,7 +57,7 @@ def connection_row(fixed: Row, kind: str, points: int, found: Mapping[str, Any] 
     """The row of a pair and a kind of path.
 
     fixed: keys and the columns that are the same for a whole cell; found: what
-    `isthmus.analyses.connect.session.Session.measure` returned, None where a network diverged.
+    `isthmus.analyses.connect.session.Session.measure` returned, None if a network diverged.
     """
     reason = "network diverged" if found is None else "fit diverged" if found["diverged"] else "measured"
     row = fixed | {"kind": kind, "diverged": reason != "measured", "reason": reason, "points": points, "seconds": 0.0}
@@ -65,14 +65,14 @@ def connection_row(fixed: Row, kind: str, points: int, found: Mapping[str, Any] 
 
 
 def path_rows(keys: Row, kind: str, found: Mapping[str, Any] | None) -> Rows:
-    """The rows of the points of a path; a single one, with nulls, where nothing was measured."""
+    """One row per point of a path, or a single row with nulls if nothing was measured."""
     if found is None or found["diverged"]:
         return [complete("paths", keys, {"kind": kind, "diverged": True})]
     return [keys | {"kind": kind, "diverged": False} | row for row in found["paths"]]
 
 
 def plane_rows(keys: Row, names: Sequence[str], found: Mapping[str, Any] | None) -> Rows:
-    """The rows of the planes called `names` of a pair; a single one, with nulls, for a plane not measured."""
+    """The rows of a pair's planes `names`; a plane that was not measured has a single row with nulls."""
     rows = [] if found is None else found["planes"]
     measured = {row["plane"] for row in rows}
     absent = [complete("planes", keys, {"plane": name, "diverged": True}) for name in names if name not in measured]

@@ -1,7 +1,7 @@
 """Paths between trained networks, from their weights to the rows of `connections`, `paths` and `planes`.
 
-The pieces have modules of their own: matching of hidden units, paths and their geometry, fitted curves, barriers,
-sharpness, planes. Here they are put together. Files are the business of `workflow/scripts/connect.py`.
+This module combines the pieces from `isthmus.landscape`: matching of hidden units, paths and their geometry, fitted
+curves, barriers, sharpness, planes. `workflow/scripts/connect.py` reads and writes the files.
 """
 
 import logging
@@ -26,12 +26,12 @@ from isthmus.recipes.pairs import Pair, pair_of
 from isthmus.tables.rows import Row, Rows, finite
 from isthmus.training.checkpoint import State
 
-CHECK_IMAGES = 64  # on which an aligned network must give the outputs it gave before
+CHECK_IMAGES = 64  # an aligned network must reproduce its outputs on this many images
 
 
 @dataclass(frozen=True)
 class Matched:
-    """The second network of a pair after alignment, and what matching reports (columns of `connections`)."""
+    """The second network of a pair after alignment, and the columns of `connections` that describe the matching."""
 
     network: TrainedNetwork
     report: Row
@@ -41,9 +41,9 @@ class Matched:
 def align(
     evaluator: Evaluator, options: Mapping[str, Any], pair: Pair, first: TrainedNetwork, second: TrainedNetwork
 ) -> Matched:
-    """Permute the hidden units of the second network onto those of the first. options: those of `alignment`.
+    """Permute the second network's hidden units to match the first network's. options: `alignment`.
 
-    Raises AlignmentError where the permuted network does not compute the same function.
+    Raises AlignmentError if the permuted network does not compute the same function.
     """
     started = time.monotonic()
     found = match(evaluator, options, pair, first, second)
@@ -68,7 +68,7 @@ def align(
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted curve, a stack of one on the CPU, and what fitting reports (columns of `connections`)."""
+    """A fitted curve, a stack of one on the CPU, and the columns of `connections` that describe the fit."""
 
     path: Path
     diverged: bool
@@ -78,9 +78,9 @@ class Fit:
 
 @dataclass
 class Session:
-    """The connections of the networks of a cell, by seed; what several paths share is computed once.
+    """Connects the networks of a cell; what several paths share is computed once.
 
-    options: those of the analysis.
+    options: of the analysis; networks: by seed.
     """
 
     evaluator: Evaluator
@@ -100,12 +100,12 @@ class Session:
         return self.matched[pair]
 
     def ends(self, pair: Pair, kind: str) -> tuple[TrainedNetwork, TrainedNetwork]:
-        """The networks that a kind of path joins, the second one permuted for the aligned kinds."""
+        """The two networks that a kind of path joins; for aligned kinds, the second one is permuted."""
         second = self.match(pair).network if kind.endswith("-aligned") else self.networks[pair[1]]
         return self.networks[pair[0]], second
 
     def _curves(self, kind: str, numbers: tuple[int, ...]) -> Path:
-        """Unfitted curves of some pairs, by number, side by side on the CPU."""
+        """The unfitted curves of the pairs with these numbers, as a stack on the CPU."""
         both = [self.ends(pair_of(number), kind) for number in numbers]
         start, end = (
             {name: torch.stack([networks[side].final[name] for networks in both]) for name in both[0][side].final}
@@ -114,13 +114,13 @@ class Session:
         return curve(str(KINDS[kind]), start, end)
 
     def begin(self, kind: str, numbers: tuple[int, ...]) -> State:
-        """The state of the curves of some pairs, by number, before the first step."""
+        """The state, before the first step, of the curves of the pairs with these numbers."""
         return new_curves(self._curves(kind, numbers), tuple(pair_of(number) for number in numbers))
 
     def fit(
         self, kind: str, state: State, save: Callable[[State], None], stop_signal: Callable[[], int | None]
     ) -> State:
-        """Fit the curves of a state to the end; `save` and `stop_signal` as in `isthmus.training.runner`."""
+        """Fit the curves of a state to the end; for `save` and `stop_signal` see `isthmus.training.runner`."""
         evaluator, pairs = self.evaluator, tuple(pair_of(number) for number in state.seeds)
         recipe, settings, examples = evaluator.recipe, evaluator.settings, evaluator.examples
         path = self._curves(kind, state.seeds)
@@ -140,7 +140,7 @@ class Session:
         return state
 
     def measure(self, pair: Pair, kind: str) -> dict[str, Any]:
-        """The measured columns of a path: `connection` in its row of `connections`, `paths` in its rows there."""
+        """The measured columns of a path: `connection` of its row in `connections`, `paths` of its rows in `paths`."""
         started = time.monotonic()
         first, second = self.ends(pair, kind)
         path, spent, diverged = self._path(first, second), 0.0, False
@@ -164,7 +164,7 @@ class Session:
         return {"diverged": diverged, "connection": reports, "paths": rows}
 
     def measure_planes(self, pair: Pair, kind: str | None) -> dict[str, Any]:
-        """Rows of `planes` for a pair and, where one was asked for, its curve of a kind."""
+        """The rows of `planes` for a pair: on the random plane and, unless `kind` is None, on its curve's plane."""
         found = None if kind is None else self.fits[pair, kind]
         diverged = found is not None and found.diverged
         path = None if found is None or diverged else found.path.to(self.evaluator.settings.device)

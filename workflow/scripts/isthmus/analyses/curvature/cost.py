@@ -1,4 +1,4 @@
-"""What measuring curvature costs."""
+"""The cost of measuring curvature."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +12,11 @@ from isthmus.training.cost import EVALUATED_TOGETHER, LIKELY_PRODUCTS, Calls, Wo
 
 
 def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> Work:
-    """Measuring the curvature at `networks` networks."""
+    """The work of measuring the curvature at `networks` networks."""
     examples, _, forward = sizes_of(recipe, facts)
     images, count = min(options["images"], examples), parameters(recipe.network, facts.shape, facts.classes)
     moments = 1 + (1 + len(recipe.training.snapshots)) * options["during_training"]
-    # Some thirty products for the first eigenvalue, ten for each more, two hundred for a trace.
+    # About thirty products for the first eigenvalue, ten for every further one, two hundred for a trace.
     wanted = options["eigenvalues"] * moments + options["smallest_eigenvalues"] + options["gauss_newton_eigenvalues"]
     searched = 30 * (moments + 2) + 10 * wanted + 200 * (options["trace_precision"] is not None)
     fixed = options["spectrum"]["probes"] * options["spectrum"]["steps"]
@@ -38,7 +38,7 @@ def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int
 def memory_mb(
     recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int, evaluation_batch_size: int
 ) -> int:
-    """A generous guess of the memory that measuring curvature needs, in MB: graphs and Lanczos vectors."""
+    """A generous estimate of the memory for measuring curvature, in MB: graphs and Lanczos vectors."""
     shape, classes = facts.shape, facts.classes
     count = parameters(recipe.network, shape, classes)
     kept = min(LIMIT_BYTES, graph_bytes(recipe.network, shape, classes, options["images"]))

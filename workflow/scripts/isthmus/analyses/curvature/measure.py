@@ -1,8 +1,8 @@
 """Curvature of the training loss at a trained network: the rows of `curvature`, `eigenvalues` and `spectrum`.
 
-Everything holds for one loss, the mean over a fixed subset of the training data in evaluation mode, and that loss
-stands beside it. Estimates come with their errors, and what did not converge says so. Small networks have their
-whole Hessian in float64 besides, against which the estimates can be read.
+All curvatures belong to the mean loss over a fixed subset of the training data, in evaluation mode; the tables give
+that loss next to them. Estimates come with errors and say whether they converged. For small networks, the dense Hessian
+in float64 is computed, too, as a reference for the estimates.
 """
 
 import copy
@@ -28,15 +28,14 @@ from isthmus.tables.rows import Row, Rows, finite
 
 Options = Mapping[str, Any]
 PURPOSES = ("largest", "smallest", "gauss_newton", "trace", "spectrum")
-"""What random vectors are drawn for; each has a stream of its own, so that none depends on what else is asked for."""
+"""The purposes of random vectors; each has its own stream, so it does not matter what else is requested."""
 
 
 def measure(evaluator: Evaluator, options: Options, seed: int, weights: Tensors, moment: Moment) -> dict[str, Any]:
-    """The curvature of a network, weights by name `[...]`, at one moment.
+    """The curvature of a network with weights by name `[...]`, at one moment.
 
-    Returns the measured columns of its row in `curvature` and, at the end of training, of its rows in `eigenvalues`
-    and `spectrum`. Before the end only the largest eigenvalues are computed. Raises UserError where the loss is not
-    finite.
+    Returns the measured columns of its row in `curvature` and, at the end of training, of its rows in `eigenvalues` and
+    `spectrum`. Before the end, only the largest eigenvalues are computed. Raises UserError if the loss is not finite.
     """
     started = time.monotonic()
     setup = Setup.of(evaluator, options["tolerance"], options["trace_precision"], options["maximum_products"])
@@ -64,7 +63,7 @@ def measure(evaluator: Evaluator, options: Options, seed: int, weights: Tensors,
 def stability_threshold(evaluator: Evaluator, epoch: float) -> float | None:
     """2 / learning rate of the last step up to `epoch`, above which plain gradient descent on a quadratic diverges.
 
-    None for other optimizers and with momentum, whose thresholds are others (Cohen et al. 2021).
+    None with momentum or another optimizer, for which the threshold differs (Cohen et al. 2021).
     """
     training = evaluator.recipe.training
     if training.optimizer != "sgd" or training.momentum > 0:
@@ -76,12 +75,12 @@ def stability_threshold(evaluator: Evaluator, epoch: float) -> float | None:
 
 
 def _generator(seed: int, moment: Moment, purpose: str) -> np.random.Generator:
-    """A generator for one purpose at one network; epochs count in thousandths, since they may end anywhere."""
+    """A generator for one purpose at one network; epochs enter in thousandths, because they need not be whole."""
     return seeds.generator(seed, seeds.Stream.CURVATURE, round(1000 * moment.epoch), PURPOSES.index(purpose))
 
 
 def _hessian(setup: Setup, labels: Tensor, options: Options, seed: int, moment: Moment) -> tuple[Row, Rows, Rows]:
-    """What is measured of the Hessian: columns of `curvature`, rows of `eigenvalues` and of `spectrum`."""
+    """Measure the Hessian: columns of `curvature`, rows of `eigenvalues` and of `spectrum`."""
     operator = CurvatureOperator(setup.network, setup.images, labels, setup.loss, "hessian", keep=setup.keep)
     most, count = options["maximum_products"], min(options["eigenvalues"], operator.size)
     top = eigenvalues(
@@ -135,7 +134,7 @@ def _gauss_newton(setup: Setup, labels: Tensor, options: Options, seed: int) -> 
 
 
 def _dense(setup: Setup, labels: Tensor, size: int) -> tuple[Row, Rows]:
-    """All eigenvalues of the whole Hessian, in float64."""
+    """All eigenvalues of the dense Hessian, in float64."""
     network = copy.deepcopy(setup.network).double()
     with evaluation_mode(network, setup.statistics_images.double()):
         operator = CurvatureOperator(network, setup.images, labels, setup.loss, "hessian", keep=setup.keep)
@@ -159,7 +158,7 @@ def _eigenvalue_rows(pairs: Eigenpairs, matrix: str, end: str) -> Rows:
 
 
 def _spectrum_rows(operator: CurvatureOperator, options: Options, generator: np.random.Generator) -> Rows:
-    """The spectral density on an even grid over all nodes of the quadrature, and a little beyond."""
+    """The spectral density on a uniform grid over all quadrature nodes and slightly beyond."""
     found = density(operator, generator, options["probes"], options["steps"])
     low, high = float(found.nodes.min()), float(found.nodes.max())
     width = options["width"] * (high - low if high > low else abs(high) or 1.0)

@@ -13,9 +13,10 @@ from isthmus.tables.rows import Row, Rows, finite
 
 
 def perturbation_rows(evaluator: Evaluator, options: Mapping[str, Any], seed: int, weights: Tensors) -> Rows:
-    """The measured columns of the rows of one network, weights by name `[...]`, for all perturbations asked for.
+    """The measured columns of one network's rows, for all requested perturbations.
 
-    options: those of `noise`. All sigmas of a kind share their draws, scaled, so that they are compared on equal noise.
+    options: `noise`; weights: by name `[...]`. All sigmas of a kind scale the same draws, so that they are compared on
+    equal noise.
     """
     chosen, placed, rows = evaluator.examples.subset(options["images"]), evaluator.placed(weights), []
     surface = evaluator.loss_surface(evaluator.network, seed, chosen)

@@ -1,4 +1,4 @@
-"""What theory networks cost."""
+"""The cost of theory networks."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -8,17 +8,20 @@ from isthmus.training.cost import LIKELY_STEPS, PROCESS_MB, Calls, Work
 
 
 def work(options: Mapping[str, Any], sweep: Mapping[str, Any], networks: int, image_inputs: int = 1000) -> Work:
-    """Theory networks, for `networks` seeds of a sweep: the dense algebra that grows with a power of the sizes.
+    """The work for `networks` seeds of a sweep: the dense linear algebra, which grows as a power of the sizes.
 
-    image_inputs: values in an image of the study's data.
+    image_inputs: number of values in an image of the study's data.
     """
     sizes = theory_sizes(options, sweep, image_inputs)
     return Work(tuple(call for count, equations in sizes for call in _theory(options, count, equations, networks)))
 
 
 def _theory(options: Mapping[str, Any], count: int, equations: int, networks: int) -> list[Calls]:
-    """The algebra of one combination of a sweep: Gram matrices and their factors for a search and a goal; a singular
-    value decomposition; Hessian and eigenvalues; walks."""
+    """The algebra of one combination of a sweep.
+
+    These are Gram matrices and their factors (to search for the network and for the goals of its walks), a singular
+    value decomposition, the Hessian and its eigenvalues, and walks.
+    """
     small, walks = min(equations, count), options["walks"]
     searches = (1 + options["restarts"]) * (1 + walks["towards"]) * options["maximum_steps"]
     calls = [
@@ -36,7 +39,7 @@ def _theory(options: Mapping[str, Any], count: int, equations: int, networks: in
 def theory_sizes(
     options: Mapping[str, Any], sweep: Mapping[str, Any], image_inputs: int = 1000
 ) -> list[tuple[int, int]]:
-    """Parameters and equations of each theory network of a sweep. image_inputs: values in an image, where there are."""
+    """The parameters and equations of each theory network of a sweep. image_inputs: number of values in an image."""
     combinations = product(*(sweep[axis] for axis in ("width", "depth", "points", "outputs", "activation", "data")))
     sizes = []
     for width, depth, points, outputs, _, data in combinations:
@@ -47,7 +50,7 @@ def theory_sizes(
 
 
 def memory_mb(options: Mapping[str, Any], sweep: Mapping[str, Any], networks: int) -> int:
-    """A generous guess of the memory of that, in MB: the largest Jacobian and, below the limit, the Hessian."""
+    """A generous estimate of the memory of a job, in MB: the largest Jacobian and, below the limit, the Hessian."""
     sizes = [
         count * equations + (count**2 if count <= options["hessian_limit"] else 0)
         for count, equations in theory_sizes(options, sweep)

@@ -1,15 +1,15 @@
-"""Least squares to the last bit: the Levenberg-Marquardt method (Levenberg 1944, Marquardt 1963).
+"""Least squares down to rounding: the Levenberg-Marquardt method (Levenberg 1944, Marquardt 1963).
 
-A step solves the linearized problem with a penalty mu |step|^2. With more weights than equations it is
--J^T (J J^T + mu I)^-1 r, a system of the size of the equations and not of the weights; otherwise it is
--(J^T J + mu I)^-1 J^T r, which is the same vector. mu follows the ratio of the loss's fall to the predicted one
-(Nielsen 1999), so that the method turns from gradient descent into Newton's and converges quadratically to a zero.
+A step solves the linearized problem with a penalty mu |step|^2. With more weights than equations, it is computed as
+-J^T (J J^T + mu I)^-1 r, a system with one row per equation, otherwise as -(J^T J + mu I)^-1 J^T r, the same vector
+from a system with one row per weight. mu follows the ratio of the actual to the predicted decrease of the loss (Nielsen
+1999), so the method turns from gradient descent into Newton's method and converges quadratically to a zero.
 
-Where there is no zero, as generically with fewer weights than equations, convergence to a minimum is linear at best
-and the loss levels off: a search ends after `PATIENCE` steps in a row that each lower it by less than `STALLED` of
-it. The rule knows nothing of the sizes, so that it favours neither answer to the question whether a zero exists.
-Measured over 332 starts of 11 kinds of network on both sides of n = q: with 1e-6 the searches below took 33 % fewer
-steps than with 1e-9, and all 78 of the zeros above were found as before; with 1e-5 two of them were lost.
+If there is no zero, as is generic with fewer weights than equations, convergence to a minimum is at best linear and the
+loss levels off. A search therefore ends after `PATIENCE` steps in a row that each lower the loss by less than a
+fraction `STALLED`. The rule does not depend on the sizes, so it favours neither answer to the question whether a zero
+exists. We measured 332 starts of 11 kinds of networks on both sides of n = q: with 1e-6, searches below n = q took 33 %
+fewer steps than with 1e-9, and all 78 zeros above were still found; with 1e-5, two of them were lost.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,18 +20,19 @@ from torch import Tensor
 
 Function = Callable[[Tensor], Tensor]
 
-FIRST_DAMPING = 1e-3  # of the mean squared singular value of J
-GREATEST_DAMPING = 1e12  # the same, where the search gives up
-STALLED = 1e-6  # relative fall of the loss that counts as none
-PATIENCE = 10  # steps without a fall, before it gives up
+FIRST_DAMPING = 1e-3  # in units of the mean squared singular value of J
+GREATEST_DAMPING = 1e12  # in the same units; above it, the search gives up
+STALLED = 1e-6  # a smaller relative decrease of the loss counts as none
+PATIENCE = 10  # consecutive steps without a decrease, after which the search ends
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Where a search ended.
+    """The result of a search.
 
-    weights `[n]`; start `[n]`, where it began. loss: |r|^2 / 2. gradient: |J^T r|. steps: Jacobians computed, in this
-    attempt. attempt: number of the start that led here, from 0. solved: whether the loss is below the tolerance.
+    weights `[n]`: where it ended; start `[n]`: where it began. loss: |r|^2 / 2. gradient: |J^T r|. steps: number of
+    Jacobians computed in this attempt. attempt: index of the start, from 0. solved: whether the loss is below the
+    tolerance.
     """
 
     weights: Tensor
@@ -44,7 +45,7 @@ class Solution:
 
 
 def damped_step(jacobian: Tensor, residuals: Tensor, damping: float) -> Tensor | None:
-    """The step `[n]` for J `[q, n]` and r `[q]`; None where the damped matrix is not positive definite in float64."""
+    """The step `[n]` for J `[q, n]` and r `[q]`; None if the damped matrix is not positive definite in float64."""
     rows, columns = jacobian.shape
     wide = rows <= columns
     matrix = jacobian @ jacobian.T if wide else jacobian.T @ jacobian
@@ -65,11 +66,11 @@ def _half_square(residuals: Tensor) -> float:
 def levenberg_marquardt(
     residuals: Function, jacobian: Function, start: Tensor, tolerance: float, maximum_steps: int, attempt: int = 0
 ) -> Solution:
-    """Search a zero of |r|^2 / 2 from `start` `[n]`, or a minimum where there is none.
+    """Search for a zero of |r|^2 / 2 from `start` `[n]`, or for a minimum if there is none.
 
-    residuals: `[n]` to `[q]`; jacobian: `[n]` to `[q, n]`. Below `tolerance` it goes on for as long as a step still
-    halves the loss, which leads to the rounding of float64. It stops without a zero after `maximum_steps`, where the
-    loss no longer falls, or where no damping helps.
+    residuals: `[n]` to `[q]`; jacobian: `[n]` to `[q, n]`. Below `tolerance`, the search continues as long as each step
+    at least halves the loss, which leads to the rounding level of float64. It stops without a zero after
+    `maximum_steps`, when the loss no longer falls, or when no damping helps.
     """
     weights, r, j = start, residuals(start), jacobian(start)
     loss, unit = _half_square(r), max(float(j.square().sum()) / min(j.shape), torch.finfo(j.dtype).tiny)
@@ -102,7 +103,7 @@ def levenberg_marquardt(
 def solve(
     residuals: Function, jacobian: Function, starts: Iterable[Tensor], tolerance: float, maximum_steps: int
 ) -> Solution:
-    """The first solution from one of `starts`, or the attempt with the lowest loss. ValueError without a start."""
+    """The first zero reached from one of `starts`, or else the end with the lowest loss. ValueError without a start."""
     best: Solution | None = None
     for attempt, start in enumerate(starts):
         found = levenberg_marquardt(residuals, jacobian, start, tolerance, maximum_steps, attempt)

@@ -1,9 +1,8 @@
-"""The zero set of the loss of one theory network: found, counted, written down, walked along (Cooper 2018).
+"""The zero set of one theory network's loss: zeros found and constructed, eigenvalues counted, walks (Cooper 2018).
 
-With n weights and d data points (times the outputs: q equations), the loss |r|^2 / 2 of a smooth network has, for n >
-q, a zero set of dimension n - q, and at its points a Hessian with q positive and n - q zero eigenvalues (C1). It is
-not empty where the last hidden layer is wider than d (C2), and generically is where n < q (C3). It can be walked
-along (C4).
+For n weights, d data points and q equations (d times the outputs), a smooth network's loss |r|^2 / 2 has, if n > q, a
+zero set of dimension n - q, where the Hessian has q positive and n - q zero eigenvalues (C1). The set is not empty if
+the last hidden layer is wider than d (C2), and is generically empty for n < q (C3). One can walk along it (C4).
 """
 
 import logging
@@ -25,20 +24,20 @@ from isthmus.analyses.manifold.written_down import can_be_written_down, construc
 from isthmus.core.seeds import Stream, generator
 from isthmus.tables.rows import Row, Rows
 
-WAYPOINTS = 40  # of a walk in its table
+WAYPOINTS = 40  # rows of a walk in its table
 AHEAD, TOWARDS = "ahead", "towards"
 
 
 @dataclass(frozen=True, eq=False)
 class Spectra:
-    """Eigenvalues of the Hessian `[n]`, rising, None where it is too large; singular values of J, falling."""
+    """Eigenvalues of the Hessian `[n]`, in rising order, None if it is too large; singular values of J, falling."""
 
     hessian: np.ndarray | None
     singular: np.ndarray
 
 
 def search(problem: Problem, seed: int, use: tuple[int, ...], options: Mapping[str, Any]) -> Solution:
-    """A zero of the loss, or the best minimum found, from a seed's starts for a use: `(START,)` or `(GOAL, number)`."""
+    """A zero of the loss, or the best minimum found from a seed's starts. use: `(START,)` or `(GOAL, number)`."""
     starts = (
         problem.network.start(generator(seed, Stream.THEORY, *use, attempt)).to(problem.inputs)
         for attempt in range(1 + options["restarts"])
@@ -47,14 +46,14 @@ def search(problem: Problem, seed: int, use: tuple[int, ...], options: Mapping[s
 
 
 def singular_values(matrix: Tensor) -> Tensor:
-    """The singular values `[min(q, n)]` of a matrix `[q, n]`, falling, by way of its triangular factor."""
+    """The singular values `[min(q, n)]` of a matrix `[q, n]` in falling order, from its triangular factor."""
     rows, columns = matrix.shape
     tall = matrix if rows > columns else matrix.T
     return torch.linalg.svdvals(torch.linalg.qr(tall, mode="r").R)
 
 
 def spectra_of(problem: Problem, weights: Tensor, hessian_limit: int) -> Spectra:
-    """The spectra at `weights` `[n]`; the Hessian's where n is at most `hessian_limit`."""
+    """The spectra at `weights` `[n]`; the Hessian's only if n is at most `hessian_limit`."""
     singular = singular_values(problem.jacobian(weights)).cpu().numpy()
     small = len(weights) <= hessian_limit
     hessian = torch.linalg.eigvalsh(problem.hessian(weights)).cpu().numpy() if small else None
@@ -64,8 +63,8 @@ def spectra_of(problem: Problem, weights: Tensor, hessian_limit: int) -> Spectra
 def count_row(problem: Problem, spectra: Spectra) -> Row:
     """The columns of `manifold` that count eigenvalues.
 
-    Without the Hessian they are those of J^T J, which it is at a zero of the loss: squared singular values, and n - q
-    zeros.
+    Without the Hessian, they are the eigenvalues of J^T J, which equals it at a zero of the loss: squared singular
+    values and n - q zeros.
     """
     count, singular = problem.network.parameters, spectra.singular
     squares = np.concatenate([singular**2, np.zeros(count - len(singular))])
@@ -88,7 +87,7 @@ def count_row(problem: Problem, spectra: Spectra) -> Row:
 
 
 def off_data_row(problem: Problem, weights: Tensor) -> Row:
-    """What the function does off the data: its size, and its errors where there is something right to give there."""
+    """The function off the data: its size, and its errors if there are targets there."""
     given = problem.network.function(weights, problem.off_inputs)
     row: Row = {
         "off_data_points": len(given),
@@ -109,7 +108,7 @@ def _rms(values: Tensor) -> float:
 
 
 def memorization_row(problem: Problem, seed: int, labels: int) -> Row:
-    """The columns of `manifold` on weights that were written down; nulls where the last hidden layer is too narrow."""
+    """The columns of `manifold` about constructed weights; nulls if the last hidden layer is too narrow."""
     possible = can_be_written_down(problem.network, len(problem.inputs))
     row: Row = {
         "constructible": possible,
@@ -126,9 +125,9 @@ def memorization_row(problem: Problem, seed: int, labels: int) -> Row:
 
 
 def walk_rows(problem: Problem, walk: Walk, goal: Tensor | None, order: float | None = None, detours: int = 0) -> Rows:
-    """The measured columns of `walks`: some forty points, evenly spaced in number, first and last among them.
+    """The measured columns of `walks`: some forty points at evenly spaced indices, including the first and last.
 
-    A walk that made no step has one row, its first and last. order: `walks.between_order` at the start.
+    A walk without a step has a single row. order: `walks.between_order` at the start.
     """
     start = walk.points[0].weights
     before = problem.network.function(start, problem.off_inputs)
@@ -169,8 +168,8 @@ def direction_of(seed: int, weights: Tensor, *counters: int) -> Tensor:
 def take_walks(problem: Problem, weights: Tensor, seed: int, options: Mapping[str, Any]) -> Rows:
     """All walks that start at the zero `weights` `[n]`: in random tangent directions, and towards other minima.
 
-    Every walk that is begun has rows, however it ends, the last of them with `final`. The other minima are found from
-    starts of their own. Where a search finds none, the walk has the outcome `no goal` and one row.
+    Every walk has rows, however it ends; the last one has `final`. The other minima come from searches with their own
+    starts. If such a search finds none, the walk has the outcome `no goal` and one row.
     """
     wanted, tolerance, rows = options["walks"], options["tolerance"], []
     norm = float(weights.norm())
@@ -196,7 +195,7 @@ def take_walks(problem: Problem, weights: Tensor, seed: int, options: Mapping[st
 
 
 def eigenvalue_rows(problem: Problem, spectra: Spectra) -> Rows:
-    """The measured columns of `manifold_eigenvalues`: largest first."""
+    """The measured columns of `manifold_eigenvalues`, largest eigenvalues first."""
     squares = spectra.singular**2
     found = (
         [("jacobian", squares)]
@@ -211,7 +210,7 @@ def eigenvalue_rows(problem: Problem, spectra: Spectra) -> Rows:
 
 
 def measure_theory(problem: Problem, spec: TheorySpec, seed: int, options: Mapping[str, Any]) -> dict[str, Rows]:
-    """The measured columns of `manifold`, `manifold_eigenvalues` and `walks` of one theory network, rows by table."""
+    """The measured columns of `manifold`, `manifold_eigenvalues` and `walks` of one theory network: rows by table."""
     began = time.monotonic()
     network, points = problem.network, len(problem.inputs)
     solution = search(problem, seed, (START,), options)

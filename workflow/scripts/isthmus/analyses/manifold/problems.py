@@ -1,4 +1,4 @@
-"""The data that theory networks fit: random with arbitrary targets, or real images with targets of their class."""
+"""The data that theory networks fit: random inputs with arbitrary targets, or images with targets of their class."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from isthmus.recipes.cells import combinations
 
 AXES = ("data", "activation", "outputs", "depth", "width", "points")
 
-# What a stream of theory is for: the first counter of `Stream.THEORY`.
+# The purposes of random numbers: the first counter of `Stream.THEORY`.
 INPUTS, TARGETS, OFF_INPUTS, START, GOAL, FEATURES = range(6)
 
 
@@ -36,12 +36,12 @@ class TheorySpec:
         return "-".join([self.data, self.activation, *(f"{key}={getattr(self, key)}" for key in AXES[2:])])
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as a dictionary."""
+        """The fields as a dictionary."""
         return asdict(self)
 
 
 def specs_of(sweep: Mapping[str, Any]) -> Iterator[TheorySpec]:
-    """All combinations of a sweep, the number of points fastest."""
+    """All combinations of a sweep; the number of points varies fastest."""
     for values in combinations({axis: sweep[axis] for axis in AXES}):
         yield TheorySpec(**values)
 
@@ -49,10 +49,10 @@ def specs_of(sweep: Mapping[str, Any]) -> Iterator[TheorySpec]:
 def problem_of(
     spec: TheorySpec, seed: int, input_dimension: int, off_points: int, dataset: Dataset | None, device: torch.device
 ) -> Problem:
-    """The problem of a seed. More points of one seed contain the fewer; width, depth and activation change no data.
+    """The problem of a seed; its larger data sets contain the smaller. Width, depth and activation change no data.
 
-    input_dimension: of random data. off_points: inputs off the data, at most as many as there are test images.
-    dataset: for `images`; ValueError without.
+    input_dimension: of random data. off_points: number of inputs off the data, at most the number of test images.
+    dataset: for `images`, which raise ValueError without it.
     """
     if spec.data == "random":
         inputs, targets, off_inputs, off_targets = _random(spec, seed, input_dimension, off_points)
@@ -66,7 +66,7 @@ def problem_of(
 
 
 def _random(spec: TheorySpec, seed: int, dimension: int, off_points: int) -> tuple[Tensor, Tensor, Tensor, None]:
-    """Standard normal inputs, and standard normal targets that have nothing to do with them: arbitrary labels."""
+    """Standard normal inputs with independent standard normal targets: arbitrary labels."""
     sizes = {
         INPUTS: (spec.points, dimension),
         TARGETS: (spec.points, spec.outputs),
@@ -80,7 +80,7 @@ def _random(spec: TheorySpec, seed: int, dimension: int, off_points: int) -> tup
 def class_targets(labels: Tensor, classes: int, outputs: int) -> Tensor:
     """Targets `[N, outputs]` of classes `[N]`: for one output -1 (even) or 1 (odd), else one-hot.
 
-    ValueError where the outputs are neither 1 nor as many as the classes.
+    Raises ValueError if there is neither 1 output nor one per class.
     """
     if outputs == 1:
         return (2.0 * (labels % 2) - 1).double()[:, None]
@@ -90,7 +90,7 @@ def class_targets(labels: Tensor, classes: int, outputs: int) -> Tensor:
 
 
 def _images(spec: TheorySpec, seed: int, dataset: Dataset, off_points: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A balanced choice of training images, flattened and normalized; off the data, a subset of the test images."""
+    """A balanced selection of training images, flattened and normalized; off the data, a subset of the test images."""
     chosen = torch.from_numpy(select(dataset.train_labels.numpy(), spec.points, "balanced", seed))
     apart = subset(dataset.test_labels, off_points)
     parts: list[Tensor] = []

@@ -1,8 +1,8 @@
-"""How many eigenvalues are zero? Counted at the largest gap between their magnitudes, and not with a threshold.
+"""How many eigenvalues are zero? We count at the largest gap between magnitudes instead of using a threshold.
 
-In float64 the eigenvalues that are zero in exact arithmetic come out at rounding level, of either sign, and the others
-do not. Sorted by magnitude, the largest step in the logarithm separates the two; its height, in decades, says how far
-the count is to be trusted: many decades at a clear zero set, few where small eigenvalues reach down to rounding.
+In float64, eigenvalues that are zero in exact arithmetic come out at rounding level with either sign, and the others
+are larger. In the sorted magnitudes, the largest step of the logarithm separates the two. Its size in decades says how
+far to trust the count: many decades mean a clear zero set, few mean that small eigenvalues reach down to rounding.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ ROUNDING = float(np.finfo(np.float64).eps)
 class Split:
     """The counts on both sides of the largest gap.
 
-    positive, negative: eigenvalues above the gap, by sign; zero: those below it. gap: its height, in decades.
-    smallest: the least magnitude above it; largest_zero: the greatest below it, None where nothing is below.
+    positive, negative: eigenvalues above the gap, by sign; zero: those below it. gap: its size in decades. smallest:
+    the smallest magnitude above it; largest_zero: the largest below it, None if there is none.
     """
 
     positive: int
@@ -33,9 +33,9 @@ class Split:
 def split_at_gap(eigenvalues: np.ndarray) -> Split:
     """Count the eigenvalues `[n]` of a symmetric matrix, in any order, on both sides of the largest gap.
 
-    Magnitudes below rounding, that is the greatest times 2.2e-16, count as that; and rounding level itself stands at
-    the end of the list, so that a matrix without zero eigenvalues has its gap below the last. DataError where there
-    are none, one is not finite, or all are zero.
+    Magnitudes below the rounding level, 2.2e-16 times the largest, are raised to it. The level itself is appended to
+    the list, so a matrix without zero eigenvalues has its gap after the last. Raises DataError if there are no
+    eigenvalues, one is not finite, or all are zero.
     """
     values = np.asarray(eigenvalues, dtype=np.float64)
     magnitudes = np.sort(np.abs(values))[::-1]
@@ -56,8 +56,8 @@ def split_at_gap(eigenvalues: np.ndarray) -> Split:
 
 
 def matrix_rank(singular_values: np.ndarray, rows: int, columns: int) -> int:
-    """The rank of a `rows` x `columns` matrix from its singular values: how many are above rounding.
+    """The rank of a `rows` x `columns` matrix: how many of its singular values are above rounding.
 
-    The bound is the largest times eps times the greater side.
+    The bound is the largest singular value times eps times max(rows, columns).
     """
     return int((singular_values > singular_values.max() * ROUNDING * max(rows, columns)).sum())

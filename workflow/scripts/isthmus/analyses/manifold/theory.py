@@ -1,10 +1,9 @@
-"""Networks of statements that hold exactly: fully connected, in float64, functions of one flat vector of weights.
+"""Networks for exact theorems: fully connected, in float64, as functions of one flat vector of weights.
 
-Theorems on the loss landscape (Cooper 2018, arXiv 1804.10200) speak of n weights and d data points, of the residuals
-r(w) in R^(d k) of a network with k outputs, of their Jacobian J, and of the squared loss L = |r|^2 / 2, whose Hessian
-is J^T J + sum_i r_i Hessian(r_i). All of these are here, J in closed form (backpropagation, once per output), for
-networks small enough that J is a matrix in memory. No layer is normalized, nothing is penalized, nothing is rounded
-to float32.
+Theorems about the loss landscape (Cooper 2018, arXiv 1804.10200) involve n weights, d data points, the residuals r(w)
+in R^(d k) of a network with k outputs, their Jacobian J, and the squared loss L = |r|^2 / 2, whose Hessian is J^T J +
+sum_i r_i Hessian(r_i). This module computes all of these, J in closed form (backpropagation, once per output), for
+networks small enough to hold J in memory. There is no normalization, no penalty and no rounding to float32.
 
     network = TheoryNetwork(inputs=3, width=8, depth=1, outputs=1, activation="tanh")
     weights = network.start(np.random.default_rng(0))               # [41]
@@ -22,7 +21,7 @@ from torch import Tensor
 
 Map = Callable[[Tensor], Tensor]
 
-HESSIAN_ROWS = 64  # of the Hessian at once
+HESSIAN_ROWS = 64  # rows of the Hessian computed at once
 
 
 def _gelu_slope(z: Tensor) -> Tensor:
@@ -39,14 +38,14 @@ ACTIVATIONS: dict[str, tuple[Map, Map]] = {
 """Activations by name, each with its derivative."""
 
 SMOOTH = frozenset({"tanh", "softplus", "gelu"})
-"""Those that the theorems assume: without kinks."""
+"""Activations without kinks, as the theorems assume."""
 
 
 @dataclass(frozen=True)
 class TheoryNetwork:
-    """`depth` hidden layers of `width` units, every layer with a bias; no weights of its own.
+    """`depth` hidden layers of `width` units, every layer with a bias; the weights are not part of it.
 
-    Weights are one vector `[n]`, layer by layer, each layer's matrix `[outputs, inputs]` row by row and then its bias.
+    Weights are one vector `[n]`, layer by layer: each layer's matrix `[outputs, inputs]` row by row, then its bias.
     """
 
     inputs: int
@@ -67,7 +66,7 @@ class TheoryNetwork:
         return sum(outputs * (inputs + 1) for outputs, inputs in self.sizes)
 
     def start(self, random: np.random.Generator) -> Tensor:
-        """Weights `[n]` as PyTorch starts linear layers: uniform in plus or minus 1 / sqrt(fan-in), biases too."""
+        """Weights `[n]` as PyTorch initializes linear layers: uniform in plus or minus 1 / sqrt(fan-in), biases too."""
         drawn = [random.uniform(-1, 1, outputs * (inputs + 1)) / math.sqrt(inputs) for outputs, inputs in self.sizes]
         return torch.from_numpy(np.concatenate(drawn))
 
@@ -81,7 +80,7 @@ class TheoryNetwork:
             begin += outputs
 
     def features(self, weights: Tensor, x: Tensor) -> Tensor:
-        """What the last hidden layer gives for inputs x `[N, inputs]`: `[N, width]`."""
+        """The outputs `[N, width]` of the last hidden layer for inputs x `[N, inputs]`."""
         act, _ = ACTIVATIONS[self.activation]
         for matrix, bias in list(self.layers(weights))[:-1]:
             x = act(F.linear(x, matrix, bias))
@@ -93,7 +92,7 @@ class TheoryNetwork:
         return F.linear(self.features(weights, x), matrix, bias)
 
     def _passes(self, weights: Tensor, x: Tensor, cotangents: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs `[N, inputs]` of each layer, last first, and `[N, C, outputs]`, what C cotangents become there."""
+        """Per layer, last first: inputs `[N, inputs]` and C cotangents `[N, C, outputs]` pulled back to its outputs."""
         act, slope = ACTIVATIONS[self.activation]
         layers, entered, sums = list(self.layers(weights)), [x], []
         for matrix, bias in layers[:-1]:
@@ -105,7 +104,7 @@ class TheoryNetwork:
             yield own, cotangents
 
     def jacobian(self, weights: Tensor, x: Tensor) -> Tensor:
-        """J `[N outputs, n]`: derivatives of every output on every example, examples outermost, by the weights."""
+        """J `[N outputs, n]`: derivatives of all outputs on all examples by the weights; examples are outermost."""
         ones = torch.eye(self.outputs, dtype=weights.dtype, device=weights.device).expand(len(x), -1, -1)
         jacobian = weights.new_empty(len(x), self.outputs, self.parameters)
         end = self.parameters
@@ -140,11 +139,11 @@ class TheoryNetwork:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What a theory network has to fit exactly, and where its function is looked at beside.
+    """The data that a theory network must fit exactly, and inputs off the data.
 
-    inputs `[d, inputs]`, targets `[d, outputs]`: the d data points. off_inputs `[M, inputs]`: inputs that are no data
-    points, from the same source. off_targets `[M, outputs]`: what they should give; None for arbitrary targets, which
-    say nothing about other inputs.
+    inputs `[d, inputs]`, targets `[d, outputs]`: the d data points. off_inputs `[M, inputs]`: other inputs from the
+    same source. off_targets `[M, outputs]`: their targets; None if targets are arbitrary and say nothing about other
+    inputs.
     """
 
     network: TheoryNetwork
@@ -155,7 +154,7 @@ class Problem:
 
     @property
     def constraints(self) -> int:
-        """d times the outputs: the equations that a zero of the loss fulfils."""
+        """d times the outputs: the number of equations that a zero of the loss fulfils."""
         return self.targets.numel()
 
     def residuals(self, weights: Tensor) -> Tensor:
@@ -171,7 +170,7 @@ class Problem:
         return float(self.residuals(weights).square().sum()) / 2
 
     def hessian(self, weights: Tensor) -> Tensor:
-        """The whole Hessian `[n, n]` of the loss, the second derivatives of the residuals included."""
+        """The whole Hessian `[n, n]` of the loss, including second derivatives of the residuals."""
         jacobian = self.jacobian(weights)
         return jacobian.T @ jacobian + self.network.curved(
             weights, self.inputs, self.residuals(weights).view_as(self.targets)
@@ -181,7 +180,7 @@ class Problem:
 def solution_expected(network: TheoryNetwork, points: int) -> bool:
     """Whether zeros of the loss are expected for generic targets: more weights than equations, and no bottleneck.
 
-    Outputs lie in the span of the last hidden layer's units and the constant, so that generic targets of k outputs on d
-    points also take a width of min(d - 1, k): a bottleneck is the exception that counting weights alone overlooks.
+    The outputs lie in the span of the last hidden layer's units and the constant, so generic targets of k outputs on d
+    points also need a width of at least min(d - 1, k). Counting weights alone overlooks this bottleneck.
     """
     return network.parameters > points * network.outputs and network.width >= min(points - 1, network.outputs)

@@ -1,17 +1,16 @@
 """Walks within the zero set of the loss.
 
-Where the Jacobian J of the residuals has full rank, the zero set is a manifold whose tangent space is the kernel of J
-(the implicit function theorem; Cooper 2018). A step goes along a tangent and then straight back: corrections of
-Newton's method within the normal space of the point that was left, the row space of its J, until the loss is at
-rounding level. A direction is kept by projecting it onto the next tangent space, which follows a geodesic as steps
-become small.
+If the Jacobian J of the residuals has full rank, the zero set is a manifold whose tangent space is the kernel of J
+(implicit function theorem; Cooper 2018). A step follows a tangent and is then corrected: Newton's method, within the
+normal space where the step began (the row space of J there), brings the loss to rounding level. To keep its direction,
+a walk projects it onto the next tangent space, which follows a geodesic as steps become small.
 
-The points of a walk are zeros of the loss because they were corrected until they were. What lies between them was
-not, and shows whether the walk follows a curve in the zero set or jumps between pieces of it: the straight segment
-between two points of a smooth curve leaves it by the square of the segment's length h, so that the loss there, a
-square, falls like h^4 as steps become small. Both are measured: the greatest loss on the segments (`worst_between`)
-and its power of h (`between_order`). On the unit sphere, r(w) = |w|^2 - 1, the loss halfway along a chord of length c
-is c^4 / 32, and at the distance x along a tangent, without corrections, it is x^4 / 2.
+The points of a walk are zeros of the loss because they were corrected until they were. The segments between them are
+not corrected, so they show whether the walk follows a curve in the zero set or jumps between pieces of it. A straight
+segment of length h leaves a smooth curve by a distance of order h^2, so the loss on it, a square, falls like h^4. We
+measure both the largest loss on the segments (`worst_between`) and its power of h (`between_order`). On the unit
+sphere, r(w) = |w|^2 - 1, the loss halfway along a chord of length c is c^4 / 32, and at distance x along a tangent,
+without corrections, it is x^4 / 2.
 """
 
 import math
@@ -23,14 +22,14 @@ from torch import Tensor
 
 from isthmus.analyses.manifold.theory import Problem
 
-CORRECTIONS = 30  # of Newton's method, after which a step counts as too long
-LONGEST_CORRECTION = 0.5  # of the step it corrects
-SHORTEST_STEP = 1e-4  # of the wanted one, where a walk ends
-ARRIVED = 1e-6  # of the first distance from the goal
-LEAST_HEADING = 1e-6  # of a direction that the tangent space keeps; the zero set has no dimension left below
-DETOUR = 0.3  # of the first distance from the goal: how far a walk goes aside where it is stuck
-BETWEEN = (0.25, 0.5, 0.75)  # of a segment: where the loss between two points is measured
-LEAST_TANGENT = 0.01  # of the direction to the goal that the tangent space keeps; below, the walk is stuck
+CORRECTIONS = 30  # iterations of Newton's method, after which a step counts as too long
+LONGEST_CORRECTION = 0.5  # relative to the step
+SHORTEST_STEP = 1e-4  # relative to the requested step; below it, a walk ends
+ARRIVED = 1e-6  # relative to the initial distance from the goal
+LEAST_HEADING = 1e-6  # if a unit vector's tangential part is smaller, the zero set has no dimension left
+DETOUR = 0.3  # length of a detour, relative to the initial distance from the goal
+BETWEEN = (0.25, 0.5, 0.75)  # fractions of a segment at which the loss between two points is measured
+LEAST_TANGENT = 0.01  # if a smaller fraction of the remaining way is tangential, the walk is stuck
 
 Tangent = Callable[["Foot"], Tensor | None]
 Judgement = Callable[[Tensor, Tensor], bool]
@@ -49,7 +48,7 @@ class Foot:
     triangle: Tensor
 
     def tangent(self, direction: Tensor) -> Tensor:
-        """The part of `direction` `[n]` in the kernel of J; projected twice, as once leaves a part of rounding size."""
+        """The part of `direction` `[n]` in the kernel of J; projected twice, because once leaves rounding errors."""
         for _ in range(2):
             direction = direction - self.normal @ (self.normal.T @ direction)
         return direction
@@ -65,9 +64,9 @@ def foot(problem: Problem, weights: Tensor) -> Foot:
 
 
 def step_along(problem: Problem, here: Foot, step: Tensor, tolerance: float) -> tuple[Tensor, float] | None:
-    """The zero of the loss beside `here` + `step` `[n]`, and its loss; None where Newton's method finds none nearby.
+    """The zero of the loss near `here` + `step` `[n]`, and its loss; None if Newton's method finds none nearby.
 
-    It goes on below `tolerance` for as long as a correction still halves the loss.
+    Below `tolerance`, corrections continue as long as each at least halves the loss.
     """
     weights = here.weights + step
     farthest = LONGEST_CORRECTION * float(step.norm())
@@ -86,16 +85,16 @@ def step_along(problem: Problem, here: Foot, step: Tensor, tolerance: float) -> 
 
 
 def loss_between(problem: Problem, first: Tensor, second: Tensor) -> float:
-    """The greatest loss at the interior fractions `BETWEEN` of the straight segment from `first` to `second` `[n]`."""
+    """The largest loss at the interior fractions `BETWEEN` of the straight segment from `first` to `second` `[n]`."""
     return max(problem.loss(torch.lerp(first, second, fraction)) for fraction in BETWEEN)
 
 
 def between_order(problem: Problem, start: Tensor, heading: Tensor, step: float, tolerance: float) -> float | None:
     """The power of the step with which the loss between two points of a walk falls, at the zero `start` `[n]`.
 
-    heading: tangent `[n]` of length one. A full step and half of it are taken from `start`, and the losses halfway
-    along their segments compared: 4 where the zero set is smooth and the step small. None where a step cannot be
-    corrected, or the loss is zero to rounding, as along a straight line in the zero set.
+    heading: unit tangent `[n]`. Compares the losses halfway along a full and a half step from `start`. The power is 4
+    if the zero set is smooth and the step small. None if a step cannot be corrected, or if the loss is zero up to
+    rounding, as along a straight line in the zero set.
     """
     here, losses = foot(problem, start), []
     for size in (step, step / 2):
@@ -108,10 +107,10 @@ def between_order(problem: Problem, start: Tensor, heading: Tensor, step: float,
 
 @dataclass(frozen=True, eq=False)
 class Waypoint:
-    """A point of a walk: weights `[n]`, arc length so far, and the greatest of three things so far.
+    """A point of a walk: weights `[n]`, arc length so far, and three maxima so far.
 
-    worst_loss: of any point. worst_between: on the straight segments between successive points, where nothing is
-    corrected. longest_step: length of a segment.
+    worst_loss: loss at any point. worst_between: loss on the straight segments between successive points, where nothing
+    is corrected. longest_step: length of a segment.
     """
 
     weights: Tensor
@@ -139,11 +138,11 @@ class Waypoint:
 
 @dataclass(frozen=True, eq=False)
 class Walk:
-    """The points of a walk, the first among them, and how it ended: `length`, `arrived`, `stuck` or `lost`.
+    """The points of a walk, including the first, and its outcome: `length`, `arrived`, `stuck` or `lost`.
 
-    `length`: the arc length asked for was walked. `arrived`: at the goal. `stuck`: no tangent leads nearer to it.
-    `lost`: no step, however short, could be corrected. heading: the tangent `[n]`, of length one, in which the first
-    step went or was tried; None where there was no direction to go.
+    `length`: it walked the requested arc length. `arrived`: it is at the goal. `stuck`: no tangent leads closer to the
+    goal. `lost`: no step, however short, could be corrected. heading: unit tangent `[n]` of the first step that was
+    made or tried; None if there was no direction to go.
     """
 
     points: tuple[Waypoint, ...]
@@ -156,7 +155,7 @@ class Walk:
         return self.points[-1].weights
 
     def then(self, other: "Walk") -> "Walk":
-        """This walk and then another that starts where it ends."""
+        """This walk, followed by another that starts where it ends."""
         last = self.points[-1]
         onward = (
             Waypoint(
@@ -174,9 +173,9 @@ class Walk:
 def _walk(
     problem: Problem, start: Tensor, tolerance: float, step: float, length: float, tangent: Tangent, wanted: Judgement
 ) -> Walk:
-    """Steps along what `tangent` says, no longer than that, until it says None or `length` is walked.
+    """Walk along the vectors that `tangent` returns, at most their length, until it returns None or for `length`.
 
-    A step to a point that is not `wanted` is shortened. Raises ValueError where the start is no zero of the loss.
+    A step to a point that is not `wanted` is shortened. Raises ValueError if the start is not a zero of the loss.
     """
     loss = problem.loss(start)
     if not loss < tolerance:
@@ -204,9 +203,9 @@ def _walk(
 def walk_ahead(
     problem: Problem, start: Tensor, direction: Tensor, length: float, step: float, tolerance: float
 ) -> Walk:
-    """Walk `length` from the zero `start` `[n]` in the tangent direction nearest to `direction` `[n]`, straight on.
+    """Walk straight on for `length` from the zero `start` `[n]`, in the tangent direction closest to `direction` `[n]`.
 
-    length, step: Euclidean, in the unit of the weights. Where the zero set is a point, the walk is `stuck`.
+    length, step: Euclidean, in the unit of the weights. If the zero set is a point, the walk is `stuck`.
     """
     heading = [direction / direction.norm()]
 
@@ -222,11 +221,11 @@ def walk_ahead(
 
 
 def walk_towards(problem: Problem, start: Tensor, goal: Tensor, step: float, tolerance: float, longest: float) -> Walk:
-    """Walk from the zero `start` towards the zero `goal`, both `[n]`, along the tangent part of the way that is left.
+    """Walk from the zero `start` towards the zero `goal`, both `[n]`, along the tangential part of the remaining way.
 
-    This descends the distance from the goal within the zero set, with every step. It ends at the goal, near a point
-    whose tangent space is perpendicular to the way left (`stuck`: a local minimum or a saddle of the distance), or
-    after an arc length of `longest` times the first distance.
+    Every step stays in the zero set and reduces the distance to the goal. The walk ends at the goal, near a point whose
+    tangent space is perpendicular to the remaining way (`stuck`: a local minimum or a saddle of the distance), or after
+    an arc length of `longest` times the initial distance.
     """
 
     def distance(weights: Tensor) -> float:
@@ -264,10 +263,10 @@ def walk_around(
     longest: float,
     directions: Iterable[Tensor],
 ) -> tuple[Walk, int]:
-    """`walk_towards`, with detours: where it does not arrive, ahead in a random direction and then towards the goal.
+    """`walk_towards` with detours: if it does not arrive, walk ahead in a random direction and then to the goal again.
 
-    directions: `[n]`, one for each detour that may be tried. A detour that ends no nearer to the goal is taken back, so
-    that the walk remains one path from the start. Returns it and how many detours were tried.
+    directions: `[n]`, one for each detour that may be tried. A detour that ends no closer to the goal is dropped, so
+    that the walk remains one path from the start. Returns the walk and the number of detours tried.
     """
 
     def distance(weights: Tensor) -> float:

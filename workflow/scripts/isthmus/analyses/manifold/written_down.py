@@ -1,9 +1,8 @@
-"""Zeros of the loss that can be written down: a last hidden layer wider than the data is large (Cooper 2018).
+"""Zeros of the loss by construction, if the last hidden layer has more units than data points (Cooper 2018).
 
-Draw all layers but the last at random. With an analytic activation that is no polynomial the features of d distinct
-points in a layer of at least d units are linearly independent with probability one, so that the last layer, a linear
-system with a solution for any targets whatever, can be solved for. Nothing is trained: the network memorizes
-arbitrary labels.
+Draw all layers but the last at random. If the activation is analytic and no polynomial, the features of d distinct
+points in a layer of at least d units are linearly independent with probability one. The last layer then solves a linear
+system, which has a solution for any targets. Nothing is trained: the network memorizes arbitrary labels.
 """
 
 from dataclasses import dataclass, replace
@@ -14,13 +13,13 @@ from torch import Tensor
 
 from isthmus.analyses.manifold.theory import Problem, TheoryNetwork
 
-GAINS = (1.0, 2.0, 4.0, 8.0)  # times the usual size of the random weights: the best conditioned features win
+GAINS = (1.0, 2.0, 4.0, 8.0)  # factors on the usual random weights; the best conditioned features are used
 REFINEMENTS = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Construction:
-    """Weights `[n]` that were written down, their loss |r|^2 / 2 and the condition number of the features."""
+    """Constructed weights `[n]`, their loss |r|^2 / 2 and the condition number of the features."""
 
     weights: Tensor
     loss: float
@@ -28,7 +27,7 @@ class Construction:
 
 
 def can_be_written_down(network: TheoryNetwork, points: int) -> bool:
-    """Whether the last hidden layer is wider than the data is large, which guarantees a zero of the loss."""
+    """Whether the last hidden layer has more units than data points, which guarantees a zero of the loss."""
     return network.width > points
 
 
@@ -42,10 +41,10 @@ def random_features(network: TheoryNetwork, inputs: Tensor, random: np.random.Ge
 
 
 def construct(problem: Problem, random: np.random.Generator) -> Construction:
-    """Write down weights that interpolate the problem: random features, and a last layer solved by least squares.
+    """Construct weights that interpolate the problem: random features, and a last layer solved by least squares.
 
-    The solution of least norm, refined for rounding. ValueError where the last hidden layer is not wider than the
-    data is large.
+    The last layer has least norm and is refined against rounding. Raises ValueError if the last hidden layer does not
+    have more units than data points.
     """
     network, inputs = problem.network, problem.inputs
     if not can_be_written_down(network, len(inputs)):
@@ -63,7 +62,7 @@ def construct(problem: Problem, random: np.random.Generator) -> Construction:
 
 
 def worst_memorized(problem: Problem, draws: int, random: np.random.Generator) -> float:
-    """The greatest loss over `draws` draws of standard normal targets that were memorized by construction."""
+    """The largest loss over `draws` draws of standard normal targets that were memorized by construction."""
     shape = tuple(problem.targets.shape)
     labels = [torch.from_numpy(random.standard_normal(shape)).to(problem.targets) for _ in range(draws)]
     return max(construct(replace(problem, targets=each), random).loss for each in labels)

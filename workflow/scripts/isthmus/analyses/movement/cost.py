@@ -1,4 +1,4 @@
-"""What measuring movement and tangent kernels costs."""
+"""The cost of measuring movement and tangent kernels."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,10 +11,10 @@ from isthmus.training.cost import Calls, Work
 
 
 def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> Work:
-    """Measuring movement and tangent kernels of `networks` networks."""
+    """The work of measuring movement and tangent kernels of `networks` networks."""
     moments = 2 + len(recipe.training.snapshots) * options["during_training"]
     layers = layer_sizes(recipe.network, facts.shape, facts.classes)
-    # Inner products of what goes into a linear layer; of the gradients of each example for a convolution.
+    # Inner products of a linear layer's inputs and output gradients, but of whole gradients for a convolution.
     inner = sum(fan_in + units if places == 1 else fan_in * units for fan_in, units, places, _ in layers)
     kernel = facts.classes * options["kernel_images"] ** 2 * inner
     return Work((Calls("algebra", networks * moments, kernel),), 0.1 * networks * moments)
@@ -23,6 +23,6 @@ def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int
 def memory_mb(
     recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int, evaluation_batch_size: int
 ) -> int:
-    """A generous guess of the memory that measuring movement needs, in MB."""
+    """A generous estimate of the memory for measuring movement, in MB."""
     kernels = 2 * 8 * facts.classes * options["kernel_images"] ** 2
     return training.memory_mb(recipe, facts, {}, networks, evaluation_batch_size) + round((kernels + 1e9) / 1e6)

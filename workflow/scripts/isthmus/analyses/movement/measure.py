@@ -1,4 +1,4 @@
-"""What happens between the initialization of a network and its end: the rows of `movement` and of `kernels`."""
+"""How training moves a network's weights and changes its tangent kernel: the rows of `movement` and `kernels`."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ from isthmus.tables.rows import Row, Rows, finite
 
 
 def movement_rows(initial: Tensors, now: Tensors) -> Rows:
-    """The measured columns of `movement`, a row for the whole network and one per layer."""
+    """The measured columns of `movement`: a row for the whole network and one per layer."""
     return [
         {
             "layer": each.layer,
@@ -30,7 +30,7 @@ def movement_rows(initial: Tensors, now: Tensors) -> Rows:
 
 
 def tangent_kernels(evaluator: Evaluator, weights: Tensors, images: int) -> Tensor:
-    """The tangent kernel of each output at the weights of a network, `[outputs, N, N]`, on N training examples."""
+    """The tangent kernel of each output at a network's weights, `[outputs, N, N]`, on N training examples."""
     placed = evaluator.placed(weights)
     chosen = evaluator.examples.images[evaluator.examples.subset(images)]
     with evaluation_mode(evaluator.single, evaluator.statistics_images, placed):
@@ -55,7 +55,7 @@ def kernel_row(evaluator: Evaluator, seed: int, start: Tensor, now: Tensor) -> R
 def measure(
     evaluator: Evaluator, kernel_images: int, seed: int, snapshots: Mapping[str, Tensors], moments: Sequence[Moment]
 ) -> dict[str, Rows]:
-    """Movement of one network at each moment, the start among them, and its tangent kernel, if images are given."""
+    """The movement of one network at each moment, including the start, and its tangent kernel if images are given."""
     movements: Rows = []
     kernels: Rows = []
     start = tangent_kernels(evaluator, snapshots["initial"], kernel_images) if kernel_images else None

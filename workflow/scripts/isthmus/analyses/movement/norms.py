@@ -1,10 +1,10 @@
-"""How far training moves a network from its initialization: the weights' part of the question "lazy or rich?".
+"""How far training moves a network's weights from their initialization: is training lazy or rich?
 
-In the lazy limit a network trains while its weights hardly move in relation to their norm (Chizat et al. 2019):
-|w_T - w_0| / |w_0| falls as width^-1/2, and in layers between hidden ones as width^-1 (Lee et al. 2019, fig. 1, with a
-learning rate that falls as 1/width where the parameterization is the standard one, as it is in
-`isthmus.models.stacked`). That ratio also falls because |w_0| grows with the width, so the distance and both norms
-stand beside it, for the whole network and for each layer.
+In the lazy limit, weights hardly move relative to their norm (Chizat et al. 2019): |w_T - w_0| / |w_0| falls as
+width^-1/2, and as width^-1 in layers between hidden layers (Lee et al. 2019, fig. 1). In the standard parameterization,
+which `isthmus.models.stacked` uses, this requires a learning rate that falls as 1/width. The ratio also falls because
+|w_0| grows with the width. The distance and both norms are therefore reported, too, for the whole network and each
+layer.
 
     for row in movement(load_weights(path, seed=3, snapshot="initial"), load_weights(path, seed=3)):
         print(row.layer, row.relative)
@@ -24,12 +24,12 @@ ROOT = "root"
 
 @dataclass(frozen=True)
 class Movement:
-    """What training did to the parameters of one layer, or of the whole network.
+    """How far training moved the parameters of one layer, or of the whole network.
 
     layer: the name of the module that holds them, e.g. "1" or "4.residual.0"; `ALL` for the whole network, `ROOT` for
-    parameters that the network holds itself. index: the position of the layer in the network, from 1; 0 for the whole.
-    parameters: how many scalars. distance: |w_T - w_0|; norm_initial: |w_0|; norm: |w_T|; Euclidean, in the unit of
-    the weights. relative: distance / norm_initial, None where the layer began at zero.
+    parameters that the network holds itself. index: the position of the layer in the network, from 1; 0 for the whole
+    network. parameters: number of scalars. distance: |w_T - w_0|; norm_initial: |w_0|; norm: |w_T|; Euclidean, in the
+    unit of the weights. relative: distance / norm_initial, None if norm_initial is 0.
     """
 
     layer: str
@@ -42,14 +42,13 @@ class Movement:
 
 
 def movement(initial: Weights, now: Weights) -> list[Movement]:
-    """The movement of one network from `initial` to `now`: of all parameters first, then of each layer.
+    """The movement of one network from `initial` to `now`: first of all parameters, then of each layer.
 
-    initial, now: weights of one network by name, both with a leading stack dimension of one or both without. A layer's
-    weight and bias count together. Layers come in the order of their names, numbers taken as numbers, which is the
-    order of the network where it is made of `Sequential`s (files of weights hold names in no such order). Sums are in
-    float64.
+    initial, now: weights of one network by name, both with or both without a leading stack dimension of one. A layer's
+    weight and bias count together. Layers are sorted by name, with numbers compared as numbers; for nested
+    `Sequential`s this is the network's order (files of weights do not keep it). Sums are in float64.
 
-    Raises ValueError where the two differ in names or shapes, hold nothing, or a value is not finite.
+    Raises ValueError if the two differ in names or shapes or are empty, or if a value is not finite.
     """
     if not initial or initial.keys() != now.keys():
         unmatched = sorted(initial.keys() ^ now.keys())

@@ -1,4 +1,4 @@
-"""What testing on corrupted images costs."""
+"""The cost of testing on corrupted images."""
 
 from collections.abc import Mapping
 from math import prod
@@ -9,12 +9,12 @@ from isthmus.recipes.recipe import Recipe
 from isthmus.training import cost as training
 from isthmus.training.cost import EVALUATED_TOGETHER, Work, evaluations, sizes_of
 
-# Measured seconds to corrupt a value; the others take some 10 ns, JPEG 200 microseconds an image.
+# Measured seconds per value; other corruptions take about 10 ns, and JPEG another 200 microseconds per image.
 CORRUPTING = {"shot_noise": 6e-8, "gaussian_blur": 8e-8}
 
 
 def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> Work:
-    """Testing `networks` networks on corrupted images."""
+    """The work of testing `networks` networks on corrupted images."""
     _, statistics, forward = sizes_of(recipe, facts)
     images = min(options["test_size"] or facts.test_size, facts.test_size)
     sets = 2 + len(options["corruptions"]) * len(options["severities"])
@@ -27,7 +27,7 @@ def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int
 def memory_mb(
     recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int, evaluation_batch_size: int
 ) -> int:
-    """A generous guess of the memory that testing on corrupted images needs, in MB: the images, and those kept."""
+    """A generous estimate of the memory for testing on corrupted images, in MB, including copies of the images."""
     images = min(options["test_size"] or facts.test_size, facts.test_size)
     values = images * facts.shape[0] * facts.shape[1] * facts.shape[2]
     return training.memory_mb(recipe, facts, {}, networks, evaluation_batch_size) + round((6 * 4 * values + 1e9) / 1e6)

@@ -10,15 +10,15 @@ from isthmus.landscape.evaluator import Evaluator
 from isthmus.tables.rows import Row, Rows, finite
 
 CLEAN, SHIFTED = "none", "shifted"
-"""What the tables call no corruption, and the second data set."""
+"""Names in the tables for the clean test images and for the second data set."""
 
 
 def measure(
     evaluator: Evaluator, test: CorruptedTest, other: tuple[Tensor, Tensor] | None, scores: Scores, corruption: str
 ) -> list[Rows]:
-    """Rows of each network under one corruption, a row per severity; `none` and `shifted` have one, of severity 0.
+    """The rows of each network under one corruption, one per severity; `none` and `shifted` only have severity 0.
 
-    other: images and labels of `shifted_examples`. scores: the function of `scoring`.
+    other: images and labels from `shifted_examples`. scores: the function from `scoring`.
     """
     sets: Iterator[tuple[int, Tensor, Tensor]]
     if corruption == CLEAN:
@@ -35,18 +35,18 @@ def measure(
 
 
 def _scored(loss: Tensor, accuracy: Tensor) -> Row:
-    """Loss and accuracy of one network; both None where its outputs are no numbers."""
+    """Loss and accuracy of one network; both None if its outputs are NaN."""
     return {"loss": finite(loss), "accuracy": None if loss.isnan() else float(accuracy)}
 
 
 def measured_sets(corruptions: Sequence[str], severities: Sequence[int], shifted: bool) -> list[tuple[str, int]]:
-    """What a network has a row for, in order: the clean test set, corruptions by severity, the second data set."""
+    """What each network has a row for, in order: clean test images, corruptions by severity, the second data set."""
     chosen = [(name, severity) for name in SEVERITIES if name in corruptions for severity in sorted(severities)]
     return [(CLEAN, 0), *chosen, *([(SHIFTED, 0)] if shifted else [])]
 
 
 def with_relative(rows: Rows) -> Rows:
-    """The rows of one network with a column more: accuracy divided by that of the row `none`; None where that is 0."""
+    """The rows of one network with `relative_accuracy`: accuracy / accuracy of the row `none`, None if that is 0."""
     clean = next(row["accuracy"] for row in rows if row["corruption"] == CLEAN)
     kept = [row["accuracy"] / clean if clean and row["accuracy"] is not None else None for row in rows]
     return [row | {"relative_accuracy": value} for row, value in zip(rows, kept, strict=True)]

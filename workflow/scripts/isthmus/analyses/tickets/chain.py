@@ -1,6 +1,6 @@
-"""The levels of pruning of one block of networks, one after another.
+"""The levels of pruning of one block of networks, one after the other.
 
-A level that is on disk is not done again, and one that was begun goes on from its last checkpoint.
+A level on disk is not repeated, and an unfinished level resumes from its last checkpoint.
 """
 
 import shutil
@@ -21,10 +21,10 @@ from isthmus.training.trainer import train
 
 @dataclass
 class Chain:
-    """The networks of a block, by seed, and what their last level found.
+    """The networks of a block and the results of their last level, by seed.
 
-    stack_size: how many of a number of networks are trained at once. stop_signal: the number of a signal that asked
-    to stop, or None.
+    stack_size: from a number of networks to how many of them train at once. stop_signal: returns the number of the
+    signal that asked the job to stop, or None.
     """
 
     plan: Plan
@@ -36,7 +36,7 @@ class Chain:
     found: dict[int, Found | None] = field(default_factory=dict)
 
     def advance(self, level: int) -> dict[int, Level]:
-        """Do a level, or read it where it is on disk. Raises Interrupted where the job was told to stop."""
+        """Train and measure a level, or read it if it is on disk. Raises Interrupted if the job was told to stop."""
         entries = {
             entry.number: entry
             for seed, origin in self.origins.items()
@@ -53,13 +53,13 @@ class Chain:
             number = self.stop_signal()
             if number is not None:
                 raise Interrupted(number)
-        shutil.rmtree(training, ignore_errors=True)  # its networks are measured
+        shutil.rmtree(training, ignore_errors=True)  # its networks have been measured
         levels = {seed: done for seed, done in reached.items() if done is not None}
         self.found = {seed: done.found for seed, done in levels.items()}
         return levels
 
     def _train(self, entries: dict[int, Entry], missing: list[int], folder: Path) -> dict[int, Outcome]:
-        """The networks of these seeds at a level, trained, by number."""
+        """Train the networks of the seeds `missing` at a level, and return them by number."""
         outcomes: dict[int, Outcome] = {}
         evaluator = self.measures.evaluator
 
@@ -72,8 +72,8 @@ class Chain:
             settings, dataset = evaluator.settings, self.measures.dataset
             return train(self.plan.recipe, state, dataset, settings, save, self.stop_signal, members)
 
-        # Tickets train together as the dense networks did, so that they round alike: one of density 1 ends where the
-        # dense network does, to the last bit. All others that start at one step share a stack.
+        # Tickets train in stacks of their own, like the dense networks, so that both round alike: a ticket of density 1
+        # equals the dense network bit for bit. All other networks that start at the same step share stacks.
         apart: dict[tuple[int, bool], list[int]] = {}
         for number, entry in entries.items():
             if entry.seed in missing:
@@ -88,6 +88,6 @@ class Chain:
 
 
 def _digest(entry: Entry) -> str:
-    """A digest of what a network is trained from."""
+    """A digest of everything that a network is trained from."""
     parts = flatten({"mask": entry.mask, **entry.start.optimizer, **entry.start.weights})
     return checksum(parts, {"kind": entry.kind, "step": str(entry.start.step)})

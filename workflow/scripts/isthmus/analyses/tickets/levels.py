@@ -1,6 +1,6 @@
-"""What a level of pruning leaves behind: rows of tables, masks and weights, in a file for each network.
+"""The results of a level of pruning: table rows, masks and weights, in one file per network.
 
-A level whose file is on disk is not done again.
+A level is not repeated if its file is on disk.
 """
 
 import json
@@ -17,7 +17,7 @@ from isthmus.tables.rows import Row, Rows
 
 @dataclass(frozen=True)
 class Level:
-    """What a network has at a level: rows of `tickets` and `ticket_layers` less the keys, and what the next needs."""
+    """A network's results at a level: rows of `tickets` and `ticket_layers` without keys, and `found` for the next."""
 
     tickets: Rows
     layers: Rows
@@ -26,29 +26,29 @@ class Level:
 
 @dataclass(frozen=True)
 class LevelFiles:
-    """The levels of the networks of a block on disk.
+    """The files of the levels of a block.
 
-    fingerprint: from a seed to the digest of all that the levels of its network depend on.
+    fingerprint: from a seed to the digest of everything that its network's levels depend on.
     """
 
     folder: Path
     fingerprint: Callable[[int], str]
 
     def folder_of(self, level: int) -> Path:
-        """Where a level is kept: a file per network, and checkpoints while it is trained."""
+        """The folder of a level: a file per network, and checkpoints while it trains."""
         return self.folder / f"level-{level:03}"
 
     def _path(self, level: int, seed: int) -> Path:
         return self.folder_of(level) / f"seed-{seed}.safetensors"
 
     def write(self, level: int, seed: int, reached: Level) -> None:
-        """Keep a level of a network."""
+        """Write a network's level."""
         rows = json.dumps({"tickets": reached.tickets, "layers": reached.layers}, allow_nan=False)
         metadata = {"fingerprint": self.fingerprint(seed), "rows": rows}
         save_tensors(self._path(level, seed), flatten(_tensors(reached)), metadata)
 
     def read(self, level: int, seed: int) -> Level | None:
-        """A level of a network; None where it has no file, or one of another recipe, data or code."""
+        """Read a network's level; None if there is no readable file, or it belongs to another recipe, data or code."""
         path = self._path(level, seed)
         if not path.exists():
             return None
@@ -66,7 +66,7 @@ class LevelFiles:
 
 
 def _tensors(level: Level) -> dict[str, Tensors]:
-    """The mask and the trained weights of a ticket, as far as there are any."""
+    """The mask and the trained weights of a ticket, if there are any."""
     if level.found is None:
         return {}
     return {"mask": level.found.mask, "weights": level.found.weights or {}}
@@ -80,13 +80,13 @@ def tensors_of(levels: Mapping[int, Mapping[int, Level]]) -> Tensors:
 
 
 def absent(plan: Plan, level: int) -> Level:
-    """The rows of a level of a network that diverged before any pruning."""
+    """The rows, at one level, of a network that diverged before any pruning."""
     rows = [unmeasured(plan, level, kind) for kind in plan.kinds(level)]
     return Level([row for row, _ in rows], [part for _, parts in rows for part in parts], None)
 
 
 def unmeasured(plan: Plan, level: int, kind: str) -> tuple[Row, Rows]:
-    """The row of a network in `tickets` and those in `ticket_layers`, before anything is measured."""
+    """A network's row in `tickets` and its rows in `ticket_layers`, before anything is measured."""
     fixed = {"kind": kind, "level": level, "kept_fraction": plan.kept[level - 1].fraction if level else 1.0}
     size = sum(plan.sizes.values())
     row = fixed | {"scope": plan.options["scope"], "prunable": size, "rewind_step": 0, "diverged": True}

@@ -1,4 +1,4 @@
-"""What is measured on a pruned network once it is trained: density, speed, stability to SGD noise, curvature."""
+"""Measurements on a pruned network after training: density, speed, stability to SGD noise, curvature."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ TRAINED = ("stopped", "steps", "seconds", "train_loss", "train_accuracy", "test_
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trained network: its final weights, the row that training left, and its history."""
+    """A trained network: its final weights, the row that training returned, and its history."""
 
     weights: Tensors
     result: Row
@@ -36,7 +36,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class TicketMeasures:
-    """From the trained networks of a level to its rows. dense: the unpruned networks, by seed."""
+    """Turns the trained networks of a level into rows. dense: the unpruned networks, by seed."""
 
     plan: Plan
     evaluator: Evaluator
@@ -45,11 +45,11 @@ class TicketMeasures:
 
     @cached_property
     def corrupted_test(self) -> CorruptedTest:
-        """The test images that accuracy under corruption is measured on."""
+        """The test images for accuracy under corruption."""
         return CorruptedTest.of(self.evaluator, self.dataset, self.plan.options["robustness"])
 
     def level(self, seed: int, level: int, origin: Origin, trained: Sequence[tuple[Entry, Outcome]]) -> Level:
-        """The rows of a network at a level, from the networks that were trained for it."""
+        """The rows of a seed at a level, from the networks trained for it."""
         own = {entry.kind: (entry, outcome) for entry, outcome in trained}
         twin = own.pop("twin", None)
         if level == 0:
@@ -71,7 +71,7 @@ class TicketMeasures:
         return Level(tickets, layers, Found(entry.mask, None if outcome.result["diverged"] else outcome.weights))
 
     def _corrupted(self, outcomes: Mapping[str, Outcome]) -> dict[str, Row]:
-        """The columns on corrupted images of networks by kind, of those that did not diverge."""
+        """The columns for corrupted images, by kind, of the networks that did not diverge."""
         if not self.plan.options["robustness"]["corruptions"]:
             return {}
         good = {kind: outcome.weights for kind, outcome in outcomes.items() if not outcome.result["diverged"]}
@@ -81,7 +81,7 @@ class TicketMeasures:
         return {kind: {"corrupted_accuracy": value} | examples for kind, value in zip(good, found, strict=True)}
 
     def _columns(self, level: int, entry: Entry, outcome: Outcome, twin: Outcome | None) -> tuple[Row, Rows]:
-        """The measured columns of a trained network, and those of its layers."""
+        """The measured columns of a trained network and of its layers."""
         seed, options = entry.seed, self.plan.options
         layers = densities(entry.mask, tuple(self.plan.sizes))
         for name, layer in zip(self.plan.sizes, layers, strict=True):
@@ -111,12 +111,12 @@ class TicketMeasures:
 
 
 def densities(mask: Tensors, names: Sequence[str]) -> Rows:
-    """The weights kept of each of the layers `names`, as columns of `ticket_layers`."""
+    """How many weights each of the layers `names` keeps, as columns of `ticket_layers`."""
     return [{"kept": int(mask[name].sum()), "density": float(mask[name].double().mean())} for name in names]
 
 
 def lowest(history: Sequence[Mapping[str, Any]]) -> tuple[int | None, float | None]:
-    """The step of the evaluation with the lowest test loss, the first of several, and that loss; None without any."""
+    """The first step with the lowest test loss, and that loss; both None if no evaluation has a test loss."""
     losses = [(row["test_loss"], row["step"]) for row in history if row["test_loss"] is not None]
     if not losses:
         return None, None
@@ -125,7 +125,7 @@ def lowest(history: Sequence[Mapping[str, Any]]) -> tuple[int | None, float | No
 
 
 def first_at(history: Sequence[Mapping[str, Any]], loss: float | None) -> int | None:
-    """The first step evaluated whose test loss is at or below `loss`; None where it never is."""
+    """The first evaluated step with a test loss of at most `loss`; None if there is none."""
     if loss is None:
         return None
     below = (row["step"] for row in history if row["test_loss"] is not None and row["test_loss"] <= loss)
@@ -133,9 +133,9 @@ def first_at(history: Sequence[Mapping[str, Any]], loss: float | None) -> int | 
 
 
 def stability(evaluator: Evaluator, points: int, seed: int, weights: Tensors, twin: Tensors) -> Row:
-    """Barriers on the straight line between a network and its twin, which differ in the order of the data alone.
+    """Barriers on the straight line between a network and its twin, which differs only in the order of the data.
 
-    points: of the line. weights, twin: by name `[...]`. Losses and errors on training and on test data (Frankle et al.
+    points: on the line. weights, twin: by name `[...]`. In loss and error, on training and test data (Frankle et al.
     2020).
     """
     t, labels = np.linspace(0, 1, points), evaluator.labels(seed)[None]
@@ -158,8 +158,8 @@ def curvature(
 ) -> Row:
     """The curvature of the training loss over the scalars that are not pruned: columns of `tickets`.
 
-    options: `tolerance` and `trace_precision`. counters: level and kind of the network, from which, with its seed,
-    start vectors are drawn.
+    options: `tolerance` and `trace_precision`. counters: level and kind of the network; with the seed, they determine
+    the random vectors.
     """
     order = [name for name, _ in evaluator.single.named_parameters()]
     labels = evaluator.labels(seed)[evaluator.hessian_indices]

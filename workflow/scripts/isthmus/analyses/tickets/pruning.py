@@ -1,17 +1,17 @@
-"""Lottery tickets: iterative magnitude pruning with rewinding, and the controls of the same density.
+"""Lottery tickets: iterative magnitude pruning with rewinding, and controls of the same density.
 
-A level prunes what the level before has trained, rewinds what is left to an early step of the dense network, and
-trains it again by the same code and on the same order of the data (Frankle & Carbin 2019; rewinding to a later step:
-Frankle et al. 2020). Beside the ticket of a level, with as many weights:
+Each level prunes the network that the level before trained, rewinds the remaining weights to an early step of the dense
+run, and trains them again with the same code and order of the data (Frankle & Carbin 2019; rewinding to a later step:
+Frankle et al. 2020). Next to the ticket, a level may have these networks with as many weights:
 
 * `one_shot`: the dense network's weights pruned at once;
-* `random`: as many weights per layer as the ticket has, at random places, rewound to the same values;
-* `reinitialized`: the ticket's mask on a new initialization, trained from the first step;
+* `random`: as many weights per layer as the ticket, at random positions, rewound to the same values;
+* `reinitialized`: the ticket's mask with a new initialization, trained from the first step;
 * `magnitude_at_initialization`: the initial weights pruned by magnitude, trained from the first step;
 * `twin`: the ticket on another order of the data, for the straight line between the two (Frankle et al. 2020).
 
-All of a level trains in one stack where networks are small. A mask holds weights, gradients and momentum at zero;
-the arithmetic stays dense, and nothing becomes faster by being sparse.
+Small networks of a level train in stacks. A mask keeps weights, gradients and momentum at zero; the arithmetic stays
+dense, so sparsity saves no time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ from isthmus.training.trainer import Member
 
 CONTROLS = ("one_shot", "random", "reinitialized", "magnitude_at_initialization")
 KINDS = ("ticket", *CONTROLS, "twin")
-FROM_TICKET = ("ticket", "random", "reinitialized", "twin")  # kinds whose mask follows from the ticket's
+FROM_TICKET = ("ticket", "random", "reinitialized", "twin")  # kinds with a mask derived from the ticket's
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Entry:
-    """A network to be trained at a level: of which seed, of which kind, with which mask, from where."""
+    """A network to train at a level: its seed, kind, mask and start."""
 
     seed: int
     kind: str
@@ -54,19 +54,19 @@ class Entry:
 
     @property
     def number(self) -> int:
-        """The number under which it is a member of a stack."""
+        """Its number as a member of a stack."""
         return self.seed * len(KINDS) + KINDS.index(self.kind)
 
     @property
     def member(self) -> Member:
-        """What it trains on: its seed's labels, and its seed's order of the data unless it is the twin."""
+        """What it trains on: its seed's labels and, unless it is the twin, its seed's order of the data."""
         noise = seeds.integer(self.seed, seeds.Stream.SGD_NOISE) if self.kind == "twin" else self.seed
         return Member(self.seed, noise, self.mask)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What all levels of a network go back to: its initial weights, where it is rewound to, and its dense end."""
+    """What all levels of a network go back to: its initial weights, the rewinding point and its dense final weights."""
 
     initial: Tensors
     rewound: Start
@@ -75,7 +75,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Found:
-    """What a level leaves to the next: the ticket's mask, and its trained weights, None where it diverged."""
+    """What a level passes to the next: the ticket's mask and its trained weights, None if it diverged."""
 
     mask: Tensors
     weights: Tensors | None
@@ -83,8 +83,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Plan:
-    """The levels of a study: what each keeps, and what is ranked together. sizes: numbers of weights, by name, of
-    all that can be pruned."""
+    """The levels of a study: how much each keeps, and which weights are ranked together.
+
+    sizes: the number of weights of each prunable tensor, by name.
+    """
 
     recipe: Recipe
     shape: tuple[int, int, int]
@@ -111,7 +113,7 @@ class Plan:
         return ["ticket", *self.options["controls"]] if level else ["dense"]
 
     def entries(self, seed: int, level: int, origin: Origin, before: Found | None) -> list[Entry]:
-        """The networks of a seed to train at a level; `before` is what level - 1 found, None where it diverged."""
+        """The networks of a seed to train at a level. before: what level - 1 found, None if it diverged."""
         twin = ["twin"] if self.options["stability"] else []
         if level == 0:
             return [Entry(seed, kind, self.whole(origin.dense), origin.rewound) for kind in twin]
@@ -143,14 +145,14 @@ class Plan:
 
 
 def fractions(options: Mapping[str, Any]) -> list[float]:
-    """The fractions of weights kept at levels 1, 2, ..., falling."""
+    """The fractions of weights kept at levels 1, 2, ..., in falling order."""
     if options["kept_fractions"] is not None:
         return sorted(options["kept_fractions"], reverse=True)
     return [(1 - options["fraction"]) ** level for level in range(1, options["levels"] + 1)]
 
 
 def begin(entries: Sequence[Entry]) -> State:
-    """The state of a stack of networks that start at the same step, before it. Raises ValueError where they do not."""
+    """The state of a stack before its first step. Raises ValueError if its networks start at different steps."""
     starts = [entry.start for entry in entries]
     if len({start.step for start in starts}) != 1:
         raise ValueError("networks of a stack start at the same step")
@@ -170,9 +172,9 @@ def begin(entries: Sequence[Entry]) -> State:
 
 
 def rewound(states: Sequence[State], initial: Mapping[int, Tensors], step: int) -> dict[int, Start]:
-    """Where the networks stand after `step` steps, by seed, from the states that training paused in.
+    """Weights and optimizer states after `step` steps, by seed, from the states at which training paused.
 
-    Raises UserError where a network had finished before.
+    Raises UserError if a network had already stopped.
     """
     found = {}
     for seed in initial:
