@@ -36,6 +36,7 @@ wildcard_constraints:
     cell="[^/]+",
     sweep="[A-Za-z][A-Za-z0-9_-]*",
     block="[0-9]+",
+    stage="[a-z][a-z0-9_]*",
     dataset="[A-Za-z][A-Za-z0-9_-]*",
     table="|".join(made.name for stage in stages().values() if stage.unit != "configuration" for made in stage.tables),
 

@@ -6,13 +6,13 @@ from typing import Any
 import pandas as pd
 
 from isthmus.core.logs import job_log
-from isthmus.statistics.summaries import write_summaries
-from isthmus.tables.parquet import read_table
+from isthmus.study.schema import summary_columns
+from isthmus.tables.parquet import read_table, write_frame
 
 
 def main(job: Any) -> None:
     summary = pd.concat([read_table(path).to_pandas() for path in job.input], ignore_index=True)
-    write_summaries(job.output[0], summary)
+    write_frame(job.output[0], "summaries", summary, summary_columns(summary))
     logging.info("%s: %d rows", job.output[0], len(summary))
 
 

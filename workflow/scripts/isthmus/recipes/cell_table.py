@@ -28,6 +28,12 @@ def read_tables(paths: Iterable[Path | str]) -> dict[str, pd.DataFrame]:
     return {name: read_table(path).to_pandas(integer_object_nulls=name == CELLS) for name, path in files.items()}
 
 
+def rows_of_study(table: pd.DataFrame, study: str) -> pd.DataFrame:
+    """The rows of a study, with categories converted to plain strings."""
+    rows = table[table["study"] == study].reset_index(drop=True)
+    return rows.astype(dict.fromkeys(rows.columns[rows.dtypes == "category"], object))
+
+
 def with_axes(rows: pd.DataFrame, cells: pd.DataFrame, study: str) -> pd.DataFrame:
     """The rows of a study, which have a column `cell`, with the axes of their cells, in the order of a cell's name.
 

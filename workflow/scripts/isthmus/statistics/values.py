@@ -29,7 +29,8 @@ def members(table: pd.DataFrame) -> list[str]:
 def measured(quantity: Quantity, table: pd.DataFrame) -> pd.DataFrame:
     """A quantity's rows in the table of one study: members, the columns `by`, `value`.
 
-    A share has `examples`, too, and a quantity measured at several sizes the one that is used, `at`. Rows of diverged networks are left out; a value that is not finite is null.
+    A share also has `examples`, and a quantity measured at several sizes has the size that is used, `at`. Rows of
+    diverged networks are left out; a value that is not finite is null.
 
     >>> from isthmus.tables.quantities import named
     >>> rows = {"cell": ["a", "a"], "seed": [0, 1], "final": [True, False], "trace": [5.0, 7.0]}

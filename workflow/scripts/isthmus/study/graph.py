@@ -18,7 +18,7 @@ from isthmus.recipes.pairs import Pair
 from isthmus.study.config import Configuration
 from isthmus.study.grid import Study
 from isthmus.tables.descriptions import Figure, Stage, stages, table
-from isthmus.tables.quantities import compared
+from isthmus.tables.quantities import compared, quantities
 
 SCRIPTS = Path(__file__).resolve().parents[2]
 CELLS_OF_STUDY = "results/{study}/cells/cells.parquet"
@@ -120,6 +120,25 @@ class Graph:
         """The quantities in these tables; jobs have them as a parameter, to rerun when a description changes."""
         made = {Path(path).stem for path in self.network_tables(study)}
         return [asdict(quantity) for quantity in compared() if quantity.table in made]
+
+    def summaries(self) -> list[str]:
+        """The files that the table `summaries` is collected from: one for each stage of a study that has quantities."""
+        return [
+            f"results/{study.name}/{stage.name}/summaries.parquet"
+            for study in self.configuration.studies.values()
+            for stage in self.stages_of(study)
+            if self.summarized(stage.name)
+        ]
+
+    def summarized(self, stage: str) -> list[dict[str, Any]]:
+        """The quantities of a stage."""
+        made = {table.name for table in stages()[stage].tables}
+        return [asdict(quantity) for quantity in quantities() if quantity.table in made]
+
+    def summarized_tables(self, study: str, stage: str) -> list[str]:
+        """The files that a stage's quantities are summarized from."""
+        names = dict.fromkeys(["networks", *(quantity["table"] for quantity in self.summarized(stage))])
+        return [*_table_files(list(names)), CELLS_OF_STUDY.format(study=study)]
 
     # Figures
 

@@ -1,11 +1,13 @@
 """The schema of the configuration, read from `workflow/schemas/`."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from isthmus.core.files import read_yaml
-from isthmus.tables.descriptions import SCHEMAS, Column, stages
+from isthmus.tables.descriptions import SCHEMAS, Column, stages, table
+from isthmus.tables.quantities import quantities
 
 # Every analysis of the grid's networks can be limited to part of the grid.
 WHERE = {
@@ -61,6 +63,18 @@ def axis_columns(names: Iterable[str]) -> list[Column]:
     study = study_schema()
     keys = study["data"]["properties"] | study["network"]["properties"] | study["training"]["properties"]
     return [Column(name, _type(keys[name]), keys[name]["description"], nullable=True) for name in names if name in keys]
+
+
+def summary_columns(names: Iterable[str]) -> list[Column]:
+    """A column for each of `names` that is an axis or tells values of a quantity apart; others are left out."""
+    given = list(names)
+    apart = {
+        column.name: replace(column, nullable=True)
+        for quantity in quantities()
+        for column in table(quantity.table).columns
+        if column.name in quantity.by
+    }
+    return [*axis_columns(given), *(apart[name] for name in given if name in apart)]
 
 
 def _type(described: dict[str, Any]) -> str:

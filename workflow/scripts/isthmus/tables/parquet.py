@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
@@ -74,6 +75,16 @@ def write_table(path: Path | str, name: str, rows: Sequence[Mapping[str, Any]], 
     _check(described, rows)
     content = pa.Table.from_pylist([dict(row) for row in rows], schema=arrow_schema(described))
     write_whole(path, lambda temporary: pa.parquet.write_table(content, temporary, write_page_checksum=True))
+
+
+def write_frame(path: Path | str, name: str, frame: pd.DataFrame, further: Sequence[Column] = ()) -> None:
+    """Like `write_table`, for a data frame: NaN is null, and columns of whole numbers may be floats because of it."""
+    types = {column.name: column.type for column in (*table(name).columns, *further)}
+    values = {
+        column: [None if pd.isna(value) else int(value) if types.get(column) == "int64" else value for value in given]
+        for column, given in frame.astype(object).items()
+    }
+    write_table(path, name, pd.DataFrame(values, dtype=object).to_dict("records"), further)
 
 
 def read_table(path: Path | str) -> pa.Table:

@@ -65,8 +65,9 @@ def quantities() -> tuple[Quantity, ...]:
     for stage in stages():
         described = read_yaml(SCHEMAS / "stages" / f"{stage}.yaml")
         for name, given in described.get("quantities", {}).items():
-            values = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
-            found.append(Quantity(name, **values))
+            low, high = given.get("limits", (None, None))
+            limits = (-inf if low is None else low, inf if high is None else high)
+            found.append(Quantity(name, **(given | {"by": tuple(given.get("by", ())), "limits": limits})))
     return tuple(found)
 
 

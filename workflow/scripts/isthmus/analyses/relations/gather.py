@@ -11,7 +11,7 @@ import pandas as pd
 
 from isthmus.core.errors import DataError
 from isthmus.recipes import cells
-from isthmus.recipes.cell_table import AxisValues, axes_by_cell
+from isthmus.recipes.cell_table import AxisValues, axes_by_cell, rows_of_study
 from isthmus.statistics.pairs import network_values
 from isthmus.statistics.values import PAIR, averaged, measured
 from isthmus.tables.quantities import Quantity, compared
@@ -50,7 +50,7 @@ def gather(study: str, tables: Mapping[str, pd.DataFrame], threshold: float | No
     matter.
     Raises DataError if the study has no network, and ValueError if `networks` holds a network twice.
     """
-    own = {name: _of_study(table, study) for name, table in tables.items()}
+    own = {name: rows_of_study(table, study) for name, table in tables.items()}
     networks = own["networks"].set_index(NETWORK).sort_index()
     if not networks.index.is_unique:
         raise ValueError(f"the table 'networks' holds a network of the study {study!r} more than once")
@@ -76,13 +76,6 @@ def gather(study: str, tables: Mapping[str, pd.DataFrame], threshold: float | No
     lines = [cells.cell_name(axes[cell], without=["width"]) for cell, _ in frame.index]
     line = pd.Series(lines, index=frame.index, dtype=object)
     return Gathered(frame, pairs, line, axes, tuple(found), at, len(networks) - len(whole), len(whole) - len(kept))
-
-
-def _of_study(table: pd.DataFrame, study: str) -> pd.DataFrame:
-    """The rows of a study, with categories converted to plain strings."""
-    rows = table[table["study"] == study].reset_index(drop=True)
-    categories = rows.columns[rows.dtypes == "category"]
-    return rows.astype(dict.fromkeys(categories, object))
 
 
 def _rows(quantity: Quantity, table: pd.DataFrame, networks: pd.Index) -> tuple[pd.DataFrame, float | None]:

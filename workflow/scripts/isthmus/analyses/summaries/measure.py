@@ -72,9 +72,7 @@ def summarize_quantity(quantity: Quantity, table: pd.DataFrame, networks: pd.Dat
     summary = (summarize_pairs if of_pairs else summarize)(counted, by, "value", limits=limits)
     summary = summary.rename(columns={"mean": "value"})
     summary[ENDS] = np.exp(summary[ENDS]) if quantity.log else summary[ENDS]
-    summary["n"], summary["pairs"] = (
-        (summary["networks"], summary["count"]) if of_pairs else (summary["count"], np.nan)
-    )
+    summary["n"], summary["pairs"] = (summary["networks"], summary["count"]) if of_pairs else (summary["count"], np.nan)
     left_out = counted.groupby(by, observed=True)[LEFT_OUT].sum().reset_index()
     summary = summary.merge(left_out, on=by, validate="1:1")
     lost = _diverged(quantity, table, networks)
