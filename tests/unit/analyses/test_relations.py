@@ -10,12 +10,13 @@ from running import configuration, small_study
 from scipy.stats import kendalltau, spearmanr
 
 from isthmus.analyses.relations.correlations import correlate
-from isthmus.analyses.relations.gather import SHARE_GRID, gather, modelled
+from isthmus.analyses.relations.gather import gather, modelled
 from isthmus.analyses.relations.measure import relate
 from isthmus.core.errors import DataError
 from isthmus.statistics.pairs import network_values
+from isthmus.statistics.values import SHARE_GRID
 from isthmus.tables.descriptions import stages, table
-from isthmus.tables.quantities import OUTCOME, quantities
+from isthmus.tables.quantities import OUTCOME, compared
 
 OPTIONS = {"interpolation_threshold": 1.0, "fewest_networks": 5}
 
@@ -43,8 +44,8 @@ def only(frame: pd.DataFrame, **wanted: Any) -> pd.Series:
 def test_every_quantity_is_made_of_columns_that_there_are() -> None:
     """Of those tables that some stage has: a quantity may be there before its analysis."""
     described = {made.name: {column.name for column in made.columns} for s in stages().values() for made in s.tables}
-    assert len({quantity.name for quantity in quantities()}) == len(quantities())
-    for quantity in quantities():
+    assert len({quantity.name for quantity in compared()}) == len(compared())
+    for quantity in compared():
         if quantity.table in described:
             empty = pd.DataFrame({name: pd.Series(dtype=float) for name in described[quantity.table]})
             empty.eval(quantity.value)
@@ -147,7 +148,7 @@ def test_a_study_without_an_analysis_does_without_its_quantities(tables: Tables)
 
 
 def test_what_is_not_positive_is_modelled_as_it_is() -> None:
-    (trace,) = (quantity for quantity in quantities() if quantity.name == "trace")
+    (trace,) = (quantity for quantity in compared() if quantity.name == "trace")
     tables = invented_tables(widths=(8,), depths=(1,), seeds=2)
     for values, expected, scale in (((2.0, 8.0), [1, 3], "log"), ((2.0, -1.0), [2, -1], "linear")):
         tables["curvature"].loc[tables["curvature"]["final"], "trace"] = values
@@ -156,7 +157,7 @@ def test_what_is_not_positive_is_modelled_as_it_is() -> None:
 
 
 def test_pairs_are_modelled_by_the_values_of_their_networks(tables: Tables) -> None:
-    (barrier,) = (quantity for quantity in quantities() if quantity.name == "linear_error_barrier")
+    (barrier,) = (quantity for quantity in compared() if quantity.name == "linear_error_barrier")
     found, scale = modelled(gather("digits", tables), barrier)
     pairs = tables["connections"].query("kind == 'linear' and not diverged")
     for cell, own in pairs.groupby("cell"):
@@ -248,7 +249,7 @@ def test_other_axes_are_part_of_a_line() -> None:
 
 
 def test_outcomes_are_no_geometry(made: dict[str, pd.DataFrame]) -> None:
-    outcomes = {quantity.name for quantity in quantities() if quantity.group == OUTCOME}
+    outcomes = {quantity.name for quantity in compared() if quantity.group == OUTCOME}
     assert not set(made["correlations"]["quantity"]) & outcomes
     assert set(made["correlations"]["outcome"]) <= outcomes
 

@@ -39,6 +39,9 @@ def measured(quantity: Quantity, table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = table[~table["diverged"].astype(bool)] if "diverged" in table else table
     rows = rows.query(quantity.rows) if quantity.rows else rows
+    if quantity.held and "final" in rows:  # the end of training stands for its epoch, also where weights are averaged
+        ends = rows.sort_values("final", kind="stable")
+        rows = ends.drop_duplicates([*members(rows), *quantity.by], keep="last").sort_index()
     if quantity.at and len(rows):
         rows = rows[rows[quantity.at] == rows[quantity.at].min()]
     found = rows[[*members(rows), *quantity.by]].copy()
