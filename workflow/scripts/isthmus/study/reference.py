@@ -47,13 +47,16 @@ def tables_page() -> str:
 
 
 def _quantities() -> Iterator[str]:
-    """The quantities that the analysis `relations` compares, one per line."""
-    yield from ("## Quantities of `relations`", "", QUANTITIES_INTRODUCTION, "")
-    yield from ("| quantity | group | from | rows | value |", "| --- | --- | --- | --- | --- |")
-    for quantity in quantities():
+    """All quantities, one per line."""
+    yield from ("## Quantities", "", QUANTITIES_INTRODUCTION, "")
+    yield from ("| quantity | label | group | from | rows | several by | value |", "| --- |" + " --- |" * 6)
+    for quantity in sorted(quantities(), key=lambda quantity: not quantity.group):
         rows = f"`{quantity.rows}`" if quantity.rows else "all"
         rows += f", smallest `{quantity.at}`" if quantity.at else ""
-        yield f"| `{quantity.name}` | {quantity.group} | `{quantity.table}` | {rows} | `{quantity.value}` |"
+        by = ", ".join(f"`{name}`" for name in quantity.by)
+        label = quantity.label + (f" ({quantity.unit})" if quantity.unit else "")
+        value = f"`{quantity.table}` | {rows} | {by} | `{quantity.value}`"
+        yield f"| `{quantity.name}` | {label} | {quantity.group} | {value} |"
     yield ""
 
 
@@ -115,9 +118,12 @@ studies. Strings are dictionary-encoded. Accuracies are fractions in [0, 1]. Los
 no weight penalty. Unknown values are null, never NaN. The files also contain the descriptions and units, as field
 metadata. Tables are checked against this description whenever they are written."""
 
-QUANTITIES_INTRODUCTION = """A quantity is one number per network, computed from the rows of a table that meet a
-condition. If a network has several such rows, their mean is taken; for tables of pairs, the mean over the network's
-pairs. Each quantity is described with the stage that measures it, in `workflow/schemas/stages/`."""
+QUANTITIES_INTRODUCTION = """A quantity is one number per network, or per pair of networks, computed from the rows of a
+table that meet a condition. Where it has several values per network, the columns under "several by" tell them apart; if
+several rows remain, their mean is taken. The table `summaries` holds the mean of every quantity over the networks of
+each cell: geometric for quantities that vary by factors. Those with a group are also compared in `relations`, where a
+quantity of pairs has, for each network, the mean over its pairs. Each quantity is described with the stage that
+measures it, in `workflow/schemas/stages/`."""
 
 
 def main() -> None:
