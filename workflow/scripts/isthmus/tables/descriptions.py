@@ -59,10 +59,31 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Lines:
+    """A figure of the common kind: means of quantities against one column of `summaries`, with intervals.
+
+    rows: quantities, a row of axes each. x, hue, style: columns, or quantities such as `density` whose mean is then the
+    position; a line is drawn for each value of `hue`, its style set by `style`. panels: axes that have a panel for each
+    of their values. bands: intervals are bands and networks thin lines, instead of bars and dots. zero: the axis of
+    values starts at zero and is logarithmic further up. baseline: a value of `hue` that is drawn as a level.
+    """
+
+    rows: tuple[str, ...]
+    x: str = "width"
+    hue: str = "depth"
+    style: str = ""
+    panels: tuple[str, ...] = ("batch_size",)
+    bands: bool = False
+    zero: bool = False
+    baseline: str = ""
+
+
+@dataclass(frozen=True)
 class Figure:
     """A figure: its title in the report and the tables it is drawn from.
 
-    requires: other analyses whose tables it needs; only studies that ask for these too get the figure.
+    requires: other analyses whose tables it needs; only studies that ask for these too get the figure. lines: what it
+    shows, if it is of the common kind, for which no code is needed.
     """
 
     name: str
@@ -70,6 +91,7 @@ class Figure:
     title: str
     tables: tuple[str, ...]
     requires: tuple[str, ...] = ()
+    lines: Lines | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +107,10 @@ class Stage:
     figures: tuple[Figure, ...]
 
 
+def _lines(given: dict[str, Any]) -> Lines:
+    return Lines(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+
+
 def _read(path: Path) -> Stage:
     described = read_yaml(path)
     name, unit = described["stage"], described["unit"]
@@ -98,7 +124,14 @@ def _read(path: Path) -> Stage:
         for table, content in described.get("tables", {}).items()
     )
     figures = tuple(
-        Figure(figure, name, content["title"], tuple(content["tables"]), tuple(content.get("requires", ())))
+        Figure(
+            figure,
+            name,
+            content["title"],
+            tuple(content["tables"]),
+            tuple(content.get("requires", ())),
+            _lines(content["lines"]) if "lines" in content else None,
+        )
         for figure, content in described.get("figures", {}).items()
     )
     return Stage(name, described["title"], described["description"], unit, described.get("options"), tables, figures)

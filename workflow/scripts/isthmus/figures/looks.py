@@ -1,0 +1,138 @@
+"""How things look: a colour, a marker and a line style for each value of an axis and each kind, the same everywhere.
+
+Colours are seaborn's palette for colour-blind readers for what has no order, and perceptually uniform maps, from dark to
+light, for what has one. Markers and line styles tell things apart in a grey print.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
+
+from isthmus.figures.style import label_of
+
+GREY = "#6e6e6e"
+LIGHT_GREY = "#8a8a8a"
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, BROWN, PINK, _, YELLOW, SKY = map(to_hex, sns.color_palette("colorblind"))
+PALETTE = (BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
+DASHES: tuple[Any, ...] = ("", (5, 1.5), (1, 1), (4, 1, 1, 1), (7, 1.5, 1, 1, 1, 1))
+# Ordered axes: the colour map, and the part of it that is neither black nor too light to see on white.
+ORDERED = {
+    "width": ("viridis", 0.0, 0.90),
+    "batch_size": ("inferno", 0.15, 0.82),
+    "layer_index": ("plasma", 0.0, 0.85),
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one thing is drawn: colour (hexadecimal), marker, and dashes as seaborn takes them, "" for a solid line."""
+
+    colour: str
+    marker: str
+    dashes: Any = ""
+
+    @property
+    def line(self) -> Any:
+        """The line style as Matplotlib takes it."""
+        return (0, self.dashes) if self.dashes else "-"
+
+
+# A kind has this look in all figures, whichever others a study asked for: straight lines are blue, Bézier curves red and
+# orange, and the aligned one of two kinds is the lighter, dashed one.
+KINDS = {
+    "linear": Look(BLUE, "o"),
+    "linear-aligned": Look(SKY, "s", DASHES[1]),
+    "bezier": Look(VERMILION, "^"),
+    "polychain": Look(GREEN, "D", DASHES[3]),
+    "bezier-aligned": Look(ORANGE, "v", DASHES[1]),
+    "dense": Look(LIGHT_GREY, ""),
+    "ticket": Look(BLUE, "o"),
+    "one_shot": Look(VERMILION, "s", DASHES[1]),
+    "magnitude_at_initialization": Look(ORANGE, "v", DASHES[4]),
+    "reinitialized": Look(PINK, "D", DASHES[3]),
+    "random": Look(GREEN, "^", DASHES[2]),
+}
+WORDS = {
+    "linear-aligned": "linear, aligned",
+    "bezier": "Bézier",
+    "polychain": "polygonal chain",
+    "bezier-aligned": "Bézier, aligned",
+    "one_shot": "one-shot",
+    "magnitude_at_initialization": "magnitude at initialization",
+    "random": "random mask",
+}
+
+
+def words_of(kind: str) -> str:
+    """The words for a kind of path, of pruned network, or whatever else a column tells apart."""
+    return WORDS.get(kind, kind.replace("_", " ").replace("gaussian", "Gaussian").replace("jpeg", "JPEG"))
+
+
+def looks_of(column: str, values: Sequence[Any]) -> dict[Any, Look]:
+    """The look of each of the sorted `values` of an axis, or of the kinds in a column, in the order of a legend."""
+    if column not in ORDERED and all(value in KINDS for value in values):
+        return {kind: look for kind, look in KINDS.items() if kind in values}
+    return {value: look_of(column, value, values) for value in values}
+
+
+def look_of(column: str, value: Any, values: Sequence[Any]) -> Look:
+    """The look of `value` among the sorted `values` that `column` takes.
+
+    Widths, batch sizes and layers are ordered: dark is the smallest, light the largest. Everything else gets distinct
+    colours; small integers, such as depths, keep theirs whatever the other values are. Raises ValueError where `value`
+    is not among `values`.
+    """
+    values = list(values)
+    if value not in values:
+        raise ValueError(f"{value!r} is not one of the values of {column}: {values}")
+    position = values.index(value)
+    if column in ORDERED:
+        name, first, last = ORDERED[column]
+        at = first + (last - first) * (position / (len(values) - 1) if len(values) > 1 else 0.4)
+        colour = to_hex(sns.color_palette(name, as_cmap=True)(at))
+    else:
+        position = _slots(values)[value]
+        colour = PALETTE[position % len(PALETTE)]
+    return Look(colour, MARKERS[position % len(MARKERS)], DASHES[position % len(DASHES)])
+
+
+def _slots(values: Sequence[Any]) -> dict[Any, int]:
+    """A number for each value: a small integer keeps its own, whatever else is there; others take what is free."""
+    slots: dict[Any, int] = {}
+    for position, value in enumerate(values):
+        wanted = int(value) - 1 if hasattr(value, "__index__") else position
+        free = [slot % len(PALETTE) for slot in range(wanted, wanted + len(PALETTE))]
+        taken = {slot % len(PALETTE) for slot in slots.values()}
+        slots[value] = next((slot for slot in free if slot not in taken), position)
+    return slots
+
+
+def values_in(tables: dict[str, pd.DataFrame], column: str) -> list[Any]:
+    """All values of a column in all tables and studies, sorted, so that a value looks the same in all their figures."""
+    drawn = [table for name, table in tables.items() if name != "cells" and column in table]
+    return sorted({value for table in drawn for value in table[column].dropna().unique()})
+
+
+def key_of(label: str, look: Look, *, marker: bool = True, line: bool = True, hollow: bool = False) -> Line2D:
+    """An entry of a legend, with the line and the marker of a look, or one of them."""
+    return Line2D(
+        [],
+        [],
+        color=look.colour,
+        linestyle=look.line if line else "none",
+        marker=look.marker if marker and look.marker else "none",
+        markerfacecolor="none" if hollow else look.colour,
+        label=label,
+    )
+
+
+def keys_of(column: str, looks: dict[Any, Look], *, marker: bool = True) -> list[Line2D]:
+    """The entries of a legend for the values of an axis or the kinds in a column."""
+    named = {value: words_of(value) if isinstance(value, str) else f"{label_of(column)} {value}" for value in looks}
+    return [key_of(named[value], look, marker=marker) for value, look in looks.items()]

@@ -1,0 +1,88 @@
+"""The note under a figure: how many networks are behind a mark, what was left out and why, and what the marks are."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from isthmus.figures.panels import rows_of, throughout
+from isthmus.tables.descriptions import Lines
+from isthmus.tables.quantities import named
+
+NO_PAIRS_INTERVAL = "none where n is below 3 networks, or all pairs share one"
+
+
+def number(count: int, what: str) -> str:
+    """A count in words: "1 pair", "3 pairs"."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def span(numbers: Iterable[int], what: str = "") -> str:
+    """The least and the greatest of some counts, in words."""
+    low, high = (int(end) for end in (min(numbers), max(numbers)))
+    text = f"{high}" if low == high else f"{low} to {high}"
+    return f"{text} {what}{'' if high == 1 else 's'}" if what else text
+
+
+def note_under(
+    tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame, lines: Lines, others: Iterable[str] = ()
+) -> str:
+    """The note under a figure of means, whose `rows` of `summaries` it shows; `others` are further sentences."""
+    sentences = [_counts(tables, study, rows), _marks(rows, lines), left_out(rows), throughout(rows), *others]
+    return " ".join(filter(None, sentences))
+
+
+def _counts(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame) -> str:
+    """How many networks or pairs are behind a point, and how many of all are left out because they diverged."""
+    used = rows[rows["n"] > 0]
+    all_of_them, lost, what = _members(tables, study, rows)
+    if used.empty:
+        if lost and lost == all_of_them:
+            return f"All {all_of_them} {what}s diverged: there is nothing to draw."
+        return "Nothing to draw: nothing was measured."
+    networks = span(used["n"], "network")
+    per_point = f"{span(used['pairs'].dropna(), 'pair')} of {networks}" if used["pairs"].notna().any() else networks
+    if not lost:
+        return f"n = {per_point} per point; none of {number(all_of_them, what)} diverged."
+    return f"n = {per_point} per point; {lost} of {number(all_of_them, what)} diverged and {_are(lost)} left out."
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _members(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame) -> tuple[int, int, str]:
+    """How many networks or paths there are in the cells of the rows, how many of them diverged, and their name."""
+    table = named(rows["quantity"].iloc[0]).table
+    of_pairs = named(rows["quantity"].iloc[0]).of_pairs
+    source = rows_of(study, tables, "connections" if of_pairs else table if "diverged" in tables[table] else "networks")
+    source = source[source["cell"].isin(rows["cell"].unique())]
+    keys = ["cell", *(["seed_a", "seed_b", "kind"] if of_pairs else ["seed"])]
+    flags = source.groupby(keys, observed=True)["diverged"].any()
+    return len(flags), int(flags.sum()), "path" if of_pairs else "network"
+
+
+def _marks(rows: pd.DataFrame, lines: Lines) -> str:
+    """What the marks are, and how the intervals were computed."""
+    if not rows["n"].any():
+        return ""
+    statistics = set(rows["statistic"])
+    means = "means" if statistics == {"mean"} else "geometric means" if "mean" not in statistics else "means, geometric "
+    means += "on log axes" if len(statistics) > 1 else ""
+    of_pairs = rows["pairs"].notna().any()
+    behind = "pairs" if of_pairs else "networks"
+    how = "bootstrap intervals, which resample networks" if of_pairs else "bootstrap intervals over networks"
+    without = (rows["low"].isna() & rows["value"].notna()).any()
+    none = f" ({NO_PAIRS_INTERVAL if of_pairs else 'none where n = 1 or all are equal'})" if without else ""
+    if lines.bands:
+        return f"Lines: {means}. Bands: 95 % {how}{none}; few {behind} are thin lines instead."
+    return f"Dots: {behind}. Lines: {means}. Bars: 95 % {how}{none}."
+
+
+def left_out(rows: pd.DataFrame) -> str:
+    """The sentence that counts values of networks that did not diverge and yet are not drawn; empty without any."""
+    parts = []
+    for quantity, own in rows.groupby("quantity", sort=False):
+        for column, why in (("not_positive", "not positive"), ("missing", "no finite value")):
+            count = int(own[column].sum())
+            parts += [f"{count} of {named(str(quantity)).label} ({why})"] if count else []
+    return f"Also left out: {', '.join(parts)}." if parts else ""
