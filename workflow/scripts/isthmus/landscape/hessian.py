@@ -45,8 +45,9 @@ class CurvatureOperator:
     `size` is P, `dtype` and `device` are those of the weights, `loss` is the mean loss, and `products` counts the
     products taken.
 
-    Raises ValueError for a stack of several networks, no images, another number of labels, or an unknown matrix, and
-    UserError if the network is in training mode, or if the loss changes between two evaluations or is not finite.
+    Raises ValueError for a stack of several networks, no images, another number of labels, an unknown matrix or
+    chunks of no example, and UserError if the network is in training mode, or if the loss changes between two
+    evaluations or is not finite.
 
     >>> from isthmus.models.stacked import Linear
     >>> network = nn.Sequential(nn.Flatten(2), Linear(1, 2, 1, bias=False)).eval()

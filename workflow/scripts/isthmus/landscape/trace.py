@@ -27,13 +27,14 @@ is judged by the upper end of its own one-sided 95 % interval, and only a few ti
 as this bound calls for, at most twice as many as before.
 
 The table shows how often nominal 95 % intervals covered the truth, at a precision of 5 % and at most 150 products, over
-20 spectra of each kind (`tests/spectra.py`). Before: Hutch++ with a sketch of eight vectors, stopped by the scatter of
-its probes (20 runs per spectrum, random eigenvectors). Now: this module after a search for one eigenvalue (50 runs per
-spectrum). Widths are means, relative to the sum of |eigenvalues| for the trace and to the squared norm for itself.
-Products include the sketch before; now they are the probes alone, since the search has another purpose anyway.
+20 spectra of each kind (`tests/support/spectra.py`). H++: Hutch++ with a sketch of eight vectors, stopped by the
+scatter of its probes (20 runs per spectrum, random eigenvectors). Here: this module after a search for one eigenvalue
+(50 runs per spectrum). Widths are means, relative to the sum of |eigenvalues| for the trace and to the squared norm for
+itself. Products include the sketch of Hutch++; here they are the probes alone, since the search serves another purpose
+anyway.
 
                      coverage, trace     width    coverage, norm     width      products
-                       before    now  before now    before   now  before now  before  now
+                        H++   here   H++ here      H++   here   H++ here      H++  here
     spiked               91.8   94.8    .08  .07      92.0  97.9    .08  .07      59   54
     degenerate           93.2   95.3    .06  .12      88.5  95.8    .04  .19      26  137
     spikes at two ends   95.2   93.3    .03  .02      94.8  96.6    .03  .01     143  141
@@ -46,12 +47,12 @@ Products include the sketch before; now they are the probes alone, since the sea
     like a Hessian       94.5   94.7    .10  .10      90.0  95.9    .09  .08      40   45
     all                  93.9   95.0    .07  .08      92.7  97.0    .06  .08      64   75
 
-Before, only the trace had a precision; now the norm has one, too. Copies of a large eigenvalue cost more, since a
-Krylov space holds only one of them. On 24 Hessians of multilayer perceptrons trained on the digits (460 to 980 weights,
-ten runs each), intervals covered the trace in 95.4 % of cases before and 95.8 % now, and the squared norm in 91.7 % and
-97.9 %. This took 37 products before, and now takes 29 after a search for one eigenvalue (for the trace alone) or 18
-after a search for three (for both). At initialization, the trace is small compared with the norm, and both methods take
-some 150 to 230 products.
+Hutch++ was given a precision for the trace only; this module has one for the norm, too. Copies of a large eigenvalue
+cost more here, since a Krylov space holds only one of them. On 24 Hessians of multilayer perceptrons trained on the
+digits (460 to 980 weights, ten runs each), intervals covered the trace in 95.4 % of cases with Hutch++ and in 95.8 %
+here, and the squared norm in 91.7 % and 97.9 %. Hutch++ took 37 products; this module takes 29 after a search for one
+eigenvalue (for the trace alone) or 18 after a search for three (for both). At initialization, the trace is small
+compared with the norm, and both methods take some 150 to 230 products.
 """
 
 from dataclasses import dataclass
