@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from invented_claims import SETUP, claim, curvature, networks, with_twins
+from invented_claims import SETUP, claim, curvature, judge, networks, with_twins
 from matplotlib.figure import Figure
 
-from isthmus.analyses.claims.verdicts import judge
 from isthmus.figures import style
 from isthmus.figures.claims import LIMITS, MOST_ROWS, draw_claims, measured_text, number, place, shown
 from isthmus.tables.parquet import read_table, write_table

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn import assert_laid_out, filled, line, note, said
+from invented_cells import NO_MORE, Extra, keys_of, with_cells
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
@@ -140,7 +141,7 @@ def make_tables(
     depths: Sequence[int] = (1, 3),
     batch_sizes: Sequence[int] = (32, 256),
     seeds: int = 5,
-    extra: Sequence[str] = ("",),
+    extra: Extra = NO_MORE,
     kinds: Sequence[str] = ALL_KINDS,
     diverged: Sequence[tuple[int, int, int]] = ((8, 3, 0),),
     fits_diverged: Sequence[tuple[int, str]] = ((16, "polychain"),),
@@ -150,19 +151,13 @@ def make_tables(
 ) -> dict[str, Rows]:
     """Invented but plausible rows of `connections`, `paths` and `planes`.
 
-    `extra` are ends of cell names; `diverged` holds (width, depth, seed), `fits_diverged` (width, kind), of
+    `extra` are axes beside these; `diverged` holds (width, depth, seed), `fits_diverged` (width, kind), of
     which the fit of the pair (1, 2) at the smallest depth and batch size diverged.
     """
     random = np.random.default_rng(0)
     made: dict[str, Rows] = {"connections": [], "paths": [], "planes": []}
-    for end, width, depth, batch in product(extra, widths, depths, batch_sizes):
-        cell = {
-            "study": study,
-            "cell": f"width={width}+depth={depth}+batch_size={batch}{end}",
-            "width": width,
-            "depth": depth,
-            "batch_size": batch,
-        }
+    for more, width, depth, batch in product(extra, widths, depths, batch_sizes):
+        cell = keys_of(study, width, depth, batch, more)
         floors = 0.5 * width**-1.5 * batch**0.2 * np.exp(random.normal(0, 0.2, seeds))
         first: dict[str, dict[str, Any]] = {}
         for (a, b), kind in product(combinations(range(seeds), 2), kinds):
@@ -191,9 +186,9 @@ def make_tables(
 def frames(**given: Any) -> dict[str, pd.DataFrame]:
     """The invented tables as data frames."""
     columns = {name: [column.name for column in table(name).columns] for name in ("connections", "paths", "planes")}
-    return {
-        name: pd.DataFrame(rows, columns=columns[name]).infer_objects() for name, rows in make_tables(**given).items()
-    }
+    made = make_tables(**given)
+    tables = {name: pd.DataFrame(rows, columns=columns[name]).infer_objects() for name, rows in made.items()}
+    return with_cells(tables, given.get("extra", NO_MORE))
 
 
 def stack_of(figure: Figure, rows: int) -> list[tuple[str, list[Axes]]]:
@@ -430,7 +425,7 @@ def test_a_single_pair_diverged_or_not_can_be_drawn(
 
 @pytest.mark.parametrize(("name", "stack"), [("barriers", 2), ("loss-profiles", 2), ("path-geometry", 4)])
 def test_other_axes_get_panels_of_their_own(name: str, stack: int) -> None:
-    extra = [f"+label_noise={noise}+optimizer=sgd" for noise in ("0.0", "0.2")]
+    extra = [{"label_noise": noise, "optimizer": "sgd"} for noise in (0.0, 0.2)]
     tables = frames(widths=[8, 16], depths=[1], batch_sizes=[32], seeds=3, extra=extra)
     figure = DRAW[name]("digits", tables)
     titles = [title.split("\n")[0] for title, _ in stack_of(figure, stack)]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn import assert_laid_out, filled, line, note, said
+from invented_cells import NO_MORE, Extra, keys_of, with_cells
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -68,7 +69,7 @@ def make_tables(
     depths: Sequence[int] = (1, 3),
     batch_sizes: Sequence[int] = (32, 256),
     seeds: int = 5,
-    extra: Sequence[str] = ("",),
+    extra: Extra = NO_MORE,
     diverged: Sequence[tuple[int, int, int]] = ((8, 3, 0),),
     snapshots: Sequence[int] = (0, 1, 3, 10, 20),
     epochs: float = 30.0,
@@ -82,9 +83,8 @@ def make_tables(
     """
     random = np.random.default_rng(0)
     made: dict[str, Rows] = {name: [] for name in NAMES}
-    for end, width, depth, batch, seed in product(extra, widths, depths, batch_sizes, range(seeds)):
-        cell = f"width={width}+depth={depth}+batch_size={batch}{end}"
-        keys = {"study": study, "cell": cell, "width": width, "depth": depth, "batch_size": batch, "seed": seed}
+    for more, width, depth, batch, seed in product(extra, widths, depths, batch_sizes, range(seeds)):
+        keys = keys_of(study, width, depth, batch, more) | {"seed": seed}
         lost, parameters = (width, depth, seed) in diverged, 75 * width + (depth - 1) * width**2
         common = keys | {"diverged": lost, "dataset": "digits", "architecture": "mlp", "parameters": parameters}
         made["networks"].append(common | {"loss": loss})
@@ -126,7 +126,8 @@ def _spectrum_columns(random: np.random.Generator, final: dict[str, float], para
 def frames(**given: Any) -> dict[str, pd.DataFrame]:
     """The invented tables as data frames."""
     columns = {name: [column.name for column in table(name).columns] for name in NAMES[1:]}
-    return {name: pd.DataFrame(rows, columns=columns.get(name)) for name, rows in make_tables(**given).items()}
+    tables = {name: pd.DataFrame(rows, columns=columns.get(name)) for name, rows in make_tables(**given).items()}
+    return with_cells(tables, given.get("extra", NO_MORE))
 
 
 def bars(axes: Axes) -> np.ndarray:
@@ -324,7 +325,7 @@ def test_a_single_network_diverged_or_not_can_be_drawn(diverged: list[tuple[int,
 
 @pytest.mark.parametrize("name", DRAW)
 def test_other_axes_get_panels_of_their_own(name: str) -> None:
-    extra = [f"+label_noise={noise}+optimizer=sgd" for noise in ("0.0", "0.2")]
+    extra = [{"label_noise": noise, "optimizer": "sgd"} for noise in (0.0, 0.2)]
     tables = frames(widths=[8, 16], depths=[1], batch_sizes=[32], seeds=2, extra=extra, snapshots=(1,))
     figure = DRAW[name]("digits", tables)
     titles = [axes.get_title("left").split("\n")[0] for axes in figure.axes if axes.get_title("left")]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn import note
+from invented_cells import keys_of, with_cells
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -79,8 +80,7 @@ def walk_of(row: dict[str, Any], kind: str, outcome: str, detours: int = 0) -> R
 
 
 def trained(width: int, seed: int, dense: bool) -> dict[str, Rows]:
-    cell = f"width={width}+depth=2+batch_size=32"
-    keys = {"study": "s", "cell": cell, "width": width, "depth": 2, "batch_size": 32, "seed": seed}
+    keys = keys_of("s", width, 2, 32, {}) | {"seed": seed}
     own = keys | {"parameters": 40, "classes": 10, "images": 5, "final": True, "top_eigenvalue": 8.0, "loss": 0.1}
     values = np.geomspace(8, 1e-9, 30)
     hessian = {"matrix": "hessian", "method": "dense", "end": "largest"}
@@ -113,7 +113,7 @@ def frames(activations: tuple[str, ...] = ("tanh", "gelu"), data: str = "random"
         for name, rows in trained(width, seed, width == 4).items():
             made[name] += rows
     columns = {name: [column.name for column in table(name).columns] for name in NAMES}
-    return {name: pd.DataFrame(rows, columns=columns[name]) for name, rows in made.items()}
+    return with_cells({name: pd.DataFrame(rows, columns=columns[name]) for name, rows in made.items()})
 
 
 def points(axes: Axes) -> set[tuple[float, float]]:

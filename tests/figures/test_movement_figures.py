@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn import assert_laid_out, ends, filled, line, note
+from invented_cells import NO_MORE, Extra, keys_of, with_cells
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -28,7 +29,7 @@ def make_tables(
     depths: Sequence[int] = (1, 3),
     batch_sizes: Sequence[int] = (32, 256),
     seeds: int = 5,
-    extra: Sequence[str] = ("",),
+    extra: Extra = NO_MORE,
     diverged: Sequence[tuple[int, int, int]] = ((8, 3, 0),),
     kernels: bool = True,
     bend: float = 0.0,
@@ -40,9 +41,8 @@ def make_tables(
     """
     random = np.random.default_rng(0)
     made: dict[str, Rows] = {"movement": [], "kernels": []}
-    for end, width, depth, batch, seed in product(extra, widths, depths, batch_sizes, range(seeds)):
-        cell = f"width={width}+depth={depth}+batch_size={batch}{end}"
-        keys = {"study": study, "cell": cell, "width": width, "depth": depth, "batch_size": batch, "seed": seed}
+    for more, width, depth, batch, seed in product(extra, widths, depths, batch_sizes, range(seeds)):
+        keys = keys_of(study, width, depth, batch, more) | {"seed": seed}
         lost = (width, depth, seed) in diverged
         keys |= {"diverged": lost, "parameters": 100 * width}
         if lost:
@@ -71,7 +71,8 @@ def make_tables(
 def frames(**given: Any) -> dict[str, pd.DataFrame]:
     """The invented tables as data frames."""
     columns = {name: [column.name for column in table(name).columns] for name in ("movement", "kernels")}
-    return {name: pd.DataFrame(rows, columns=columns[name]) for name, rows in make_tables(**given).items()}
+    tables = {name: pd.DataFrame(rows, columns=columns[name]) for name, rows in make_tables(**given).items()}
+    return with_cells(tables, given.get("extra", NO_MORE))
 
 
 def slopes(axes: Axes) -> list[str]:
@@ -171,7 +172,7 @@ def test_a_single_network_diverged_or_not_can_be_drawn(name: str, diverged: list
 
 @pytest.mark.parametrize("name", DRAW)
 def test_other_axes_get_panels_of_their_own(name: str) -> None:
-    extra = [f"+label_noise={noise}+optimizer=sgd" for noise in ("0.0", "0.2")]
+    extra = [{"label_noise": noise, "optimizer": "sgd"} for noise in (0.0, 0.2)]
     figure = DRAW[name]("digits", frames(widths=[8, 16], depths=[1], batch_sizes=[32], seeds=2, extra=extra))
     titles = [axes.get_title("left").split("\n")[0] for axes in figure.axes[::2]]
     assert titles == ["label noise 0.0", "label noise 0.2"]

@@ -26,8 +26,10 @@ DRAW = {
 
 def related(**given: Any) -> dict[str, pd.DataFrame]:
     """The tables of the stage, from invented ones."""
-    made = relate("digits", invented_tables(**given), {"interpolation_threshold": 1.0, "fewest_networks": 5})
-    return {name: pd.DataFrame(rows, columns=[c.name for c in table(name).columns]) for name, rows in made.items()}
+    tables = invented_tables(**given)
+    made = relate("digits", tables, {"interpolation_threshold": 1.0, "fewest_networks": 5})
+    frames = {name: pd.DataFrame(rows, columns=[c.name for c in table(name).columns]) for name, rows in made.items()}
+    return frames | {"cells": tables["cells"]}
 
 
 def texts(axes: Axes, gid: str) -> list[Any]:
@@ -132,7 +134,7 @@ def test_networks_are_counted(figures: dict[str, Figure]) -> None:
 
 
 def test_other_axes_get_panels_of_their_own_in_saturation() -> None:
-    made = related(widths=(8, 16), depths=(1,), seeds=2, extra=("+label_noise=0.0", "+label_noise=0.2"))
+    made = related(widths=(8, 16), depths=(1,), seeds=2, extra=({"label_noise": 0.0}, {"label_noise": 0.2}))
     titles = [axes.get_title("left").split("\n")[0] for axes in relations.draw_saturation("digits", made).axes]
     assert titles == ["label noise 0.0", "label noise 0.2"]
 

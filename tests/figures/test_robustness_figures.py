@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn import assert_laid_out, ends, line, note
+from invented_cells import NO_MORE, Extra, keys_of, with_cells
 from matplotlib.figure import Figure
 
 from isthmus.core.errors import DataError
@@ -25,7 +26,7 @@ def frames(
     depths: Sequence[int] = (1, 3),
     batch_sizes: Sequence[int] = (32, 256),
     seeds: int = 4,
-    extra: Sequence[str] = ("",),
+    extra: Extra = NO_MORE,
     diverged: Sequence[tuple[int, int, int]] = ((8, 3, 0),),
     corruptions: Sequence[str] = CORRUPTIONS,
     severities: Sequence[int] = (1, 2, 3, 4, 5),
@@ -34,9 +35,8 @@ def frames(
     """An invented but plausible table `robustness`; `diverged` holds (width, depth, seed)."""
     random, rows = np.random.default_rng(0), []
     sets = [("none", 0), *product(corruptions, severities), *([("shifted", 0)] if shifted else [])]
-    for end, width, depth, batch, seed in product(extra, widths, depths, batch_sizes, range(seeds)):
-        cell = f"width={width}+depth={depth}+batch_size={batch}{end}"
-        keys = {"study": "digits", "cell": cell, "width": width, "depth": depth, "batch_size": batch, "seed": seed}
+    for more, width, depth, batch, seed in product(extra, widths, depths, batch_sizes, range(seeds)):
+        keys = keys_of("digits", width, depth, batch, more) | {"seed": seed}
         lost = (width, depth, seed) in diverged
         clean = 0.97 - 0.3 / width - 0.01 * random.random()
         for name, severity in sets:
@@ -46,7 +46,7 @@ def frames(
             place = {"corruption": name, "severity": severity, "images": 0 if lost else 360, "parameters": 100 * width}
             row = keys | place | {"diverged": lost} | values
             rows.append({column: row.get(column) for column in COLUMNS})
-    return {"robustness": pd.DataFrame(rows, columns=COLUMNS)}
+    return with_cells({"robustness": pd.DataFrame(rows, columns=COLUMNS)}, extra)
 
 
 def mean_by_network(rows: pd.DataFrame) -> pd.DataFrame:
@@ -164,7 +164,7 @@ def test_a_single_network_diverged_or_not_can_be_drawn(name: str, diverged: list
 
 
 def test_other_axes_get_panels_of_their_own() -> None:
-    extra = [f"+label_noise={noise}+optimizer=sgd" for noise in ("0.0", "0.2")]
+    extra = [{"label_noise": noise, "optimizer": "sgd"} for noise in (0.0, 0.2)]
     tables = frames(widths=[8, 16], depths=[1], batch_sizes=[32], seeds=2, extra=extra)
     figure = robustness.draw_robustness_width("digits", tables)
     assert [axes.get_title("left") for axes in figure.axes[::2]] == [

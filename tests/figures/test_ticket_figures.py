@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn import assert_laid_out, filled, line, note, said
+from invented_cells import NO_MORE, Extra, keys_of, with_cells
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binom
@@ -68,7 +69,7 @@ def make_tables(
     depths: Sequence[int] = (2,),
     batch_sizes: Sequence[int] = (32,),
     seeds: int = 5,
-    extra: Sequence[str] = ("",),
+    extra: Extra = NO_MORE,
     diverged: Sequence[tuple[int, int, str]] = (),
     levels: int = 12,
     kinds: Sequence[str] = ALL_KINDS,
@@ -78,13 +79,12 @@ def make_tables(
     """Invented but plausible rows of `tickets` and `ticket_layers`, a network pruned by a fifth at every level.
 
     `diverged` holds (width, seed, kind); a dense network that diverged takes all that are made of it along. `extra`
-    are ends of cell names, `curvature` names the kinds it is measured on.
+    are axes beside these, `curvature` names the kinds it is measured on.
     """
     random = np.random.default_rng(0)
     made: dict[str, Rows] = {"tickets": [], "ticket_layers": []}
-    for end, width, depth, batch, seed in product(extra, widths, depths, batch_sizes, range(seeds)):
-        cell = f"width={width}+depth={depth}+batch_size={batch}{end}"
-        keys = {"study": study, "cell": cell, "width": width, "depth": depth, "batch_size": batch, "seed": seed}
+    for more, width, depth, batch, seed in product(extra, widths, depths, batch_sizes, range(seeds)):
+        keys = keys_of(study, width, depth, batch, more) | {"seed": seed}
         for kind, level in [("dense", 0), *product(kinds, range(1, levels + 1))]:
             masks, share = _masks(width, kind, 0.8**level), 0.8**level
             prunable, kept = (sum(column) for column in zip(*masks, strict=True))
@@ -119,7 +119,7 @@ def frames(folder: Path, **given: Any) -> dict[str, pd.DataFrame]:
     for name, rows in make_tables(**given).items():
         write_table(folder / f"{name}.parquet", name, rows)
         read[name] = read_table(folder / f"{name}.parquet").to_pandas()
-    return read
+    return with_cells(read, given.get("extra", NO_MORE))
 
 
 def band(axes: Axes) -> tuple[float, float]:
@@ -407,7 +407,7 @@ def test_a_single_seed_and_level_diverged_or_not_can_be_drawn(
 
 
 def test_other_axes_get_panels_of_their_own(tmp_path: Path) -> None:
-    extra = [f"+label_noise={noise}+optimizer=sgd" for noise in ("0.0", "0.2")]
+    extra = [{"label_noise": noise, "optimizer": "sgd"} for noise in (0.0, 0.2)]
     made = frames(tmp_path, widths=[8], seeds=2, levels=2, kinds=["ticket"], extra=extra)
     for name in ("tickets", "ticket-speed", "ticket-stability", "ticket-curvature"):
         figure = DRAW[name]("digits", made)

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn import assert_laid_out, line, note
+from invented_cells import NO_MORE, Extra, keys_of, with_cells
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from running import SCRIPTS
@@ -23,7 +24,6 @@ from isthmus.core.errors import DataError
 from isthmus.figures import style, train
 from isthmus.figures.panels import panels_of, rows_of
 from isthmus.figures.style import decade_axis
-from isthmus.recipes.cells import axes_of
 from isthmus.statistics.bootstrap import bootstrap_interval
 from isthmus.tables.parquet import read_table, write_table
 
@@ -41,29 +41,22 @@ def make_tables(
     depths: Sequence[int] = (1, 3),
     batch_sizes: Sequence[int] = (32, 256),
     seeds: int = 5,
-    extra: Sequence[str] = ("",),
+    extra: Extra = NO_MORE,
     diverged: Sequence[tuple[int, int, int]] = ((8, 3, 0), (128, 3, 1), (128, 3, 4)),
     loss: str = "cross_entropy",
     epochs: int = 30,
 ) -> dict[str, list[dict[str, Any]]]:
     """Invented but plausible rows of the tables `networks` and `history`.
 
-    `extra` are ends of cell names, such as "+label_noise=0.2"; `diverged` holds (width, depth, seed).
+    `extra` are axes beside these; `diverged` holds (width, depth, seed).
     """
     random = np.random.default_rng(0)
     networks, history = [], []
-    for end, width, depth, batch, seed in product(extra, widths, depths, batch_sizes, range(seeds)):
-        keys = {
-            "study": study,
-            "cell": f"width={width}+depth={depth}+batch_size={batch}{end}",
-            "width": width,
-            "depth": depth,
-            "batch_size": batch,
-            "seed": seed,
-        }
+    for more, width, depth, batch, seed in product(extra, widths, depths, batch_sizes, range(seeds)):
+        keys = keys_of(study, width, depth, batch, more) | {"seed": seed}
         parameters = FEATURES * width + (depth - 1) * width * (width + 1) + width * (CLASSES + 1) + CLASSES
         lost = (width, depth, seed) in diverged
-        noise = float(axes_of(end.lstrip("+")).get("label_noise", 0))
+        noise = more.get("label_noise", 0.0)
         reach = 1 - np.exp(-((parameters / EXAMPLES) ** 0.9)) * 0.4 * batch / (batch + 100)
         accuracy = min(1.0, float(np.floor((reach + random.normal(0, 0.004)) * EXAMPLES + 3) / EXAMPLES))
         test = accuracy * (0.97 - noise / 2) - 0.06 / np.log2(width) - 0.004 * depth + random.normal(0, 0.006)
@@ -141,7 +134,8 @@ def write_tables(folder: Path, rows: dict[str, list[dict[str, Any]]]) -> list[Pa
 
 def frames(**given: Any) -> dict[str, pd.DataFrame]:
     """The invented tables as data frames."""
-    return {name: pd.DataFrame(rows).infer_objects() for name, rows in make_tables(**given).items()}
+    tables = {name: pd.DataFrame(rows).infer_objects() for name, rows in make_tables(**given).items()}
+    return with_cells(tables, given.get("extra", NO_MORE))
 
 
 ROWS = {"interpolation": 3}  # axes above each other, where they are not two
@@ -261,7 +255,7 @@ def test_numbers_of_diverged_networks_change_no_mark(name: str) -> None:
 
 @pytest.mark.parametrize("name", DRAW)
 def test_other_axes_get_panels_of_their_own(name: str) -> None:
-    extra = [f"+label_noise={noise}+optimizer=sgd" for noise in ("0.0", "0.2")]
+    extra = [{"label_noise": noise, "optimizer": "sgd"} for noise in (0.0, 0.2)]
     tables = frames(widths=[8, 16], depths=[1], seeds=2, extra=extra)
     figure = DRAW[name]("digits", tables)
     titles = [title for title, _ in points(figure, 0, ROWS.get(name, 2))]
@@ -272,8 +266,8 @@ def test_other_axes_get_panels_of_their_own(name: str) -> None:
 
 
 def test_panels_are_ordered_as_numbers_and_keep_every_row() -> None:
-    extra = [f"+train_size={size}" for size in (1000, 200, 50)]
-    networks = frames(widths=[8], depths=[1], seeds=1, extra=extra)["networks"]
+    extra = [{"train_size": size} for size in (1000, 200, 50)]
+    networks = rows_of("digits", frames(widths=[8], depths=[1], seeds=1, extra=extra), "networks")
     blocks = panels_of(networks, ["batch_size"])
     assert [[panel.title.split("\n")[0] for panel in block] for block in blocks] == [
         [f"train size {size}"] * 2 for size in (50, 200, 1000)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from invented_cells import NO_MORE, Extra, keys_of, with_cells
 
 Tables = dict[str, pd.DataFrame]
 NOISES = ((0.005, 1.0), (0.02, 20.0))  # size, and factor of the rise of the loss
@@ -17,22 +18,21 @@ def invented_tables(
     depths: Sequence[int] = (1, 2),
     batch_sizes: Sequence[int] = (32,),
     seeds: int = 4,
-    extra: Sequence[str] = ("",),
+    extra: Extra = NO_MORE,
     diverged: Sequence[tuple[int, int, int]] = (),
     scatter: float = 0.05,
 ) -> Tables:
-    """The tables `networks`, `curvature`, `perturbations`, `connections`, with the columns that quantities are made of.
+    """The tables `networks`, `curvature`, `perturbations`, `connections` and `cells`, with what quantities are made of.
 
     The test error falls as width^-0.3, the top eigenvalue as width^-0.5 and rises as depth^0.3, movement falls as
     width^-0.4; networks of width 8 do not interpolate. Within cells test error and top eigenvalue share their scatter.
-    `extra` are ends of cell names, `diverged` holds (width, depth, seed).
+    `extra` are axes beside these, `diverged` holds (width, depth, seed).
     """
     random = np.random.default_rng(0)
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("networks", "curvature", "perturbations")}
     pairs: list[dict[str, Any]] = []
-    for end, width, depth, batch_size in product(extra, widths, depths, batch_sizes):
-        cell = f"width={width}+depth={depth}+batch_size={batch_size}{end}"
-        axes = {"study": study, "cell": cell, "width": width, "depth": depth, "batch_size": batch_size}
+    for more, width, depth, batch_size in product(extra, widths, depths, batch_sizes):
+        axes = keys_of(study, width, depth, batch_size, more)
         for seed in range(seeds):
             lost = (width, depth, seed) in diverged
             shared, own, other = np.exp(random.normal(0, scatter, 3))
@@ -76,4 +76,5 @@ def invented_tables(
             }
             named = axes | {"seed_a": a, "seed_b": b, "kind": kind, "diverged": lost}
             pairs.append(named | {name: None if lost else value for name, value in values.items()})
-    return {name: pd.DataFrame(found) for name, found in (rows | {"connections": pairs}).items() if found}
+    made = {name: pd.DataFrame(found) for name, found in (rows | {"connections": pairs}).items() if found}
+    return with_cells(made, extra)

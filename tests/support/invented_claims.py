@@ -1,12 +1,14 @@
 """Invented tables, and claims on them, for the tests of claims and of their figure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations, product
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from invented_cells import with_cells
 
+from isthmus.analyses.claims import verdicts
 from isthmus.analyses.claims.statements import Claim, parse_claims
 from isthmus.tables.descriptions import table
 
@@ -56,6 +58,11 @@ def connections(of: pd.DataFrame, kinds: Sequence[str] = ("linear", "bezier")) -
             known = {"seed_a": a, "seed_b": b, "kind": kind, "diverged": False, "barrier_test_error": barrier}
             rows.append(own | known)
     return frame("connections", rows)
+
+
+def judge(claims: Iterable[Claim], tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """The rows of `claims` from invented tables and the cells in them."""
+    return verdicts.judge(claims, with_cells(tables))
 
 
 def claim(**given: Any) -> Claim:

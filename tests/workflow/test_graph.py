@@ -36,6 +36,10 @@ def drawing(*stages: str, name: str = "small") -> set[str]:
     return {f"Drawing the figures of {name}: {stage}" for stage in stages}
 
 
+def listing(study: str = "small") -> set[str]:
+    return {f"Listing the cells of {name}" for name in (study, "all studies")}
+
+
 CLAIMS = {"Testing the published claims on all studies", "Drawing the figure of the claims"}
 TRAINED, MOVED = collecting("networks", "history"), collecting("movement", "kernels")
 CURVED = collecting("curvature", "eigenvalues", "spectrum", "perturbations")
@@ -74,11 +78,14 @@ def test_nothing_is_run_twice(finished: tuple[Path, Path]) -> None:
         (
             configuration(small=study(width=[4, 6, 8])),
             {training("small", 6, "0 1"), measuring("movement", 6, "0 1")}
+            | listing()
             | (TRAINED | MOVED | drawing("train", "movement", "curvature")),
         ),
         (
             configuration(small=study(), other=small_study(width=[4])),
-            {training("other", 4, "0 1")} | TRAINED | drawing("train", "curvature") | drawing("train", name="other"),
+            {training("other", 4, "0 1")}
+            | listing("other")
+            | (TRAINED | drawing("train", "curvature") | drawing("train", name="other")),
         ),
     ],
     ids=["seeds", "width", "study"],

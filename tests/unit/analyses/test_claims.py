@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from invented_claims import SETUP, claim, connections, networks
+from invented_claims import SETUP, claim, connections, judge, networks
 from running import ROOT
 from scipy.stats import ttest_1samp, ttest_ind
 
 from isthmus.analyses.claims.estimates import direction
 from isthmus.analyses.claims.statements import literal, operands, parse_claims, read_claims
-from isthmus.analyses.claims.verdicts import judge
 from isthmus.core.errors import ConfigurationError
 from isthmus.statistics.contrasts import Estimate
 from isthmus.statistics.pairs import network_values

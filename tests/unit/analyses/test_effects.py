@@ -7,19 +7,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from invented import invented_tables
-from invented_claims import claim
+from invented_claims import claim, judge
 from scipy.stats import ttest_ind
 
-from isthmus.analyses.claims.verdicts import judge
 from isthmus.analyses.relations.effects import Effect, effect, opposite, saturation
 from isthmus.analyses.relations.gather import gather
 from isthmus.analyses.relations.measure import effect_rows
+from isthmus.recipes.cells import cell_name
+
+AXES = [{"width": width, "depth": depth, "batch_size": 32} for width, depth in product((8, 16, 32, 64, 128), (1, 2, 4))]
+CELLS = {cell_name(axes): axes for axes in AXES}
 
 
 def grid(
     widths: tuple[int, ...] = (8, 16, 32, 64, 128),
     depths: tuple[int, ...] = (1, 2, 4),
-    batch_sizes: tuple[int, ...] = (32,),
     networks: int = 4,
     scatter: float = 0.0,
     seed: int = 0,
@@ -27,18 +29,18 @@ def grid(
     """log2 of 3 w^-0.5 d^0.3 for the networks of a grid, by cell and seed, with normal scatter."""
     random = np.random.default_rng(seed)
     values = {
-        (f"width={w}+depth={d}+batch_size={b}", n): np.log2(3 * w**-0.5 * d**0.3) + random.normal(0, scatter)
-        for w, d, b, n in product(widths, depths, batch_sizes, range(networks))
+        (f"width={w}+depth={d}+batch_size=32", n): np.log2(3 * w**-0.5 * d**0.3) + random.normal(0, scatter)
+        for w, d, n in product(widths, depths, range(networks))
     }
     return pd.Series(values).rename_axis(["cell", "seed"])
 
 
 def test_a_power_law_in_width_and_depth_has_its_powers() -> None:
     exact = grid()
-    assert effect(exact, ["width"]).coefficient == pytest.approx(-0.5)
-    assert effect(exact, ["depth"]).coefficient == pytest.approx(0.3)
+    assert effect(exact, ["width"], CELLS).coefficient == pytest.approx(-0.5)
+    assert effect(exact, ["depth"], CELLS).coefficient == pytest.approx(0.3)
     noisy = grid(scatter=0.1)
-    found = {axis: effect(noisy, [axis]) for axis in ("width", "depth")}
+    found = {axis: effect(noisy, [axis], CELLS) for axis in ("width", "depth")}
     assert found["width"].low < -0.5 < found["width"].high < 0 < found["depth"].low < 0.3 < found["depth"].high
     assert opposite(found) == "opposite"
     assert (found["width"].settings, found["depth"].settings) == (3, 5)
@@ -50,7 +52,7 @@ def test_the_effect_is_the_average_over_settings_of_least_squares_within_them() 
     frame[["width", "depth"]] = frame["cell"].str.extract(r"width=(\d+)\+depth=(\d+)").astype(float).to_numpy()
     means = frame.groupby(["depth", "width"])["value"].mean()
     slopes = [np.polyfit(np.log2(own.index.get_level_values("width")), own, 1)[0] for _, own in means.groupby("depth")]
-    assert effect(values, ["width"]).coefficient == pytest.approx(np.mean(slopes))
+    assert effect(values, ["width"], CELLS).coefficient == pytest.approx(np.mean(slopes))
 
 
 def test_what_sets_cells_apart_is_no_error() -> None:
@@ -58,34 +60,34 @@ def test_what_sets_cells_apart_is_no_error() -> None:
     values = grid(scatter=0.1)
     own = {cell: 3 * np.sin(place) for place, cell in enumerate(values.index.get_level_values("cell").unique())}
     apart = values + values.index.get_level_values("cell").map(own)
-    before, after = effect(values, ["width"]), effect(apart, ["width"])
+    before, after = effect(values, ["width"], CELLS), effect(apart, ["width"], CELLS)
     assert after.high - after.low == pytest.approx(before.high - before.low)
 
 
 def test_intervals_of_effects_cover() -> None:
-    found = [effect(grid(depths=(1, 2), networks=3, scatter=0.1, seed=seed), ["width"]) for seed in range(400)]
+    found = [effect(grid(depths=(1, 2), networks=3, scatter=0.1, seed=seed), ["width"], CELLS) for seed in range(400)]
     assert np.mean([each.low <= -0.5 <= each.high for each in found]) >= 0.93
 
 
 def test_the_interaction_is_that_of_the_logarithms() -> None:
     values = grid(scatter=0.02)
     axes = values.index.get_level_values("cell").str.extract(r"width=(\d+)\+depth=(\d+)").astype(float).to_numpy()
-    found = effect(values + 0.2 * np.log2(axes[:, 0]) * np.log2(axes[:, 1]), ["width", "depth"])
+    found = effect(values + 0.2 * np.log2(axes[:, 0]) * np.log2(axes[:, 1]), ["width", "depth"], CELLS)
     assert found.low < 0.2 < found.high
     assert found.coefficient == pytest.approx(0.2, abs=0.02)
-    assert np.isnan(effect(grid(depths=(2,)), ["width", "depth"]).coefficient)
+    assert np.isnan(effect(grid(depths=(2,)), ["width", "depth"], CELLS).coefficient)
 
 
 def test_what_cannot_be_told_is_nan() -> None:
     values = grid((8, 16), (1, 2))
     ends = ("width=8+depth=1+batch_size=32", "width=16+depth=2+batch_size=32")
     diagonal = values[values.index.get_level_values("cell").isin(ends)]
-    assert np.isnan(effect(diagonal, ["width"]).coefficient), "width and depth go together"
-    constant = effect(grid(), ["width"])
+    assert np.isnan(effect(diagonal, ["width"], CELLS).coefficient), "width and depth go together"
+    constant = effect(grid(), ["width"], CELLS)
     assert constant.coefficient == pytest.approx(-0.5)
     assert np.isnan(constant.low), "networks that do not differ tell no error"
-    assert np.isnan(effect(grid(networks=1), ["width"]).coefficient)
-    assert np.isnan(effect(grid()[:0], ["width"]).coefficient)
+    assert np.isnan(effect(grid(networks=1), ["width"], CELLS).coefficient)
+    assert np.isnan(effect(grid()[:0], ["width"], CELLS).coefficient)
 
 
 @pytest.mark.parametrize(

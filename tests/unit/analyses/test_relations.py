@@ -137,10 +137,11 @@ def test_corruptions_are_averaged_and_the_clean_images_are_none() -> None:
 
 
 def test_a_study_without_an_analysis_does_without_its_quantities(tables: Tables) -> None:
-    found = gather("digits", {"networks": tables["networks"]})
+    few = {name: tables[name] for name in ("networks", "cells")}
+    found = gather("digits", few)
     assert {quantity.table for quantity in found.quantities} == {"networks"}
     other = tables["curvature"].assign(study="other")
-    assert gather("digits", {"networks": tables["networks"], "curvature": other}).quantities == found.quantities
+    assert gather("digits", few | {"curvature": other}).quantities == found.quantities
     with pytest.raises(DataError, match="'nothing'"):
         gather("nothing", tables)
 
@@ -215,7 +216,7 @@ def test_saturation_has_a_row_for_every_width(made: dict[str, pd.DataFrame]) -> 
 
 def test_a_constant_has_nulls_and_the_tables_can_be_written(tables: Tables) -> None:
     level = tables["networks"].assign(weight_norm_final=3.0)
-    rows = relate("digits", {"networks": level, "curvature": tables["curvature"]}, OPTIONS)
+    rows = relate("digits", {name: tables[name] for name in ("curvature", "cells")} | {"networks": level}, OPTIONS)
     for name, found in rows.items():
         described = [column.name for column in table(name).columns]
         assert all(sorted(row) == sorted(described) for row in found)
@@ -225,7 +226,7 @@ def test_a_constant_has_nulls_and_the_tables_can_be_written(tables: Tables) -> N
 
 
 def test_the_order_of_the_rows_does_not_matter(tables: Tables) -> None:
-    few = {name: tables[name] for name in ("networks", "connections")}
+    few = {name: tables[name] for name in ("networks", "connections", "cells")}
     mixed = {name: rows.sample(frac=1, random_state=1) for name, rows in few.items()}
     assert relate("digits", mixed, OPTIONS) == relate("digits", few, OPTIONS)
 
@@ -241,7 +242,7 @@ def test_all_networks_diverged_or_none_interpolates() -> None:
 
 
 def test_other_axes_are_part_of_a_line() -> None:
-    noisy = invented_tables(widths=(8, 16), depths=(1,), extra=("+label_noise=0.0", "+label_noise=0.2"), seeds=2)
+    noisy = invented_tables(widths=(8, 16), depths=(1,), extra=({"label_noise": 0.0}, {"label_noise": 0.2}), seeds=2)
     lines = {row["line"] for row in relate("digits", noisy, OPTIONS)["saturation"]}
     assert "depth=1+batch_size=32+label_noise=0.2" in lines
 

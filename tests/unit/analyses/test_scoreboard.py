@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from invented_cells import with_cells
 from invented_claims import frame
 from scipy.stats import binomtest
 
@@ -90,7 +91,7 @@ def invented(effects: dict[str, float], random: np.random.Generator, scatter: fl
                 "disagreement": 0.06 + effect("disagreement") * doublings + 0.004 * together,
             }
             rows["connections"].append(pair | values)
-    return {name: frame(name, found) for name, found in rows.items()}
+    return with_cells({name: frame(name, found) for name, found in rows.items()})
 
 
 CLAIMS = parse_claims(read_claims())

@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from invented_claims import FALLS, claim, connections, curvature, frame, networks, with_twins
+from invented_claims import FALLS, claim, connections, curvature, frame, judge, networks, with_twins
 from scipy.stats import binomtest
 
 from isthmus.analyses.claims.statements import Claim, parse_claims
-from isthmus.analyses.claims.verdicts import judge
 
 TABLES = dict[str, pd.DataFrame]
 

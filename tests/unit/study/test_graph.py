@@ -11,6 +11,7 @@ from isthmus.core.digest import digest
 from isthmus.core.errors import ConfigurationError
 from isthmus.study.config import load
 from isthmus.study.graph import Graph, code, figure_tables, figures_of, in_report, overall_stages
+from isthmus.study.schema import axis_columns
 from isthmus.tables.descriptions import stages
 
 CLAIMS = read_claims()
@@ -92,7 +93,7 @@ def test_a_table_of_a_sweep_has_the_blocks_of_the_sweep_and_one_of_a_study_a_sin
 def test_all_tables_are_those_of_the_stages_and_of_the_claims() -> None:
     graph = graph_of(movement={})
     assert graph.collected() == ["networks", "history", "movement", "kernels"]
-    assert graph.tables() == [f"results/tables/{name}.parquet" for name in (*graph.collected(), "claims")]
+    assert graph.tables() == [f"results/tables/{name}.parquet" for name in (*graph.collected(), "cells", "claims")]
 
 
 def test_studies_share_their_tables() -> None:
@@ -109,11 +110,50 @@ def test_claims_are_tested_on_the_tables_they_name_as_far_as_these_are_made() ->
     assert claimed < set(graph_of(movement={}, connect={}).claimed_tables())
 
 
+def two_studies() -> Graph:
+    """A study with train_size and nesterov as axes, and one with a learning rate instead."""
+    first = small_study(width=[4], train_size=[None, 300], nesterov=[True])
+    second = small_study(width=[4], learning_rate=[1, 0.05])
+    return Graph(load(configuration(first=first, second=second)), CLAIMS)
+
+
+def test_the_cells_of_all_studies_have_the_axes_of_each_and_null_for_others() -> None:
+    shared = {"width": 4, "depth": 1, "batch_size": 128}
+    own = [{"nesterov": True, "train_size": size} for size in (None, 300)]
+    others = [{"learning_rate": rate} for rate in (1.0, 0.05)]
+    graph = two_studies()
+    assert [{key: row[key] for key in row if key not in ("study", "cell")} for row in graph.cells("first")] == [
+        shared | axes for axes in own
+    ]
+    names = dict.fromkeys(("learning_rate", "nesterov", "train_size"))
+    assert list(graph.cells()[0]) == ["study", "cell", *shared, *names], "as in the name of a cell"
+    found = [(row.pop("study"), row.pop("cell"), row) for row in graph.cells()]
+    assert [(study, axes) for study, _, axes in found] == [
+        *(("first", shared | names | axes) for axes in own),
+        *(("second", shared | names | axes) for axes in others),
+    ]
+    assert [cell for _, cell, _ in found] == [
+        cell for study in graph.configuration.studies.values() for cell in study.cells
+    ]
+
+
+def test_the_cells_of_a_study_are_the_same_whatever_other_studies_there_are() -> None:
+    alone = Graph(load(configuration(first=small_study(width=[4], train_size=[None, 300], nesterov=[True]))), CLAIMS)
+    assert alone.cells("first") == alone.cells() == two_studies().cells("first")
+
+
+def test_an_axis_is_a_column_of_the_type_of_its_key() -> None:
+    types = {column.name: (column.type, column.nullable) for column in axis_columns(two_studies().cells()[0])}
+    assert types == {"learning_rate": ("float64", True), "nesterov": ("bool", True), "train_size": ("int64", True)}
+    keys = ("optimizer", "name", "until_train_loss")
+    assert [column.type for column in axis_columns(keys)] == ["string", "string", "float64"]
+
+
 def test_an_analysis_of_a_study_reads_the_tables_of_networks_and_pairs() -> None:
     sweep = {"width": [3], "points": [4], "seeds": 1}
     graph = graph_of(connect={}, manifold={"sweeps": {"edge": sweep}}, relations={})
     names = [Path(path).stem for path in graph.network_tables("small")]
-    assert names == ["networks", "history", "connections", "paths", "planes"]
+    assert names == ["networks", "history", "connections", "paths", "planes", "cells"]
 
 
 def test_quantities_are_those_of_the_tables_that_are_there() -> None:
@@ -143,7 +183,9 @@ def test_a_figure_that_requires_another_analysis_is_drawn_beside_it_only() -> No
 
 
 def test_figures_are_drawn_from_their_tables_each_named_once() -> None:
-    assert figure_tables("train") == ["results/tables/networks.parquet", "results/tables/history.parquet"]
+    tables = ["results/tables/networks.parquet", "results/tables/history.parquet"]
+    assert figure_tables("train") == [*tables, "results/{study}/cells/cells.parquet"]
+    assert figure_tables("claims") == ["results/tables/claims.parquet"]
     assert "results/tables/curvature.parquet" in figure_tables("manifold", "curvature")
 
 
