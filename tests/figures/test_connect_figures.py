@@ -471,11 +471,11 @@ def test_a_kind_looks_the_same_whichever_others_there_are(kinds: list[str]) -> N
     ("widths", "depths"), [((8, 16, 32, 64, 128, 256), (1, 2, 3)), ((8,), (1,)), ((8, 16), (1, 2))]
 )
 def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(
-    tmp_path: Path, name: str, widths: Sequence[int], depths: Sequence[int]
+    name: str, widths: Sequence[int], depths: Sequence[int]
 ) -> None:
     tables = frames(widths=widths, depths=depths, batch_sizes=(32, 256) if len(depths) > 2 else (32,), seeds=2)
     figure = DRAW[name]("digits", tables)
-    assert_laid_out(figure, tmp_path)
+    assert_laid_out(figure)
 
 
 @pytest.mark.parametrize("name", DRAW)

@@ -1,6 +1,5 @@
 """The figures of relations say what the tables say."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,11 +145,9 @@ def test_a_single_network_diverged_or_not_can_be_drawn(name: str, diverged: list
 
 
 @pytest.mark.parametrize("name", DRAW)
-def test_panels_and_notes_neither_overlap_nor_leave_the_page(
-    tmp_path: Path, figures: dict[str, Figure], name: str
-) -> None:
+def test_panels_and_notes_neither_overlap_nor_leave_the_page(figures: dict[str, Figure], name: str) -> None:
     figure = figures[name]
-    assert_laid_out(figure, tmp_path)
+    assert_laid_out(figure)
     for axes in figure.axes:
         labels = [label.get_window_extent() for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
         shown = [box for box in labels if box.width > 0]

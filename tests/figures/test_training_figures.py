@@ -316,10 +316,10 @@ def test_a_cell_that_diverged_as_a_whole_breaks_the_line() -> None:
 
 
 @pytest.mark.parametrize("name", DRAW)
-def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(tmp_path: Path, name: str) -> None:
+def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(name: str) -> None:
     tables = frames(widths=range(8, 30, 2), depths=range(1, 5), batch_sizes=[16, 32, 64, 128, 256], seeds=1, epochs=2)
     figure = DRAW[name]("digits", tables)
-    assert_laid_out(figure, tmp_path)
+    assert_laid_out(figure)
 
 
 @pytest.mark.parametrize("name", DRAW)
