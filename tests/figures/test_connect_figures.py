@@ -464,17 +464,22 @@ def test_a_kind_looks_the_same_whichever_others_there_are(kinds: list[str]) -> N
     assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == len(looks)
 
 
-@pytest.fixture(scope="module", params=[((8, 16, 32, 64, 128, 256), (1, 2, 3)), ((8,), (1,)), ((8, 16), (1, 2))])
-def of_some_size(request: pytest.FixtureRequest) -> dict[str, pd.DataFrame]:
+MANY = ((8, 16, 32, 64, 128, 256), (1, 2, 3))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[((8,), (1,)), ((8, 16), (1, 2)), pytest.param(MANY, marks=pytest.mark.slow)],
+    ids=["one", "some", "many"],
+)
+def grid(request: pytest.FixtureRequest) -> dict[str, pd.DataFrame]:
     widths, depths = request.param
     return frames(widths=widths, depths=depths, batch_sizes=(32, 256) if len(depths) > 2 else (32,), seeds=2)
 
 
 @pytest.mark.parametrize("name", DRAW)
-def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(
-    of_some_size: dict[str, pd.DataFrame], name: str
-) -> None:
-    assert_laid_out(DRAW[name]("digits", of_some_size))
+def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(grid: dict[str, pd.DataFrame], name: str) -> None:
+    assert_laid_out(DRAW[name]("digits", grid))
 
 
 @pytest.mark.parametrize("name", DRAW)

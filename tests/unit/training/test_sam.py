@@ -201,7 +201,7 @@ def plain_loop(chosen: Recipe, dataset: Dataset, seed: int) -> Tensor:
 def test_every_network_of_a_stack_is_what_a_plain_loop_makes_of_it(
     digits: Dataset, options: dict[str, Any], normalization: str
 ) -> None:
-    few = replace(digits, train_images=digits.train_images[:500], train_labels=digits.train_labels[:500])
+    few = replace(digits, train_images=digits.train_images[:300], train_labels=digits.train_labels[:300])
     training = {"epochs": 2, "learning_rate": 0.02, "schedule": "constant", **options}
     chosen = recipe(16, 2, 100, network={"normalization": normalization}, training=training)
     state = trained(chosen, few, 0, 3)
