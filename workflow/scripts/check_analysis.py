@@ -7,21 +7,20 @@ changed since.
 """
 
 import argparse
-import ast
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from isthmus.core.files import read_yaml
 from isthmus.study.stage_checks import stage_errors
-from isthmus.tables.descriptions import KEYS, stages
+from isthmus.tables.descriptions import stages
 from isthmus.tables.parquet import read_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +36,9 @@ def missing_files(name: str) -> Iterator[str]:
     if not described.exists():
         yield f"{described.relative_to(ROOT)} is missing: make new-analysis NAME={name} begins an analysis"
         return
-    yield from stage_errors()
+    if errors := stage_errors():
+        yield from errors
+        return
     rules, package = ROOT / f"workflow/rules/{name}.smk", SCRIPTS / f"isthmus/analyses/{name}/__init__.py"
     tests = ROOT / f"tests/unit/analyses/test_{name}.py"
     for path, purpose in ((rules, "the rules"), (package, "the package"), (tests, "the unit test")):
@@ -46,17 +47,21 @@ def missing_files(name: str) -> Iterator[str]:
     for script in re.findall(r'script:\s+"(.+)"', rules.read_text()) if rules.exists() else []:
         if not (path := (rules.parent / script).resolve()).exists():
             yield f"{path.relative_to(ROOT)}, which {rules.relative_to(ROOT)} runs, is missing"
-    figures, drawn = read_yaml(described).get("figures") or {}, SCRIPTS / f"isthmus/figures/{name}.py"
-    functions = {f"draw_{figure.replace('-', '_')}" for figure in figures} - _names_in(drawn)
-    for function in sorted(functions):
-        yield f"{drawn.relative_to(ROOT)} has no function {function}, which the description of the figures asks for"
+    yield from missing_figures(name)
 
 
-def _names_in(module: Path) -> set[str]:
-    """The functions and the imported names of a module; none where there is no such file."""
-    body = ast.parse(module.read_text(), str(module)).body if module.exists() else []
-    imported = [alias.asname or alias.name for node in body if isinstance(node, ast.ImportFrom) for alias in node.names]
-    return {node.name for node in body if isinstance(node, ast.FunctionDef)} | set(imported)
+def missing_figures(name: str) -> Iterator[str]:
+    """The functions that draw the figures of an analysis and are not there."""
+    figures = stages()[name].figures
+    try:
+        module = import_module(f"isthmus.figures.{name}") if figures else None
+    except (ImportError, SyntaxError) as error:
+        yield f"workflow/scripts/isthmus/figures/{name}.py, which draws the figures, cannot be imported: {error}"
+        return
+    for figure in figures:
+        function = f"draw_{figure.name.replace('-', '_')}"
+        if not hasattr(module, function):
+            yield f"workflow/scripts/isthmus/figures/{name}.py has no function {function} for the figure {figure.name}"
 
 
 def workflow(folder: Path, *arguments: str) -> list[str]:
@@ -77,19 +82,18 @@ def mistakes_in_tables(name: str, folder: Path) -> Iterator[str]:
             yield f"the table {table.name} has no row"
         if stage.unit != "seed":
             continue
-        measured = [column.name for column in table.columns if column.nullable]
-        keys = [key for key in KEYS["seed"] if key in ("cell", "seed")]
-        both = networks[[*keys, "diverged"]].merge(rows, on=keys, how="left", suffixes=("_trained", ""), indicator=True)
-        for _, row in both[both["_merge"] == "left_only"].drop_duplicates(keys).iterrows():
-            state = "diverged" if row["diverged_trained" if "diverged" in rows else "diverged"] else "trained"
-            yield f"the table {table.name} has no row of the network {row['cell']}, seed {row['seed']}, which {state}"
         if "diverged" not in rows:
             yield f"the table {table.name} has no column `diverged`, which says what nulls mean and which figures need"
             continue
-        both = both[both["_merge"] == "both"]
-        for _, row in both[both["diverged"].astype(bool) != both["diverged_trained"].astype(bool)].iterrows():
-            yield f"the table {table.name} has `diverged` wrong for {row['cell']}, seed {row['seed']}"
-        lost = both["diverged_trained"].astype(bool)
+        keys = ["cell", "seed"]
+        both = networks[[*keys, "diverged"]].merge(rows, on=keys, how="left", suffixes=("_trained", ""))
+        lost, said = both["diverged_trained"].astype(bool), both["diverged"]
+        for _, row in both[said.isna()].iterrows():
+            state = "diverged" if row["diverged_trained"] else "did not diverge"
+            yield f"the table {table.name} has no row of the network {row['cell']}, seed {row['seed']}, which {state}"
+        if (said.notna() & (said != lost)).any():
+            yield f"the table {table.name} has another `diverged` than the table networks"
+        measured = [column.name for column in table.columns if column.nullable]
         for column in measured:
             if both.loc[lost, column].notna().any():
                 yield f"the table {table.name} has values of `{column}` for networks that diverged: write nulls"

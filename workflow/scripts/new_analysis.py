@@ -30,8 +30,8 @@ def refused(name: str, files: dict[Path, str]) -> str | None:
     """Why there cannot be a new analysis of this name; None where there can."""
     if not re.fullmatch("[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         return f"{name!r} cannot be the name of an analysis: it takes lower-case letters, digits and underscores"
-    present = [str(path) for path in files if (ROOT / path).exists()]
-    return f"there is an analysis {name!r} already: {', '.join(present)}" if present else None
+    present = next((path for path in files if (ROOT / path).exists()), None)
+    return f"there is an analysis {name!r} already, as {present} exists" if present else None
 
 
 def main() -> int:
