@@ -9,6 +9,8 @@ CONFIG ?=
 PROFILE ?=
 CONSTRAINTS ?= constraints.txt
 UPGRADE ?=
+NAME ?=
+OPTIONS ?=
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
@@ -17,10 +19,11 @@ SNAKEMAKE := $(BIN)/snakemake $(if $(CONFIG),--configfile $(CONFIG)) $(if $(PROF
 DRAW := $(shell sed -nE 's/^(rule|use rule draw_training as) (draw_[a-z_]+)( with)?:$$/\2/p' workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup constraints figures tables redraw report plan test test-slow test-slurm check format bench docs clean
+.PHONY: help setup constraints figures tables redraw report plan new-analysis check-analysis \
+  test test-slow test-slurm check format bench docs clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## the virtual environment in .venv: the packages of pyproject.toml in the versions of constraints.txt
 
@@ -58,10 +61,16 @@ report: $(READY) ## Snakemake's HTML report: results/report.html
 	$(SNAKEMAKE)
 	$(SNAKEMAKE) --report results/report.html
 
+new-analysis: $(READY) ## the files of a new analysis, which already work: make new-analysis NAME=sparsity
+	@$(BIN)/python workflow/scripts/new_analysis.py $(NAME)
+
+check-analysis: $(READY) ## an analysis's files, its unit test and a small study: make check-analysis NAME=sparsity
+	@$(BIN)/python workflow/scripts/check_analysis.py $(NAME) $(if $(OPTIONS),--options '$(OPTIONS)')
+
 check: $(READY) ## formatting, types and the order of the packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakefmt --check Snakefile workflow templates
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
@@ -77,7 +86,7 @@ test-slurm: $(READY) ## a study on a SLURM of one node on this machine (Debian, 
 format: $(READY) ## format Python and Snakemake files
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/snakefmt Snakefile workflow
+	$(BIN)/snakefmt Snakefile workflow templates
 
 bench: $(READY) ## one script per statement about speed
 	for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

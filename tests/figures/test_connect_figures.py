@@ -310,14 +310,14 @@ def test_numbers_of_diverged_pairs_change_no_mark(name: str) -> None:
             np.testing.assert_array_equal(line_one.get_ydata(), line_other.get_ydata())
 
 
-def test_barriers_of_zero_can_be_seen_and_those_that_are_not_finite_are_counted(tmp_path: Path) -> None:
+def test_barriers_of_zero_can_be_seen_and_those_that_are_not_finite_are_counted() -> None:
     tables = frames(widths=(8, 32), depths=(1,), batch_sizes=(32,), seeds=4)
     connections = tables["connections"]
     connections.loc[connections["kind"] == "bezier", ["barrier_train_loss", "barrier_test_error"]] = 0.0
     infinite = (connections["kind"] == "linear") & (connections["seed_b"] == 3)
     connections.loc[infinite, "barrier_train_loss"] = np.nan
     figure = connect.draw_barriers("digits", tables)
-    style.save(figure, [tmp_path / "barriers.png"])
+    style.save(figure, [])  # which lays it out: tick labels
     for axes in figure.axes:
         assert axes.get_yscale() == "symlog"
         assert axes.get_ylim()[0] < 0 < axes.get_ylim()[1]
@@ -390,31 +390,29 @@ def test_a_pair_that_diverged_has_no_map() -> None:
     assert "2 of 4 planes diverged" in note(figure)
 
 
-def test_where_no_planes_were_asked_for_the_figure_says_so(tmp_path: Path) -> None:
+def test_where_no_planes_were_asked_for_the_figure_says_so() -> None:
     figure = connect.draw_planes("digits", frames(widths=(8,), plane_points=0))
     assert note(figure) == "No planes were asked for."
-    style.save(figure, [tmp_path / "planes.pdf"])
+    figure.draw_without_rendering()
 
 
-def test_what_was_not_asked_for_is_said(tmp_path: Path) -> None:
+def test_what_was_not_asked_for_is_said() -> None:
     tables = frames(widths=(8, 16), depths=(1,), batch_sizes=(32,), kinds=["linear"], sharpness=False)
     figure = connect.draw_path_geometry("digits", tables)
     assert said(figure) == ["no curves asked for"] * 2 + ["not measured"] * 2
     assert "Nothing to draw: nothing was measured." in note(figure)
     for name in ("barriers", "loss-profiles", "planes"):
         figure = DRAW[name]("digits", tables)
-        style.save(figure, [tmp_path / f"{name}.png"])
+        figure.draw_without_rendering()
         assert said(figure) == []
 
 
 @pytest.mark.parametrize("name", DRAW)
 @pytest.mark.parametrize("diverged", [[], [(64, 2, 0)]])
-def test_a_single_pair_diverged_or_not_can_be_drawn(
-    tmp_path: Path, name: str, diverged: list[tuple[int, int, int]]
-) -> None:
+def test_a_single_pair_diverged_or_not_can_be_drawn(name: str, diverged: list[tuple[int, int, int]]) -> None:
     tables = frames(widths=[64], depths=[2], batch_sizes=[128], seeds=2, diverged=diverged)
     figure = DRAW[name]("digits", tables)
-    style.save(figure, [tmp_path / "figure.png"])
+    figure.draw_without_rendering()
     if diverged:
         assert {text.removeprefix("all ") for text in said(figure)} == {"diverged"}
     elif name != "planes":
@@ -461,16 +459,22 @@ def test_a_kind_looks_the_same_whichever_others_there_are(kinds: list[str]) -> N
     assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == len(looks)
 
 
-@pytest.mark.parametrize("name", DRAW)
-@pytest.mark.parametrize(
-    ("widths", "depths"), [((8, 16, 32, 64, 128, 256), (1, 2, 3)), ((8,), (1,)), ((8, 16), (1, 2))]
+MANY = ((8, 16, 32, 64, 128, 256), (1, 2, 3))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[((8,), (1,)), ((8, 16), (1, 2)), pytest.param(MANY, marks=pytest.mark.slow)],
+    ids=["one", "some", "many"],
 )
-def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(
-    tmp_path: Path, name: str, widths: Sequence[int], depths: Sequence[int]
-) -> None:
-    tables = frames(widths=widths, depths=depths, batch_sizes=(32, 256) if len(depths) > 2 else (32,), seeds=2)
-    figure = DRAW[name]("digits", tables)
-    assert_laid_out(figure, tmp_path)
+def grid(request: pytest.FixtureRequest) -> dict[str, pd.DataFrame]:
+    widths, depths = request.param
+    return frames(widths=widths, depths=depths, batch_sizes=(32, 256) if len(depths) > 2 else (32,), seeds=2)
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(grid: dict[str, pd.DataFrame], name: str) -> None:
+    assert_laid_out(DRAW[name]("digits", grid))
 
 
 @pytest.mark.parametrize("name", DRAW)

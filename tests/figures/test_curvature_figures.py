@@ -353,11 +353,9 @@ def test_of_many_panels_and_lines_some_are_shown_and_the_note_says_which() -> No
 
 
 @pytest.mark.parametrize("name", DRAW)
-def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(
-    tmp_path: Path, figures: dict[str, Figure], name: str
-) -> None:
+def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(figures: dict[str, Figure], name: str) -> None:
     figure = figures[name]
-    assert_laid_out(figure, tmp_path)
+    assert_laid_out(figure)
 
 
 @pytest.mark.parametrize("name", DRAW)

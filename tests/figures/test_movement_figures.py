@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -193,11 +192,9 @@ def test_where_no_kernels_were_asked_for_the_figure_says_so() -> None:
 
 
 @pytest.mark.parametrize("name", DRAW)
-def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(
-    tmp_path: Path, figures: dict[str, Figure], name: str
-) -> None:
+def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(figures: dict[str, Figure], name: str) -> None:
     figure = figures[name]
-    assert_laid_out(figure, tmp_path)
+    assert_laid_out(figure)
 
 
 def test_slopes_stand_above_the_data(figures: dict[str, Figure]) -> None:

@@ -1,6 +1,5 @@
 """The figures of relations say what the tables say."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,10 +23,11 @@ DRAW = {
 }
 
 
-def related(**given: Any) -> dict[str, pd.DataFrame]:
-    """The tables of the stage, from invented ones."""
+def related(*names: str, **given: Any) -> dict[str, pd.DataFrame]:
+    """The tables of the stage, from invented ones: all, or those that are named."""
     tables = invented_tables(**given)
-    made = relate("digits", tables, {"interpolation_threshold": 1.0, "fewest_networks": 5})
+    chosen = {name: tables[name] for name in ({*names, "cells"} if names else tables)}
+    made = relate("digits", chosen, {"interpolation_threshold": 1.0, "fewest_networks": 5})
     frames = {name: pd.DataFrame(rows, columns=[c.name for c in table(name).columns]) for name, rows in made.items()}
     return frames | {"cells": tables["cells"]}
 
@@ -134,25 +134,25 @@ def test_networks_are_counted(figures: dict[str, Figure]) -> None:
 
 
 def test_other_axes_get_panels_of_their_own_in_saturation() -> None:
-    made = related(widths=(8, 16), depths=(1,), seeds=2, extra=({"label_noise": 0.0}, {"label_noise": 0.2}))
+    noise = ({"label_noise": 0.0}, {"label_noise": 0.2})
+    made = related("networks", widths=(8, 16), depths=(1,), seeds=2, extra=noise)
     titles = [axes.get_title("left").split("\n")[0] for axes in relations.draw_saturation("digits", made).axes]
     assert titles == ["label noise 0.0", "label noise 0.2"]
 
 
-@pytest.mark.parametrize("name", DRAW)
 @pytest.mark.parametrize("diverged", [[], [(8, 1, 0)]])
-def test_a_single_network_diverged_or_not_can_be_drawn(name: str, diverged: list[tuple[int, int, int]]) -> None:
-    figure = DRAW[name]("digits", related(widths=(8,), depths=(1,), seeds=1, diverged=diverged))
-    figure.draw_without_rendering()
-    assert note(figure)
+def test_a_single_network_diverged_or_not_can_be_drawn(diverged: list[tuple[int, int, int]]) -> None:
+    tables = related(widths=(8,), depths=(1,), seeds=1, diverged=diverged)
+    for draw in DRAW.values():
+        figure = draw("digits", tables)
+        figure.draw_without_rendering()
+        assert note(figure)
 
 
 @pytest.mark.parametrize("name", DRAW)
-def test_panels_and_notes_neither_overlap_nor_leave_the_page(
-    tmp_path: Path, figures: dict[str, Figure], name: str
-) -> None:
+def test_panels_and_notes_neither_overlap_nor_leave_the_page(figures: dict[str, Figure], name: str) -> None:
     figure = figures[name]
-    assert_laid_out(figure, tmp_path)
+    assert_laid_out(figure)
     for axes in figure.axes:
         labels = [label.get_window_extent() for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
         shown = [box for box in labels if box.width > 0]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -183,12 +182,17 @@ def test_of_many_widths_depths_and_batch_sizes_some_are_shown() -> None:
     assert len(figure.axes[0].lines) == 6
 
 
-@pytest.mark.parametrize("name", DRAW)
-def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(tmp_path: Path, name: str) -> None:
+@pytest.fixture(scope="module")
+def many_corruptions() -> dict[str, pd.DataFrame]:
     names = ("gaussian_noise", "shot_noise", "impulse_noise", "gaussian_blur", "brightness", "contrast", "pixelate")
-    tables = frames(shifted=True, corruptions=(*names, "jpeg", "translation", "rotation"), widths=(8, 16, 32, 64, 128))
-    figure = DRAW[name]("digits", tables)
-    assert_laid_out(figure, tmp_path)
+    return frames(shifted=True, corruptions=(*names, "jpeg", "translation", "rotation"), widths=(8, 16, 32, 64, 128))
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(
+    many_corruptions: dict[str, pd.DataFrame], name: str
+) -> None:
+    assert_laid_out(DRAW[name]("digits", many_corruptions))
 
 
 @pytest.mark.parametrize("name", DRAW)

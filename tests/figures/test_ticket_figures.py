@@ -430,10 +430,8 @@ def test_of_many_cells_some_are_shown_and_the_note_says_which(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", DRAW)
-def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(
-    tmp_path: Path, figures: dict[str, Figure], name: str
-) -> None:
-    assert_laid_out(figures[name], tmp_path)
+def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(figures: dict[str, Figure], name: str) -> None:
+    assert_laid_out(figures[name])
 
 
 @pytest.mark.parametrize("name", DRAW)

@@ -1,13 +1,11 @@
 """The figures of the training stage say what the tables say."""
 
-import runpy
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import matplotlib
@@ -289,12 +287,10 @@ def test_a_log_axis_has_labels_however_little_it_spans(low: float, span: float) 
 
 @pytest.mark.parametrize("name", DRAW)
 @pytest.mark.parametrize("diverged", [[], [(64, 2, 0)]])
-def test_a_single_network_diverged_or_not_can_be_drawn(
-    tmp_path: Path, name: str, diverged: list[tuple[int, int, int]]
-) -> None:
+def test_a_single_network_diverged_or_not_can_be_drawn(name: str, diverged: list[tuple[int, int, int]]) -> None:
     tables = frames(widths=[64], depths=[2], batch_sizes=[128], seeds=1, diverged=diverged)
     figure = DRAW[name]("digits", tables)
-    style.save(figure, [tmp_path / "figure.png"])
+    figure.draw_without_rendering()
     said = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert said == (["all diverged"] * ROWS.get(name, 2) if diverged else [])
     assert ("nothing to draw" if diverged else "n = 1 network per point") in note(figure)
@@ -309,11 +305,18 @@ def test_a_cell_that_diverged_as_a_whole_breaks_the_line() -> None:
     assert "(all of them in 1 cell)" in note(figure)
 
 
+SOME = {"widths": (8, 16, 32, 64), "depths": (1, 2), "batch_sizes": (16, 64, 256)}
+MANY = {"widths": range(8, 30, 2), "depths": range(1, 5), "batch_sizes": (16, 32, 64, 128, 256)}
+
+
+@pytest.fixture(scope="module", params=[SOME, pytest.param(MANY, marks=pytest.mark.slow)], ids=["some", "many"])
+def grid(request: pytest.FixtureRequest) -> dict[str, pd.DataFrame]:
+    return frames(**request.param, seeds=1, epochs=2)
+
+
 @pytest.mark.parametrize("name", DRAW)
-def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(tmp_path: Path, name: str) -> None:
-    tables = frames(widths=range(8, 30, 2), depths=range(1, 5), batch_sizes=[16, 32, 64, 128, 256], seeds=1, epochs=2)
-    figure = DRAW[name]("digits", tables)
-    assert_laid_out(figure, tmp_path)
+def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(grid: dict[str, pd.DataFrame], name: str) -> None:
+    assert_laid_out(DRAW[name]("digits", grid))
 
 
 @pytest.mark.parametrize("name", DRAW)
@@ -393,18 +396,3 @@ def test_figures_are_saved_as_pdf_or_png_only(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="saved as"):
         style.save(style.new_figure(1, 1), [tmp_path / "figure.svg"])
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_script_draws_every_file_it_is_asked_for(tmp_path: Path) -> None:
-    rows = make_tables(widths=[8, 16], depths=[1], batch_sizes=[32])
-    outputs = [tmp_path / "figures" / f"{name}.{kind}" for name in DRAW for kind in ("pdf", "png")]
-    job = SimpleNamespace(
-        input=[str(path) for path in write_tables(tmp_path, rows)],
-        output=[str(path) for path in outputs],
-        log=[str(tmp_path / "figures.log")],
-        params=SimpleNamespace(stage="train"),
-        wildcards=SimpleNamespace(study="digits"),
-    )
-    runpy.run_path(str(SCRIPTS / "draw_figures.py"), {"snakemake": job})
-    assert all(path.read_bytes()[:4] in (b"%PDF", b"\x89PNG") for path in outputs)
-    assert "drew interpolation" in (tmp_path / "figures.log").read_text()

@@ -1,6 +1,5 @@
 """What the tests of figures read off a figure."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,9 +37,9 @@ def ends(axes: Axes, number: int = 0) -> np.ndarray:
     return np.array([segment[:, 1] for segment in axes.collections[number].get_segments()])
 
 
-def assert_laid_out(figure: Figure, folder: Path) -> None:
-    """Panels, legends and the footnote lie on the page, and none on another. Saves the figure, which lays it out."""
-    style.save(figure, [folder / "figure.png"])
+def assert_laid_out(figure: Figure) -> None:
+    """Laid out as for a file, panels, legends and the footnote lie on the page, and none on another."""
+    style.save(figure, [])
     boxes = [axes.get_tightbbox() for axes in figure.axes] + [legend.get_window_extent() for legend in figure.legends]
     boxes += [text.get_window_extent() for text in figure.texts if text.get_gid() == "footnote"]
     assert len(boxes) > len(figure.axes)

@@ -2,110 +2,158 @@
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
-from running import ROOT, configuration, run, small_study, succeed
+from running import ROOT, configuration, planned, small_study, succeed
 
-from isthmus.training.weights import load_weights
-
-pytestmark = pytest.mark.slow
 PAGE = (ROOT / "docs" / "adding-an-analysis.md").read_text()
-
-MODULE = '''"""Fraction of small weights."""
-
-from torch import Tensor
-
-
-def small_fraction(weights: dict[str, Tensor], threshold: float) -> float:
-    small = sum(int((value.abs() < threshold).sum()) for value in weights.values())
-    return small / sum(value.numel() for value in weights.values())
-'''
-
-SCRIPT = '''"""Measure the sparsity of the networks of a block."""
-
-from typing import Any
-
-from isthmus.core.logs import job_log
-from isthmus.analyses.sparsity.measure import small_fraction
-from isthmus.tables.parquet import write_table
-from isthmus.training.rows import keys
-from isthmus.recipes.recipe import Recipe
-from isthmus.training.weights import load_weights
+TEMPLATE = ROOT / "templates" / "analysis"
+# The excerpts of the page, by the file of the template whose heading they stand under.
+EXCERPTS = [
+    (path, block)
+    for path, section in re.findall(r"^### `(.+?)`\n(.*?)(?=^##|\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    for block in re.findall(r"^```\w+\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+]
+QUICK = "{chains: 2, burn_in: 0, draws: 2}"
+SPARSITY = "workflow/scripts/isthmus/figures/sparsity.py", "workflow/scripts/measure_sparsity.py"
 
 
-def main(job: Any) -> None:
-    recipe, rows = Recipe.from_dict(job.params.recipe), []
-    for seed in job.params.seeds:
-        first = keys(job.wildcards.study, job.wildcards.cell, recipe, seed)
-        fraction = small_fraction(load_weights(job.input.weights, seed), job.params.options["threshold"])
-        rows.append(first | {"fraction": fraction})
-    write_table(job.output[0], "sparsity", rows)
+def files_in(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-with job_log(snakemake.log[0]):
-    main(snakemake)
-'''
-
-FIGURE = '''"""Fraction of small weights against width."""
-
-import pandas as pd
-from matplotlib.figure import Figure
-
-from isthmus.figures.panels import rows_of
-
-
-def draw_sparsity(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
-    rows = rows_of(study, tables, "sparsity")
-    figure = Figure()
-    figure.add_subplot().plot(rows["width"], rows["fraction"], "o")
-    return figure
-'''
-
-
-def blocks_of(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-
-
-@pytest.fixture(scope="module")
-def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the workflow with the analysis of the page in it."""
-    root = tmp_path_factory.mktemp("extended")
-    for part in ("workflow", "profiles", "envs"):
+def copied(root: Path) -> Path:
+    """A copy of the repository, as far as analyses are concerned."""
+    for part in ("workflow", "profiles", "envs", "templates", "tests"):
         shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    shutil.copy(ROOT / "Snakefile", root)
-    (stage,) = blocks_of("yaml")
-    (rules,) = (block for block in blocks_of("python") if "\nrule " in block)
-    workflow = root / "workflow"
-    (workflow / "schemas/stages/sparsity.yaml").write_text(stage)
-    (workflow / "rules/sparsity.smk").write_text(rules)
-    (workflow / "scripts/measure_sparsity.py").write_text(SCRIPT)
-    package = workflow / "scripts/isthmus/analyses/sparsity"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "measure.py").write_text(MODULE)
-    (workflow / "scripts/isthmus/figures/sparsity.py").write_text(FIGURE)
-    (workflow / "report/sparsity.rst").write_text("Small weights.\n")
+    for file in ("Snakefile", "config.yaml", "pyproject.toml"):
+        shutil.copy(ROOT / file, root)
     return root
 
 
-def test_a_new_analysis_is_run_collected_and_drawn(extended: Path, tmp_path: Path) -> None:
-    study = small_study() | {"analyses": {"sparsity": {"threshold": 0.05, "where": {"width": [8]}}}}
-    succeed(tmp_path, configuration(small=study), root=extended)
-    rows = pq.read_table(tmp_path / "results/tables/sparsity.parquet").to_pylist()
-    cell = "width=8+depth=1+batch_size=128"
-    assert [(row["cell"], row["seed"]) for row in rows] == [(cell, 0), (cell, 1)]
-    weights = load_weights(tmp_path / f"results/small/train/{cell}/0.safetensors", 1)
-    values = [number for value in weights.values() for number in value.flatten().tolist()]
-    assert rows[1]["fraction"] == sum(abs(number) < 0.05 for number in values) / len(values)
-    assert (tmp_path / "results/figures/small/sparsity.pdf").exists()
+def call(root: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    path = root / "workflow/scripts" / script
+    return subprocess.run([sys.executable, str(path), *arguments], capture_output=True, text=True)
 
 
-def test_its_options_are_checked(extended: Path, tmp_path: Path) -> None:
-    study = small_study() | {"analyses": {"sparsity": {"threshold": -1}}}
-    refused = run(tmp_path, configuration(small=study), root=extended)
-    assert "studies.small.analyses.sparsity.threshold: -1 was given; allowed is a number above 0" in refused.stdout
-    study["analyses"] = {"sparsity": {"where": {"width": [5]}}}
-    refused = run(tmp_path, configuration(small=study), root=extended)
-    assert "studies.small.analyses.sparsity.where.width: 5 was given; the grid has [4, 8]" in refused.stdout
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
+    """A copy of the repository after `make new-analysis NAME=sparsity`, and the files that were not there before."""
+    root = copied(tmp_path_factory.mktemp("begun"))
+    before = files_in(root)
+    made = call(root, "new_analysis.py", "sparsity")
+    assert made.returncode == 0, made.stderr
+    after = files_in(root)
+    assert {path: after[path] for path in before} == before
+    return root, after.keys() - before.keys()
+
+
+@pytest.fixture
+def edited(begun: tuple[Path, set[str]], tmp_path: Path) -> Path:
+    """A copy of that, to make mistakes in."""
+    return shutil.copytree(begun[0], tmp_path / "edited")
+
+
+@pytest.mark.parametrize(("path", "block"), EXCERPTS)
+def test_an_excerpt_of_the_page_stands_in_the_template(path: str, block: str) -> None:
+    assert block in (TEMPLATE / path).read_text()
+
+
+def test_the_page_walks_through_every_file_of_the_template() -> None:
+    headings = re.findall(r"^### `(.+)`$", PAGE, re.MULTILINE)
+    assert sorted(headings) == sorted(path for path in files_in(TEMPLATE) if not path.endswith("__init__.py"))
+
+
+def test_a_new_analysis_is_new_files_under_its_name(begun: tuple[Path, set[str]]) -> None:
+    root, made = begun
+    assert len(made) == len(files_in(TEMPLATE))
+    assert all("sparsity" in path for path in made)
+    assert not [path for path in made if re.search("learning[_-]coefficient", (root / path).read_text())]
+
+
+@pytest.mark.parametrize(
+    ("name", "refusal"),
+    [
+        ("movement", "there is an analysis 'movement' already"),
+        ("My-Analysis", "'My-Analysis' cannot be the name of an analysis"),
+        ("import", "'import' cannot be the name of an analysis"),
+    ],
+)
+def test_a_name_that_cannot_be_used_is_refused(begun: tuple[Path, set[str]], name: str, refusal: str) -> None:
+    before = files_in(begun[0])
+    refused = call(begun[0], "new_analysis.py", name)
+    assert refused.returncode == 1
+    assert refusal in refused.stderr
+    assert files_in(begun[0]) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "after", "expected"),
+    [
+        ("workflow/schemas/stages/sparsity.yaml", "unit: seed", "unit: network", 'sparsity.yaml.unit: "network" was'),
+        ("workflow/schemas/stages/sparsity.yaml", None, "", "workflow/schemas/stages/sparsity.yaml is missing"),
+        ("workflow/report/sparsity.rst", None, "", "its caption workflow/report/sparsity.rst is missing"),
+        ("workflow/rules/sparsity.smk", None, "", "workflow/rules/sparsity.smk, the rules of the analysis, is missing"),
+        ("tests/unit/analyses/test_sparsity.py", None, "", "the unit test of the analysis, is missing"),
+        (SPARSITY[1], None, "", f"{SPARSITY[1]}, which workflow/rules/sparsity.smk runs, is missing"),
+        (SPARSITY[0], None, "", f"{SPARSITY[0]}, which draws the figures, cannot be imported: No module named"),
+        (SPARSITY[0], "draw_sparsity", "draw_it", f"{SPARSITY[0]} has no function draw_sparsity for the figure"),
+    ],
+)
+def test_a_mistake_in_the_files_is_a_sentence(
+    edited: Path, path: str, before: str | None, after: str, expected: str
+) -> None:
+    if before is None:
+        (edited / path).unlink()
+    else:
+        replace(edited / path, before, after)
+    checked = call(edited, "check_analysis.py", "sparsity")
+    assert checked.returncode == 1
+    assert expected in checked.stderr
+    assert "Traceback" not in checked.stderr
+    assert not (edited / "results").exists()
+
+
+def replace(path: Path, before: str, after: str) -> None:
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+
+
+@pytest.mark.slow
+def test_adding_an_analysis_runs_its_own_jobs_and_no_others(tmp_path: Path) -> None:
+    root, study = copied(tmp_path / "root"), small_study()
+    succeed(tmp_path, configuration(small=study), root=root)
+    assert call(root, "new_analysis.py", "sparsity").returncode == 0
+    assert planned(tmp_path, configuration(small=study), root=root) == set()
+    study["analyses"] = {"sparsity": {"where": {"width": [8]}}}
+    assert planned(tmp_path, configuration(small=study), root=root) == {
+        "Estimating the local learning coefficients of small: width=8+depth=1+batch_size=128, seeds 0 1",
+        "Collecting the table sparsity",
+        "Drawing the figures of small: sparsity",
+    }
+
+
+@pytest.mark.slow
+def test_a_new_analysis_passes_its_check_until_its_table_is_wrong(edited: Path) -> None:
+    checked = call(edited, "check_analysis.py", "sparsity", "--options", QUICK)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "The analysis sparsity works." in checked.stdout
+    figure = "results/check-analysis/sparsity/results/figures/small/sparsity.png"
+    assert figure in checked.stdout
+    assert (edited / figure).exists()
+
+    replace(edited / SPARSITY[1], "in block.seeds:", "in found:")
+    checked = call(edited, "check_analysis.py", "sparsity", "--options", QUICK)
+    lost = [line for line in checked.stderr.splitlines() if "has no row of the network" in line]
+    assert len(lost) == 4
+    assert all("learning_rate=1e+20, seed " in line and line.endswith("which diverged") for line in lost)
+
+    replace(edited / SPARSITY[1], "in found:", "in block.seeds:")
+    replace(edited / SPARSITY[1], "found.get(seed, {})", 'found.get(seed, {"coefficient": 1.0})')
+    checked = call(edited, "check_analysis.py", "sparsity", "--options", QUICK)
+    assert "the table sparsity has values of `coefficient` for networks that diverged" in checked.stderr

@@ -2,13 +2,14 @@
 
 import copy
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from running import configuration, planned, read, run, small_study, succeed
+from running import configuration, planned, read, small_study, succeed
 from scipy.stats import spearmanr
 from shared_study import CONFIG, TARGETS
 
@@ -96,10 +97,13 @@ def test_a_study_is_related_by_one_job(finished: Path) -> None:
     assert coefficient == pytest.approx(spearmanr(networks["relative_movement"], networks["test_loss"]).statistic)
 
 
-def test_every_figure_is_drawn(finished: Path) -> None:
-    drawn = {path.stem for path in (finished / "results/figures").rglob("*.pdf")}
+def test_every_figure_is_drawn_twice(finished: Path) -> None:
     known = {figure.name for stage in stages().values() for figure in stage.figures}
-    assert drawn == known
+    for kind, first in (("pdf", b"%PDF"), ("png", b"\x89PNG")):
+        drawn = list((finished / "results/figures").rglob(f"*.{kind}"))
+        assert {path.stem for path in drawn} == known
+        assert all(path.read_bytes().startswith(first) for path in drawn)
+    assert "sizes: drew learning-curves" in (finished / "results/logs/figures/sizes/training.log").read_text()
 
 
 # What is run again
@@ -155,21 +159,23 @@ def test_networks_of_a_sweep_take_no_training(tmp_path: Path) -> None:
     assert {job.split(" ")[0] for job in jobs} == {"Walking", "Collecting", "Drawing"}
 
 
-def test_a_figure_that_requires_another_analysis_is_drawn_where_both_are_asked_for(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What a dry run prints on two studies, of which `both` has one analysis more; a container is named."""
     alone, both = ({"analyses": {name: {} for name in names}} for names in (["manifold"], ["manifold", "curvature"]))
     config = configuration(alone=small_study() | alone, both=small_study() | both)
-    printed = succeed(tmp_path, config, "all", "--dry-run")
+    config["jobs"] |= {"container": "isthmus.sif"}
+    return succeed(tmp_path_factory.mktemp("planned"), config, "all", "--dry-run")
+
+
+def test_a_figure_that_requires_another_analysis_is_drawn_where_both_are_asked_for(printed: str) -> None:
     assert "results/figures/both/manifold-outliers.pdf" in printed
     assert "results/figures/alone/manifold-counts.pdf" in printed
     assert "results/figures/alone/manifold-outliers.pdf" not in printed
 
 
-def test_a_bad_configuration_is_refused_before_any_job(tmp_path: Path) -> None:
-    refused = run(tmp_path, configuration(small=small_study(batch_size=[5000], widht=[3])))
-    assert refused.returncode != 0
-    assert "studies.small.grid.widht: unknown key (did you mean `width`?)" in refused.stdout
-    assert "Traceback" not in refused.stdout
-    assert not (tmp_path / "results").exists()
+def test_a_container_may_be_named_and_jobs_are_the_same(printed: str) -> None:
+    assert re.search(r"^train +4$", printed, re.MULTILINE)  # a job for each of two widths in two studies
 
 
 def test_the_workflow_passes_snakemakes_own_lint(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from running import ROOT, configuration, small_study, succeed
+from running import ROOT
 
 # What conda calls packages of other names on PyPI; Snakemake's extra is part of its conda package.
 CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "snakemake[reports]": "snakemake"}
@@ -63,9 +63,3 @@ def test_the_container_installs_what_the_project_asks_for(tmp_path: Path) -> Non
     version = re.search(r"^From: python:(\d+)\.(\d+)", recipe, re.MULTILINE)
     assert version is not None
     assert (int(version[1]), int(version[2])) >= (3, 11)
-
-
-def test_a_container_may_be_named_and_jobs_are_the_same(tmp_path: Path) -> None:
-    config = configuration(small=small_study())
-    config["jobs"] |= {"container": "isthmus.sif"}
-    assert re.search(r"^train +2$", succeed(tmp_path, config, "--dry-run", "tables"), re.MULTILINE)

@@ -121,62 +121,50 @@ def test_how_jobs_are_run_is_no_reason_to_run_them_again(finished: tuple[Path, P
     assert planned(folder, config, root=root) == set()
 
 
+SCHEDULE, PEAK = "recipes/schedules.py", "    peak = peak_rate(training)"
+CHANGED = ("\nfrom isthmus.", "\nCHANGED = True\nfrom isthmus.")
+CURVATURE_AGAIN = {measuring("curvature", 4, "0 1")} | CURVED | drawing("curvature") | CLAIMS
+
+
 @pytest.mark.parametrize(
-    ("module", "before", "after", "expected"),
+    ("edits", "expected"),
     [
         (
-            "recipes/schedules.py",
-            "peak = peak_rate(training)",
-            "peak = 2 * peak_rate(training)",
-            TRAINING | AFTER_TRAINING,
-        ),
-        (
-            "recipes/schedules.py",
-            "    peak = peak_rate(training)",
-            "    # A comment.\n    peak = peak_rate(training)",
+            [
+                (SCHEDULE, PEAK, f"    # A comment.\n{PEAK}"),
+                ("training/cost.py", "PROCESS_MB = 1000", "PROCESS_MB = 2000"),
+                ("analyses/curvature/cost.py", "\ndef work(", "\nMORE = 2\n\n\ndef work("),
+            ],
             set(),
         ),
-        ("training/cost.py", "PROCESS_MB = 1000", "PROCESS_MB = 2000", set()),
-        ("analyses/curvature/cost.py", "\ndef work(", "\nMORE = 2\n\n\ndef work(", set()),
+        ([(SCHEDULE, PEAK, "    peak = 2 * peak_rate(training)")], TRAINING | AFTER_TRAINING),
         (
-            "core/logs.py",
-            "logging.INFO",
-            "logging.DEBUG",
+            [("core/logs.py", "logging.INFO", "logging.DEBUG")],
             TRAINED | MOVED | CURVED | drawing("train", "movement", "curvature") | CLAIMS,
         ),
+        ([("analyses/curvature/noise.py", *CHANGED)], CURVATURE_AGAIN),
+        ([("landscape/lanczos.py", *CHANGED)], CURVATURE_AGAIN),
         (
-            "analyses/curvature/noise.py",
-            "\nfrom isthmus.",
-            "\nCHANGED = True\nfrom isthmus.",
-            {measuring("curvature", 4, "0 1")} | CURVED | drawing("curvature") | CLAIMS,
-        ),
-        (
-            "landscape/lanczos.py",
-            "\nfrom isthmus.",
-            "\nCHANGED = True\nfrom isthmus.",
-            {measuring("curvature", 4, "0 1")} | CURVED | drawing("curvature") | CLAIMS,
-        ),
-        (
-            "data/sources.py",
-            "DIGITS_SPLIT_SEED = 0",
-            "DIGITS_SPLIT_SEED = 1",
+            [("data/sources.py", "DIGITS_SPLIT_SEED = 0", "DIGITS_SPLIT_SEED = 1")],
             {"Preparing the data set digits"} | TRAINING | AFTER_TRAINING,
         ),
     ],
-    ids=["schedule", "comment", "cost", "cost of an analysis", "log", "analysis", "eigenvalues", "data"],
+    ids=["comment and costs", "schedule", "log", "analysis", "eigenvalues", "data"],
 )
 def test_a_change_of_the_library_runs_exactly_what_depends_on_it(
-    finished: tuple[Path, Path], module: str, before: str, after: str, expected: set[str]
+    finished: tuple[Path, Path], edits: list[tuple[str, str, str]], expected: set[str]
 ) -> None:
     root, folder = finished
-    path = root / "workflow" / "scripts" / "isthmus" / module
-    original = path.read_text()
-    assert before in original
-    path.write_text(original.replace(before, after, 1))
+    library = root / "workflow" / "scripts" / "isthmus"
+    originals = {module: (library / module).read_text() for module, _, _ in edits}
     try:
+        for module, before, after in edits:
+            assert before in originals[module]
+            (library / module).write_text(originals[module].replace(before, after, 1))
         jobs = planned(folder, configuration(small=study()), root=root)
     finally:
-        path.write_text(original)
+        for module, original in originals.items():
+            (library / module).write_text(original)
     assert jobs == expected
 
 

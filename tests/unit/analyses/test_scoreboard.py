@@ -139,17 +139,22 @@ def without_effects(request: pytest.FixtureRequest) -> Boards:
     return scoreboards(NOTHING, request.param)
 
 
-def test_a_scoreboard_without_any_effect_says_nothing_false(without_effects: Boards) -> None:
+@pytest.fixture(scope="module")
+def nothing() -> Truths:
+    return truths(NOTHING)
+
+
+def test_a_scoreboard_without_any_effect_says_nothing_false(without_effects: Boards, nothing: Truths) -> None:
     """In at most 5 % of cases, as far as so many of them tell."""
     assert all(sum(row["p"] is not None for row in board) > 25 for board in without_effects)
-    found = false_ones(without_effects, truths(NOTHING))
+    found = false_ones(without_effects, nothing)
     print(f"{found} of {len(without_effects)} scoreboards without any effect hold a false verdict")
     assert binomtest(found, len(without_effects), 0.05, alternative="greater").pvalue > 0.05
 
 
-def test_uncorrected_verdicts_would_be_false_much_more_often(without_effects: Boards) -> None:
+def test_uncorrected_verdicts_would_be_false_much_more_often(without_effects: Boards, nothing: Truths) -> None:
     alone = [[row | {"direction": row["alone"] or row["direction"]} for row in board] for board in without_effects]
-    assert false_ones(alone, truths(NOTHING)) / len(alone) > 0.3
+    assert false_ones(alone, nothing) / len(alone) > 0.3
 
 
 @pytest.mark.parametrize("studies", [1, pytest.param(5, marks=pytest.mark.slow)])

@@ -57,6 +57,12 @@ def copy(tmp_path: Path) -> Copy:
     return Copy(tmp_path.resolve())
 
 
+@pytest.fixture(scope="module")
+def before() -> dict[str, str]:
+    """Of a copy as it is made, which are those of the original."""
+    return {name: digest.digest(SCRIPTS / name) for name in (TRAINING, COLLECTING, DRAWING)}
+
+
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {name for name in before if before[name] != after[name]}
 
@@ -72,16 +78,13 @@ def reworded(text: str) -> str:
     return "# A comment.\n\n\n" + "\n".join(lines) + "\n\n# The end.\n"
 
 
-def test_digests_are_16_hexadecimal_digits_that_stay(copy: Copy) -> None:
-    first = copy.digests()
-    assert all(len(value) == 16 and int(value, 16) >= 0 for value in first.values())
-    assert len(set(first.values())) == 3
-    assert copy.digests() == first
-    assert {name: digest.digest(SCRIPTS / name) for name in first} == first
+def test_digests_are_16_hexadecimal_digits_that_stay(copy: Copy, before: dict[str, str]) -> None:
+    assert all(len(value) == 16 and int(value, 16) >= 0 for value in before.values())
+    assert len(set(before.values())) == 3
+    assert copy.digests() == before
 
 
-def test_comments_docstrings_and_layout_change_nothing(copy: Copy) -> None:
-    before = copy.digests()
+def test_comments_docstrings_and_layout_change_nothing(copy: Copy, before: dict[str, str]) -> None:
     for name in (
         "isthmus/recipes/schedules.py",
         "isthmus/models/stacked.py",
@@ -103,9 +106,8 @@ def test_the_description_under_a_constant_is_a_docstring_too(copy: Copy) -> None
     assert copy.digests([TRAINING]) == before
 
 
-def test_changed_code_changes_the_digest_of_what_uses_it(copy: Copy) -> None:
+def test_changed_code_changes_the_digest_of_what_uses_it(copy: Copy, before: dict[str, str]) -> None:
     """The schedule is used in training, and by nothing that collects tables or draws figures."""
-    before = copy.digests()
     copy.edit(
         "isthmus/recipes/schedules.py",
         "(1 + math.cos(math.pi * progress)) / 2",
@@ -114,15 +116,13 @@ def test_changed_code_changes_the_digest_of_what_uses_it(copy: Copy) -> None:
     assert changed(before, copy.digests()) == {TRAINING}
 
 
-def test_changed_code_of_a_figure_changes_its_own_digest_alone(copy: Copy) -> None:
-    before = copy.digests()
+def test_changed_code_of_a_figure_changes_its_own_digest_alone(copy: Copy, before: dict[str, str]) -> None:
     copy.append(DRAWING, "\nINK = 'blue'\n")
     assert changed(before, copy.digests()) == {DRAWING}
 
 
-def test_code_behind_several_imports_counts(copy: Copy) -> None:
+def test_code_behind_several_imports_counts(copy: Copy, before: dict[str, str]) -> None:
     """Training reaches the seeds through the order of the data, the initialization and more."""
-    before = copy.digests()
     copy.edit("isthmus/core/seeds.py", "INITIALIZATION = 0", "INITIALIZATION = 100")
     assert TRAINING in changed(before, copy.digests())
 
@@ -137,9 +137,8 @@ def test_an_import_inside_a_function_counts(copy: Copy) -> None:
     assert copy.digests([TRAINING]) != before
 
 
-def test_plumbing_changes_nothing(copy: Copy) -> None:
+def test_plumbing_changes_nothing(copy: Copy, before: dict[str, str]) -> None:
     """Modules that carry numbers without changing them do not make hours of training run again."""
-    before = copy.digests()
     for name in sorted(digest.PLUMBING):
         copy.append(f"isthmus/{name.replace('.', '/')}.py", "\n\ndef another() -> int:\n    return 1\n")
     assert changed(before, copy.digests()) == set()
@@ -153,8 +152,7 @@ def test_modules_that_plumbing_imports_count(copy: Copy) -> None:
     assert copy.digests([COLLECTING]) != before
 
 
-def test_a_module_that_nothing_imports_changes_nothing(copy: Copy) -> None:
-    before = copy.digests()
+def test_a_module_that_nothing_imports_changes_nothing(copy: Copy, before: dict[str, str]) -> None:
     copy.path("isthmus/another_analysis.py").write_text(
         "from isthmus.training.trainer import train\n", encoding="utf-8"
     )

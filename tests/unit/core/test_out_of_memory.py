@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import recipe
+from rounding import summation_error
 
 from isthmus.core.devices import Settings
 from isthmus.data.dataset import Dataset
@@ -38,8 +39,9 @@ def test_evaluation_halves_its_batch_until_it_fits(most: int, caplog: pytest.Log
     whole = evaluate(small_memory(50), images, labels, "cross_entropy", 50)
     with caplog.at_level(logging.WARNING):
         portions = evaluate(small_memory(most), images, labels, "cross_entropy", 50)
-    for found, expected in zip(portions, whole, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+    # Two sums over 50 examples of sums over three classes, of positive terms, and a few operations more.
+    torch.testing.assert_close(portions[0], whole[0], rtol=2 * summation_error(50 + 3 + 10), atol=0)
+    assert torch.equal(portions[1], whole[1])
     assert ("do not fit into the device's memory: trying 25" in caplog.text) == (most < 50)
 
 

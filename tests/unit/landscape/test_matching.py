@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import recipe
+from rounding import assert_within, rounding_error
 from torch import Tensor
 
 from isthmus.analyses.connect.session import align
@@ -227,9 +228,16 @@ def test_the_own_labels_of_each_network_count_for_half(digits: Dataset, draw: st
     chosen = recipe(8, 2, data=noise, network={"normalization": "batch"})
     evaluator, networks, at = evaluator_of(chosen, digits), untrained(chosen), torch.arange(300, 500)
     first, second = networks[0], networks[2]
-    both = [loss_halfway(evaluator, first.final, second.final, evaluator.labels(seed), at) for seed in (0, 2)]
-    assert (both[0] == both[1]) == (draw == "once")
-    assert midpoint_loss(evaluator, (0, 2), first, second.final, at) == pytest.approx(sum(both) / 2, rel=1e-5)
+
+    def both() -> Tensor:
+        labels = (evaluator.labels(seed) for seed in (0, 2))
+        losses = [loss_halfway(evaluator, first.final, second.final, each, at) for each in labels]
+        return torch.tensor(losses, dtype=torch.float64)
+
+    exact, error = rounding_error(both)
+    assert (exact[0] == exact[1]) == (draw == "once")
+    found = torch.tensor(midpoint_loss(evaluator, (0, 2), first, second.final, at))
+    assert_within(found, exact.mean(), error.mean())
 
 
 def test_the_same_pair_is_matched_alike_whatever_shares_the_job(

@@ -52,17 +52,27 @@ def simulated(repeats: int, most: int = 150) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@pytest.fixture(scope="module")
-def simulation() -> pd.DataFrame:
-    return simulated(repeats=7)
+@pytest.fixture(scope="module", params=[1, pytest.param(7, marks=pytest.mark.slow)])
+def simulation(request: pytest.FixtureRequest) -> pd.DataFrame:
+    """So many estimates for each of 200 spectra."""
+    return simulated(request.param)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("simulation", [7], indirect=True)
 @pytest.mark.parametrize("name", ["trace", "squared_frobenius"])
 def test_intervals_cover_the_truth_in_at_least_93_percent_of_cases(simulation: pd.DataFrame, name: str) -> None:
     """The exact lower 95 % confidence limit of the coverage over 200 spectra, seven times each, must exceed 93 %."""
     covered, cases = int(simulation[name].sum()), len(simulation)
     assert cases == 1400
     assert beta.ppf(0.05, covered, cases - covered + 1) > 0.93
+
+
+@pytest.mark.parametrize("name", ["trace", "squared_frobenius"])
+def test_intervals_do_not_cover_significantly_less_than_93_percent(simulation: pd.DataFrame, name: str) -> None:
+    """The exact upper 95 % confidence limit, over however many cases."""
+    covered, cases = int(simulation[name].sum()), len(simulation)
+    assert beta.ppf(0.95, covered + 1, cases - covered) > 0.93
 
 
 @pytest.mark.parametrize("name", ["trace", "squared_frobenius"])
@@ -77,15 +87,15 @@ def test_no_kind_of_spectrum_is_covered_significantly_less_than_93_percent(simul
 def test_intervals_are_not_wider_than_the_precision_asks_for(simulation: pd.DataFrame) -> None:
     """Where it converged: 2 t SE, with SE at most 5 % of the trace and at least 10 degrees of freedom."""
     converged = simulation[simulation["trace_converged"]]
-    assert len(converged) > 900
+    assert len(converged) > 0.64 * len(simulation)  # elsewhere 150 products did not suffice
     assert (converged["trace_width"] <= 2 * 2.23 * 0.05).all()
 
 
-def hessians(digits: Dataset) -> Iterator[np.ndarray]:
-    """Dense float64 Hessians of 24 small networks on the digits: three shapes, before, early and late in training."""
+def hessians(digits: Dataset, times: int) -> Iterator[np.ndarray]:
+    """Dense float64 Hessians on the digits, 12 of them so many times: three shapes, at four moments of training."""
     images = normalized(digits.train_images, digits.mean, digits.std).double()[:100]
     labels = digits.train_labels[:100]
-    for seed, (width, depth) in enumerate([(3, 1), (4, 2), (3, 3)] * 2):
+    for seed, (width, depth) in enumerate([(3, 1), (4, 2), (3, 3)] * times):
         network = build(recipe(width, depth).network, (1, 8, 8), 10)
         initialize(network, (seed,))
         network.double()
@@ -96,10 +106,11 @@ def hessians(digits: Dataset) -> Iterator[np.ndarray]:
                 yield dense(operator).numpy()
 
 
-def test_errors_over_hessians_of_real_networks_are_as_large_as_they_say(digits: Dataset) -> None:
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_errors_over_hessians_of_real_networks_are_as_large_as_they_say(digits: Dataset, times: int) -> None:
     """The sum of the squared z of independent estimates is chi-square, were they normal: within its 99.9 % bounds."""
     squares: dict[str, list[float]] = {"trace": [], "squared_frobenius": []}
-    for number, matrix in enumerate(hessians(digits)):
+    for number, matrix in enumerate(hessians(digits, times)):
         found = deflated(Matrix(torch.from_numpy(matrix).float()), number)
         exact = np.linalg.eigvalsh(matrix)
         truths = {"trace": exact.sum(), "squared_frobenius": np.square(exact).sum()}
@@ -107,8 +118,8 @@ def test_errors_over_hessians_of_real_networks_are_as_large_as_they_say(digits: 
             estimate: Estimate = getattr(found, name)
             each.append(float(((estimate.value - truths[name]) / estimate.error) ** 2))
     for each in squares.values():
-        assert len(each) == 24
-        assert chi2.ppf(0.0005, 24) < sum(each) < chi2.ppf(0.9995, 24)
+        assert len(each) == 12 * times
+        assert chi2.ppf(0.0005, len(each)) < sum(each) < chi2.ppf(0.9995, len(each))
 
 
 def test_both_sums_are_exact_where_the_krylov_space_is_the_whole() -> None:

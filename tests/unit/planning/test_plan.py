@@ -71,12 +71,15 @@ def test_the_jobs_are_those_of_a_dry_run(tmp_path: Path) -> None:
     assert counts["train"] == 6
 
 
-def test_a_configuration_that_cannot_be_used_is_refused_as_by_the_workflow(tmp_path: Path) -> None:
-    config = configuration(small=small_study(widht=[3]))
-    refused = asked(tmp_path, config)
+def test_a_bad_configuration_is_refused_before_any_job_by_the_plan_and_by_the_workflow(tmp_path: Path) -> None:
+    config = configuration(small=small_study(batch_size=[5000], widht=[3]))
+    refused, by_workflow = asked(tmp_path, config), run(tmp_path, config)
     assert refused.returncode == 1
+    assert by_workflow.returncode != 0
     assert "studies.small.grid.widht: unknown key (did you mean `width`?)" in refused.stderr
-    assert refused.stderr.strip() in run(tmp_path, config).stdout
+    assert refused.stderr.strip() in by_workflow.stdout
+    assert "Traceback" not in by_workflow.stdout
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.slow

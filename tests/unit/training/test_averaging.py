@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import recipe
-from rounding import summation_error
+from rounding import assert_within, summation_error
 from torch import Tensor
 from torch.optim.swa_utils import SWALR, AveragedModel, get_ema_multi_avg_fn
 
@@ -68,11 +68,12 @@ def test_averages_follow_their_closed_forms(options: dict[str, Any]) -> None:
             assert torch.equal(slots["average"]["w"], point), "the average of one is that one"
             assert slots["average"]["w"] is not point
     decay, last = 0.9, len(path) - 1
-    shares = torch.tensor([decay**last] + [(1 - decay) * decay ** (last - i) for i in range(1, last + 1)])
-    shares = torch.full((9,), 1 / 9) if options is SWA else shares
-    expected = (shares.double()[:, None, None] * path).sum(0)
-    torch.testing.assert_close(slots["average"]["w"], expected, rtol=1e-6, atol=1e-7)
-    torch.testing.assert_close(slots["average"]["b"], expected[:, :1], rtol=1e-6, atol=1e-7)
+    shares = [decay**last] + [(1 - decay) * decay ** (last - i) for i in range(1, last + 1)]
+    parts = torch.tensor([1 / 9] * 9 if options is SWA else shares, dtype=torch.float64)[:, None, None] * path
+    # Each of nine steps rounds a difference, a product and a sum of average and weights; and the shares are rounded.
+    error = summation_error(9 * 3 * 2 + 9, torch.float64) * parts.abs().sum(0)
+    assert_within(slots["average"]["w"], parts.sum(0), error)
+    assert_within(slots["average"]["b"], parts.sum(0)[:, :1], error[:, :1])
     assert set(slots) == {"momentum_buffer", "average", "averaged"}
 
 
@@ -163,7 +164,8 @@ def test_the_final_network_is_the_average_and_training_goes_on_as_without(
     if options["averaging"] == "swa":
         for name, value in final.items():
             ends = torch.stack([state.snapshots[1][label][name] for label in ("epoch-2", "epoch-3", "last")])
-            torch.testing.assert_close(value, ends.double().mean(0).float(), rtol=1e-6, atol=1e-7)
+            # Two steps from the first of three, each a difference, a product and a sum of average and weights.
+            assert_within(value, ends.double().mean(0), summation_error(2 * 3 * 2) * ends.double().abs().mean(0))
 
     rebuilt = build(cell.network, (1, 8, 8), 10)
     rebuilt.load_state_dict({name: value[None] for name, value in final.items()})

@@ -47,8 +47,8 @@ def sha256_of(*chunks: bytes | memoryview) -> str:
 
 
 def read_yaml(path: Path | str) -> Any:
-    """The content of a YAML file, by the parser in C where PyYAML has it: the schemas are read by every job.
+    """The content of a YAML file. Uses PyYAML's C parser if available, since every job reads the schemas.
 
-    Raises yaml.YAMLError, with line and column, where it is not YAML.
+    Raises yaml.YAMLError, with line and column, if it is not YAML.
     """
     return yaml.load(Path(path).read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))

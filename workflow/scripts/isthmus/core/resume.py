@@ -18,7 +18,7 @@ from isthmus.core.progress import Progress
 
 
 def fingerprint(*parts: Any) -> str:
-    """One digest of everything that a measurement or a training depends on, as far as JSON can write it.
+    """One digest of everything that a measurement or a training run depends on, given as JSON values.
 
     >>> fingerprint({"width": 4}, "code") == fingerprint({"width": 4}, "other code")
     False
@@ -28,17 +28,16 @@ def fingerprint(*parts: Any) -> str:
 
 @dataclass(frozen=True)
 class Task:
-    """A measurement to make: `measure` returns what JSON can hold, and depends on what `fingerprint` is made of."""
+    """A measurement to make: `measure` returns what JSON can hold, and depends only on what `fingerprint` covers."""
 
     fingerprint: str
     measure: Callable[[], Any]
 
 
 def measure_all(folder: Path | str, tasks: Mapping[str, Task], stop: StopRequest, what: str) -> dict[str, Any]:
-    """The results of all tasks, by name: read from `folder` where an earlier try left them, else measured and kept.
+    """The results of all tasks, by name: read from `folder` if an earlier attempt left them, else measured and stored.
 
-    what: the tasks in a word or two, for the log. Raises Interrupted, between two tasks, where the job was told to
-    stop.
+    what: the tasks in a word or two, for the log. Raises Interrupted, between two tasks, if the job was told to stop.
     """
     progress, found = Progress(what, len(tasks)), {}
     for name, task in tasks.items():
@@ -50,9 +49,9 @@ def measure_all(folder: Path | str, tasks: Mapping[str, Task], stop: StopRequest
 
 
 def recall(path: Path, task: Task) -> Any:
-    """The result in the file `path`, if it has the task's fingerprint; else what the task measures, kept in the file.
+    """The result in the file `path`, if it has the task's fingerprint; else measure the task and store its result.
 
-    A file that is damaged or has another fingerprint is reported in the log and made anew.
+    A file that is damaged or has another fingerprint is reported in the log and replaced.
     """
     if path.exists():
         try:

@@ -5,8 +5,8 @@ Each network seed gives separate streams, one per purpose. A stream is derived w
 therefore a function of what it is for: nothing has to be saved to resume after an interruption, and two networks of
 one job never draw from a shared generator.
 
-The purposes of the first versions have numbers (`Stream`). A new purpose needs no entry anywhere: it is a name, which
-is hashed, and the name alone decides what is drawn.
+Some purposes have numbers (`Stream`). A new purpose needs no entry anywhere: it is a name, and the hash of the name
+decides what is drawn.
 
     generator(seed, "langevin noise", step)
 """
@@ -18,7 +18,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """The purposes that have a number. The numbers are part of every result: nothing is changed or added here."""
+    """The purposes that have a number. Every result depends on these numbers: never change or add any."""
 
     INITIALIZATION = 0
     ORDER = 1
@@ -67,7 +67,7 @@ def integer(seed: int, stream: Stream | str, *counters: int) -> int:
 
 
 def _key(stream: Stream | str) -> int:
-    """The number of a stream: 64 bits of the hash of its name, the highest of them set, so that no number meets it."""
+    """The number of a stream; for a name, 64 bits of its hash with the highest bit set, so that it equals no number."""
     if isinstance(stream, Stream):
         return int(stream)
     return int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "big") | 1 << 63

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from isthmus.figures.lines import Measure, draw_row, examples_note, keys_of, lines_note, looks_in, loss_label, measured
+from isthmus.figures.lines import Measure, draw_stack, examples_note, lines_note, loss_label, measured
 from isthmus.figures.noise import draw_noise_response
-from isthmus.figures.panels import choose, fewer_panels, lay_out, one_line, panels_of, room_for_text, rows_of
+from isthmus.figures.panels import choose, fewer_panels, rows_of
 from isthmus.figures.sharpness import draw_sharpness_in_training
 from isthmus.figures.spectra import draw_spectra
-from isthmus.figures.style import footnote, label_of, legend_above, paper
+from isthmus.figures.style import footnote, paper
 
 __all__ = [
     "draw_curvature",
@@ -33,22 +33,6 @@ def _final(study: str, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """The networks of a study at the end of training."""
     rows = rows_of(study, tables, "curvature")
     return rows[rows["final"].astype(bool)].reset_index(drop=True)
-
-
-def _stack(
-    rows: pd.DataFrame, tables: dict[str, pd.DataFrame], measures: Sequence[Measure], axes: tuple[str, str, str]
-) -> tuple[Figure, pd.DataFrame]:
-    """A row of panels for each of `measures`: against the first of `axes`, a line per value of the second and a panel
-    per value of the third. Returns the figure, without its note, and what is behind its points.
-    """
-    against, by, panel = axes
-    looks = looks_in(tables, by, rows)
-    blocks = one_line(panels_of(rows, [panel]))
-    labels = [measure.label for measure in measures]
-    figure, placed = lay_out(blocks, labels, label_of(against), above=room_for_text(blocks))
-    summaries = [draw_row(placed, row, measure, against, by, looks) for row, measure in enumerate(measures)]
-    legend_above(figure, keys_of(by, looks))
-    return figure, pd.concat(summaries, ignore_index=True)
 
 
 def _note(rows: pd.DataFrame, summary: pd.DataFrame, measures: Sequence[Measure], *others: str) -> str:
@@ -76,7 +60,7 @@ def draw_curvature(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     rows, chosen = choose(rows, fewer_panels(rows, MOST_STACKS, together=("depth",)) | {"depth": MOST_LINES})
     measures, others = measured(rows, (TOP, TRACE, GAUSS_NEWTON))
     with paper():
-        figure, summary = _stack(rows, tables, measures, ("width", "depth", "batch_size"))
+        figure, summary = draw_stack(rows, tables, measures, ("width", "depth", "batch_size"))
         footnote(figure, _note(rows, summary, measures, others, chosen))
     return figure
 
@@ -100,6 +84,6 @@ def draw_curvature_and_loss(study: str, tables: dict[str, pd.DataFrame]) -> Figu
     networks = rows_of(study, tables, "networks")
     loss = Measure("loss", f"training\n{loss_label(networks['loss'])}", "loss")
     with paper():
-        figure, summary = _stack(rows, tables, (TOP, loss, OVER_LOSS), axes)
+        figure, summary = draw_stack(rows, tables, (TOP, loss, OVER_LOSS), axes)
         footnote(figure, _note(rows, summary, (TOP, loss, OVER_LOSS), chosen))
     return figure

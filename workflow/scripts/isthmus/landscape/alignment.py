@@ -5,11 +5,11 @@ mixes units that have nothing to do with each other. After alignment the barrier
 (Entezari et al. 2022; Ainsworth, Hayase & Srinivasa 2023, "Git Re-Basin"). Two methods:
 
 * *weight matching* (Ainsworth et al. 2023, algorithm 1) needs no data: the permutation pi that brings the weights
-  pi(w_B) closest to w_A. With all groups but one held fixed that is a linear assignment, solved exactly, so the
-  distance falls group after group. The joint problem is NP-hard, and where the descent starts decides which of its many
-  local optima it finds (`isthmus.landscape.matching` says how much depends on that).
+  pi(w_B) closest to w_A. With all groups but one held fixed, this is a linear assignment, solved exactly, so the
+  distance falls group by group. The joint problem is NP-hard, and the start of the descent decides which of many local
+  optima it finds (`isthmus.landscape.matching` says how much this matters).
 * *activation matching* (Li et al. 2015; Ainsworth et al. 2023, section 3.1) pairs units that are active on the same
-  images, each group for itself.
+  images, one group at a time.
 
     found = groups(recipe.network, shape, classes)
     alignment = match_weights(weights_a, weights_b, found, seeds.generator(seed, seeds.Stream.PROBES, other_seed))
@@ -34,7 +34,7 @@ from isthmus.models.hidden_units import Axis, Group, Permutations, Weights, appl
 Groups = Mapping[str, Group]
 
 NEGLIGIBLE = 1e-12
-"""A gain below this, relative to |w_A| |w_B|, is rounding."""
+"""A gain below this, relative to |w_A| |w_B|, counts as rounding."""
 
 
 class AlignmentError(Exception):
@@ -45,15 +45,15 @@ class AlignmentError(Exception):
 class Alignment:
     """Permutations of one network's hidden units onto another's, and how well they fit.
 
-    permutations: int64 `[size]` by group; unit p[i] of the network is brought to place i, beside unit i of the
+    permutations: int64 `[size]` by group; unit p[i] of the network moves to position i, that of unit i of the
         reference (`isthmus.models.hidden_units.apply`).
-    weights: the permuted network's, of the types they came in.
-    objective: to be maximized. Weight matching: the inner product <w_A, pi(w_B)> over all parameters, so that
-        |w_A - pi(w_B)|^2 = |w_A|^2 + |w_B|^2 - 2 objective. Activation matching: the same of the activations of all
-        groups, in the mean over images.
-    restarts: the objective that each restart ended with, in order; `objective` is the largest.
-    course: the objective at the start of the best restart and after each of its sweeps. It never falls; the last
-        sweep is the one that found nothing to improve. Empty for activation matching, which takes one step.
+    weights: the permuted weights, with their original types.
+    objective: the quantity to maximize. For weight matching, the inner product <w_A, pi(w_B)> over all parameters, so
+        that |w_A - pi(w_B)|^2 = |w_A|^2 + |w_B|^2 - 2 objective. For activation matching, the inner product of the
+        activations of all groups, averaged over images.
+    restarts: the final objective of each restart, in order; `objective` is the largest.
+    course: the objective at the start of the best restart and after each of its sweeps. It never falls; the last sweep
+        improves nothing. Empty for activation matching, which takes one step.
     """
 
     permutations: dict[str, Tensor]
@@ -64,7 +64,7 @@ class Alignment:
 
     @property
     def sweeps(self) -> int:
-        """Sweeps over all groups that the best restart took, the last, idle one included; 0 for activations."""
+        """Sweeps over all groups in the best restart, including the last, idle one; 0 for activation matching."""
         return max(len(self.course) - 1, 0)
 
 
@@ -78,16 +78,16 @@ def match_weights(
 ) -> Alignment:
     """Permute the hidden units of `weights` so that the weights come close to `reference`.
 
-    Coordinate descent over the groups, in a new random order in each sweep, until no group improves. Restarts 0, 2,
-    4, ... start from the identity, so the result is never worse than leaving everything in place; restarts 1, 3, 5, ...
-    start from random permutations, which end as high on average and are more diverse (of 21 pairs of small networks
-    trained on the digits, the best of 8 + 8 restarts came from one of them for 12, from the identity for 7).
-    With `start`, permutations of all groups, every restart begins there and only the orders of the groups differ.
-    `generator` must be fresh: restart r depends on its seed and on r alone, so more restarts never do worse.
-    Computes in float64 on the CPU.
+    This is coordinate descent over the groups, in a new random order in each sweep, until no group improves. Restarts
+    0, 2, 4, ... start from the identity, so the result is never worse than no permutation. Restarts 1, 3, 5, ... start
+    from random permutations, which end as high on average and are more diverse: among 21 pairs of small networks
+    trained on the digits, the best of 8 + 8 restarts came from a random start for 12 and from the identity for 7. With
+    `start`, permutations of all groups, every restart begins there, and only the order of the groups differs.
+    `generator` must be fresh: restart r depends only on its seed and on r, so more restarts never do worse. Computes in
+    float64 on the CPU.
 
-    Raises AlignmentError where the two networks differ in their parameters or are not finite, ValueError for
-    `restarts` below 1.
+    Raises AlignmentError if the networks differ in their parameters or are not finite, and ValueError for `restarts`
+    below 1.
 
     >>> from isthmus.models.hidden_units import groups
     >>> from isthmus.recipes.recipe import NetworkRecipe
@@ -112,11 +112,11 @@ def match_weights(
 
 @dataclass(frozen=True)
 class _Problem:
-    """Two networks in float64, and what the similarities of their units need in every step.
+    """Two networks in float64, and the parts of their units' similarities that every step needs.
 
-    `unshared[group]`: the part `[size, size]` of the inner products of the reference's units with the unpermuted
-    ones' that comes from parameters without another group. No permutation of another group changes it.
-    `shared[group]`: the axes of the other parameters.
+    `unshared[group]`: inner products `[size, size]` of the reference's units with the unpermuted network's, over the
+    parameters that belong to no other group. No permutation of another group changes them. `shared[group]`: the axes of
+    the other parameters.
     """
 
     reference: dict[str, Tensor]
@@ -153,7 +153,7 @@ def _check_comparable(reference: Weights, weights: Weights) -> None:
 
 
 def _products(first: Weights, second: Weights, axis: Axis, size: int) -> Tensor:
-    """Inner products `[size, size]` of what each unit of one network and each of another own of a parameter."""
+    """Inner products `[size, size]` of one parameter's slices for each unit of one network and each of another."""
     rows, columns = (each[axis.parameter].movedim(axis.dimension, 0).reshape(size, -1) for each in (first, second))
     return rows @ columns.T
 
@@ -161,7 +161,7 @@ def _products(first: Weights, second: Weights, axis: Axis, size: int) -> Tensor:
 def _descend(
     problem: _Problem, start: Permutations, generator: np.random.Generator
 ) -> tuple[dict[str, Tensor], tuple[float, ...]]:
-    """One coordinate descent from `start`: the permutations it ends with, and the objective's course."""
+    """One coordinate descent from `start`: its final permutations, and the course of the objective."""
     permutations, current = dict(start), apply(start, problem.weights, problem.groups)
     norms = [_inner_product(each, each) ** 0.5 for each in (problem.reference, problem.weights)]
     negligible = NEGLIGIBLE * norms[0] * norms[1]
@@ -181,7 +181,7 @@ def _descend(
 
 
 def _similarities(problem: _Problem, name: str, current: Weights, permutation: Tensor) -> Tensor:
-    """Inner products `[size, size]` of the reference's units of one group with the current ones of the other."""
+    """Inner products `[size, size]` of one group's units in the reference and in the other network's current order."""
     total = problem.unshared[name][:, permutation]
     for axis in problem.shared[name]:
         total = total + _products(problem.reference, current, axis, problem.groups[name].size)
@@ -204,16 +204,15 @@ def match_activations(
 ) -> Alignment:
     """Permute the hidden units of `weights` so that their activations come close to those of `reference`.
 
-    network: a stack of one that supplies the architecture; its own weights play no part. images `[N, C, H, W]`,
-    normalized, un-augmented, on the device to compute on; batch-norm statistics are computed over all of them.
+    network: a stack of one that supplies the architecture; its own weights are not used. images `[N, C, H, W]`:
+    normalized, not augmented, on the device to compute on; batch-norm statistics are computed over all of them.
 
-    Pairs units by inner products, which is least squares, sum |z_A - pi(z_B)|^2 over all examples (Ainsworth et al.
-    2023), and not by correlations (Li et al. 2015): a unit counts as much as the next layer sees of it, and a dead
-    one not at all (dead units are left over for one another, in any order). On 21 pairs of small networks of all
-    architectures, trained on the digits, the barriers after it were 0.9 times those after correlations, in the
-    geometric mean, which is within their scatter. A channel's pixels are so many examples; where a group can be
-    watched in several places, the products of all add up. Forward passes are in the type of the weights, sums over
-    examples in float64.
+    Units are paired by inner products, which is least squares, sum |z_A - pi(z_B)|^2 over all examples (Ainsworth et
+    al. 2023), not by correlations (Li et al. 2015). A unit thus counts as much as the next layer sees of it, and dead
+    units do not count (they are left for one another, in any order). On 21 pairs of small networks of all
+    architectures, trained on the digits, barriers were 0.9 times those after pairing by correlations, in the geometric
+    mean, which is within their scatter. Each pixel of a channel is one example. If a group is recorded in several
+    modules, their products are summed. Forward passes have the type of the weights; sums over examples are in float64.
 
     Raises AlignmentError as `match_weights` does.
 
@@ -259,7 +258,7 @@ def match_activations(
 
 @contextmanager
 def _watched(network: nn.Module, places: list[str]) -> Iterator[dict[str, Tensor]]:
-    """A dictionary that holds, after each forward pass, the outputs of the modules called `places`."""
+    """A dictionary that holds, after each forward pass, the outputs of the modules named in `places`."""
     seen: dict[str, Tensor] = {}
 
     def hook(place: str) -> Any:
@@ -290,9 +289,9 @@ def check_same_function(
 ) -> None:
     """Raise AlignmentError unless `weights` and `permuted` give the same logits on images `[N, C, H, W]`.
 
-    network: a stack of one that supplies the architecture. tolerance: largest difference of two logits over the
-    largest logit, both in absolute value. Computed in float64 copies, where only the order of sums differs and
-    rounding stays far below the tolerance; batch-norm statistics are computed over all of `images`.
+    network: a stack of one that supplies the architecture. tolerance: largest difference of two logits,
+    divided by the largest logit, both in absolute value. It computes in float64 copies, where only the order of sums
+    differs, so rounding stays far below the tolerance. Batch-norm statistics are computed over all of `images`.
 
     >>> from isthmus.models.architectures import build
     >>> from isthmus.recipes.recipe import NetworkRecipe

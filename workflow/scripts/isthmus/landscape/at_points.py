@@ -1,7 +1,7 @@
-"""Losses at many points in weight space: along paths and on planes, several points to a computation.
+"""Losses at many points in weight space: along paths and on planes, several points at once.
 
-Any module is evaluated at any weights by `torch.func.functional_call`, as many points at once as the network is a
-stack of (`isthmus.models.stacked`), and batch-norm statistics are computed afresh at every one of them.
+`torch.func.functional_call` evaluates any module at any weights; the network's stack size is the number of points
+evaluated at once (`isthmus.models.stacked`). Batch-norm statistics are computed anew at every point.
 
     network = build(recipe.network, shape, classes, stack=8)
     scores = evaluate_path(network, path, t, {"test": (images, labels)}, "cross_entropy", statistics_images, 256)
@@ -34,12 +34,12 @@ def evaluate_points(
 ) -> Scores:
     """Mean losses and accuracies at T points, `[T]` each, float64, on the CPU, for each set of examples.
 
-    network: a stack of any size S on the device, which says how many points are evaluated at once; its own weights are
-    not used. weights_at: from the numbers of points `[S]` (on the CPU) to their weights by name `[S, ...]`. sets:
-    images `[N, C, H, W]` and labels `[K, N]`. K is 1, or 2 where two networks learned different labels
-    (`isthmus.data.examples.pair_labels`); the score is then (1 - share) times that on the first and share times
-    that on the second, shares `[T]`. statistics_images: `[1, B, C, H, W]`, over which batch-norm statistics are
-    computed at every point; those of training, to find its losses again.
+    network: a stack on the device; its size S is the number of points evaluated at once, and its own weights are not
+    used. weights_at: a function from indices of points `[S]` (on the CPU) to their weights by name `[S, ...]`. sets:
+    images `[N, C, H, W]` and labels `[K, N]`. K is 1, or 2 if two networks learned different labels
+    (`isthmus.data.examples.pair_labels`); the score is then (1 - share) times the first score plus share times the
+    second, shares `[T]`. statistics_images: `[1, B, C, H, W]`, for the batch-norm statistics at every point; the images
+    used in training reproduce its losses.
 
     >>> from isthmus.models.stacked import Linear
     >>> network = nn.Sequential(nn.Flatten(2), Linear(2, 1, 1, bias=False))
@@ -60,7 +60,7 @@ def evaluate_points(
     stack = next(network.parameters()).shape[0]
     found: dict[str, list[Tensor]] = {name: [] for name in sets}
     for chunk in torch.arange(len(shares)).split(stack):
-        # The stack has room for S points: the last point fills what is left over.
+        # Repeat the last point to fill the stack of S.
         weights = weights_at(torch.cat([chunk, chunk[-1:].expand(stack - len(chunk))]))
         function = partial(torch.func.functional_call, network, weights)
         with evaluation_mode(network, statistics_images, weights):
@@ -72,7 +72,7 @@ def evaluate_points(
 
 
 def _blend(scores: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Losses and accuracies `[T]` each from those on every set of labels, `[2, K, T]`."""
+    """Losses and accuracies, `[T]` each, from the scores on every set of labels, `[2, K, T]`."""
     loss, accuracy = scores[:, 0] if scores.shape[1] == 1 else (1 - share) * scores[:, 0] + share * scores[:, 1]
     return loss, accuracy
 

@@ -1,9 +1,9 @@
-"""How high a path between two minima rises above its ends: three measures, of a loss or of an error along t.
+"""How high a path between two minima rises above its ends: three measures of a loss or an error along t.
 
-`barrier` is the rise above the straight line between the two end values (Frankle et al. 2020; Entezari et al. 2022),
-`barrier_max` the rise above the higher end, and `mode_connectivity` the signed deviation from the mean of the ends
-where that deviates most (Yang et al. 2021): negative with a barrier, positive where the path finds lower losses than
-the ends, near zero where the minima are well connected.
+`barrier` is the rise above the straight line between the two end values (Frankle et al. 2020; Entezari et al. 2022).
+`barrier_max` is the rise above the higher end. `mode_connectivity` is the largest deviation, with its sign, from the
+mean of the ends (Yang et al. 2021): negative for a barrier, positive if the path has lower losses than the ends, near
+zero if the minima are well connected.
 
 All functions take values `[..., T]` at the T points `t` of a path, both ends included, and work on any number of
 profiles at once, in float64. Values that are not finite give results that are not finite.
@@ -22,14 +22,14 @@ Array = NDArray[np.float64]
 def barrier(values: ArrayLike, t: ArrayLike) -> Array:
     """max_t [ L(t) - ((1 - t) L(0) + t L(1)) ], `[...]`, never below zero.
 
-    values: L, `[..., T]`; t: `[T]`, increasing from 0 to 1. ValueError where the two do not fit.
+    values: L, `[..., T]`; t: `[T]`, increasing from 0 to 1. Raises ValueError if they do not fit.
 
     >>> round(float(barrier([0.1, 0.9, 0.3], [0, 0.5, 1])), 6)  # 0.9 above the mean of the ends
     0.7
     """
     profile, points = _checked(values, t)
     with np.errstate(invalid="ignore"):
-        # From the nearer end on, so that the line meets both ends, and a level profile, without rounding.
+        # Computed from the nearer end, so that the line meets both ends, and a flat profile, without rounding.
         start, end = profile[..., :1], profile[..., -1:]
         rise = end - start
         straight = np.where(points < 0.5, start + points * rise, end - (1 - points) * rise)
@@ -50,7 +50,7 @@ def barrier_max(values: ArrayLike, t: ArrayLike) -> Array:
 def mode_connectivity(values: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:
     """(L(0) + L(1)) / 2 - L(t*) and t* = argmax_t |(L(0) + L(1)) / 2 - L(t)|, `[...]` each (Yang et al. 2021).
 
-    Of several such t the smallest. Arguments and errors as for `barrier`.
+    If there are several such t, t* is the smallest. Arguments and errors as for `barrier`.
 
     >>> value, t = mode_connectivity([0.1, 0.9, 0.3], [0, 0.5, 1])
     >>> round(float(value), 6), float(t)

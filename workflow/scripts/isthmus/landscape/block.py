@@ -1,4 +1,4 @@
-"""The trained networks of one job, as every analysis sees them: what it reads, how it measures network by network."""
+"""The trained networks of one job, as every analysis sees them: it reads its inputs and measures one by one."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -25,9 +25,9 @@ Snapshots = dict[str, Tensors]
 class Block:
     """Data, networks and options of a job.
 
-    job: Snakemake's, with the inputs `data`, `weights` and `networks` and the parameters `recipe`, `options`, `code`
-    and `checkpoints`. seeds: the networks that the job is about; sound: those of them that did not diverge; networks:
-    rows of the table of that name, by seed.
+    job: the Snakemake job, with the inputs `data`, `weights` and `networks` and the parameters `recipe`, `options`,
+    `code` and `checkpoints`. seeds: the networks of the job; sound: those that did not diverge; networks: rows of the
+    table `networks`, by seed.
     """
 
     job: Any
@@ -41,7 +41,7 @@ class Block:
 
     @classmethod
     def read(cls, job: Any, seeds: Iterable[int]) -> "Block":
-        """Read data and tables, and set this process up. Raises DataError where a file is damaged."""
+        """Read data and tables, and set up this process. Raises DataError if a file is damaged."""
         recipe, dataset, seeds = Recipe.from_dict(job.params.recipe), load_dataset(job.input.data), list(seeds)
         rows = [row for path in _listed(job.input.networks) for row in read_table(path).to_pylist()]
         networks = {row["seed"]: row for row in rows}
@@ -59,7 +59,7 @@ class Block:
     def evaluator(
         self, together: int = 1, evaluation_examples: int | None = None, hessian_examples: int = 1
     ) -> Evaluator:
-        """Data and networks on the device. together: how many points, or networks, there are to evaluate at once."""
+        """Data and networks on the device. together: the most points, or networks, to evaluate at once."""
         settings = self.placement.settings
         stack = self.placement.stack_size(settings.evaluation_batch_size, together)
         return Evaluator.of(
@@ -73,14 +73,13 @@ class Block:
         )
 
     def fingerprint(self, *parts: Any) -> str:
-        """A digest of recipe, code and data, and of what else a measurement depends on."""
+        """A digest of recipe, code, data, and `parts`: whatever else a measurement depends on."""
         return fingerprint(self.job.params.recipe, self.job.params.code, self.dataset.checksum, *parts)
 
     def measure_each(self, measure: Callable[[int, Snapshots], Any]) -> dict[int, Any]:
-        """What `measure` finds on each network that did not diverge, from its seed and its snapshots, by seed.
+        """The result of `measure`, given a seed and its snapshots, for each network that did not diverge, by seed.
 
-        A job that is run again goes on from what it has measured. Raises Interrupted, between two networks, where it
-        was told to stop.
+        A restarted job keeps what it has measured. Raises Interrupted, between two networks, if it was told to stop.
         """
         tasks = {
             str(seed): Task(
@@ -103,5 +102,5 @@ class Block:
 
 
 def _listed(files: Any) -> list[str]:
-    """The input files of one name, which Snakemake gives as a text where there is one."""
+    """The input files of one name; Snakemake gives a single file as a string."""
     return [files] if isinstance(files, str) else list(files)

@@ -1,8 +1,8 @@
-"""Accuracy and loss of networks on corrupted test images, or on other ones (Hendrycks & Dietterich 2019).
+"""Accuracy and loss on corrupted test images (Hendrycks & Dietterich 2019), or on those of another data set.
 
-Images are corrupted as pixel values in [0, 1] (`isthmus.data.corruptions`), and then normalized by the mean and
-deviation of the data set that the networks were trained on. All networks see equal images. Batch-norm statistics are
-those over clean training images, as everywhere: never adapted to what is tested on.
+Images are corrupted as pixel values in [0, 1] (`isthmus.data.corruptions`), then normalized with the mean and deviation
+of the data set that the networks were trained on. All networks see the same images. Batch-norm statistics come from
+clean training images, as everywhere, and are never adapted to the test images.
 
     test = CorruptedTest.of(evaluator, dataset, options)
     accuracy = corrupted_accuracy(evaluator, test, [weights_of_one, weights_of_another])
@@ -26,16 +26,16 @@ from isthmus.landscape.evaluator import Evaluator
 from isthmus.models.evaluation import evaluate, evaluation_mode
 
 WHITES = (1.0, 16.0, 255.0)
-"""Raw values that may be white: of masks, of scikit-learn's digits, of 8 bits."""
+"""Raw values that white can have: in masks, in scikit-learn's digits, in 8-bit images."""
 
 KEPT_BYTES = 256e6
-"""Corrupted images are kept for the next time they are asked for, where all of them together take no more."""
+"""Corrupted images are kept for reuse if all of them together take no more memory than this."""
 
 Scores = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def white(images: Tensor) -> float:
-    """The raw value of white in a data set with these raw training images: the least of `WHITES` that none exceeds.
+    """The raw value of white in a data set with these raw training images: the smallest of `WHITES` that none exceeds.
 
     >>> white(torch.tensor([0, 200], dtype=torch.uint8))
     255.0
@@ -46,10 +46,10 @@ def white(images: Tensor) -> float:
 
 @dataclass
 class CorruptedTest:
-    """Test images under all corruptions and severities asked for, made when they are wanted.
+    """Test images under the chosen corruptions and severities, computed on demand.
 
-    pixels: `[N, C, H, W]` float32 in [0, 1], on the CPU. labels: `[1, N]` on the device. placed: from corrupted
-    pixels to normalized images on the device. seed: what random corruptions are drawn from, the same for all networks.
+    pixels: `[N, C, H, W]` float32 in [0, 1], on the CPU. labels: `[1, N]` on the device. placed: a function from
+    corrupted pixels to normalized images on the device. seed: for random corruptions, the same for all networks.
     """
 
     pixels: Tensor
@@ -62,7 +62,7 @@ class CorruptedTest:
 
     @classmethod
     def of(cls, evaluator: Evaluator, dataset: Dataset, options: Mapping[str, Any]) -> "CorruptedTest":
-        """The test images of `evaluator` under `corruptions`, at `severities`, with the `seed` of the options."""
+        """The test images of `evaluator`, with the `corruptions`, `severities` and `seed` of the options."""
         pixels = dataset.test_images[evaluator.test_indices.cpu()] / white(dataset.train_images)
         labels = evaluator.examples.test_labels[:, evaluator.test_indices]
         chosen = [name for name in SEVERITIES if name in options["corruptions"]]
@@ -80,14 +80,14 @@ class CorruptedTest:
         return made
 
     def __iter__(self) -> Iterator[tuple[str, int, Tensor]]:
-        """All corruptions at all severities, with the images under them, one after another."""
+        """Every corruption at every severity, with its images, one after another."""
         for corruption in self.corruptions:
             for severity in self.severities:
                 yield corruption, severity, self.images(corruption, severity)
 
 
 def placed_pixels(evaluator: Evaluator, dataset: Dataset, pixels: Tensor) -> Tensor:
-    """Pixels `[N, C, H, W]` in [0, 1], normalized as the training images of `dataset` are, on the device."""
+    """Pixels `[N, C, H, W]` in [0, 1], normalized like the training images of `dataset`, on the device."""
     scale, device = white(dataset.train_images), evaluator.settings.device
     mean, std = (dataset.mean / scale).to(device), (dataset.std / scale).to(device)
     layout = torch.channels_last if evaluator.settings.channels_last else torch.contiguous_format
@@ -96,9 +96,9 @@ def placed_pixels(evaluator: Evaluator, dataset: Dataset, pixels: Tensor) -> Ten
 
 
 def shifted_examples(evaluator: Evaluator, dataset: Dataset, other: Dataset, size: int | None) -> tuple[Tensor, Tensor]:
-    """Test images of another data set `[N, C, H, W]`, normalized as those of `dataset`, and labels `[1, N]`.
+    """Test images of another data set `[N, C, H, W]`, normalized like those of `dataset`, and labels `[1, N]`.
 
-    size: how many of them at most, None for all. ValueError where images or classes differ.
+    size: the maximum number, None for all. Raises ValueError if image shapes or numbers of classes differ.
     """
     if dataset.train_images.shape[1:] != other.train_images.shape[1:] or dataset.classes != other.classes:
         raise ValueError(f"the data sets {dataset.name} and {other.name} differ in the shape of images or in classes")
@@ -111,14 +111,14 @@ def shifted_examples(evaluator: Evaluator, dataset: Dataset, other: Dataset, siz
 def scoring(evaluator: Evaluator, weights: Sequence[Tensors]) -> Iterator[Scores]:
     """A function from images `[N, C, H, W]` and labels `[1, N]` to losses and accuracies of all networks, `[networks]`.
 
-    weights: those of each network by name `[...]`. As many networks are evaluated at once as `evaluator.network` is a
-    stack of, and batch-norm statistics are computed once, when the context is entered.
+    weights: one dictionary by name `[...]` per network. The stack size of `evaluator.network` is the number of networks
+    evaluated at once. Batch-norm statistics are computed once, when the context is entered.
     """
     stack = next(evaluator.network.parameters()).shape[0]
     functions = []
     with ExitStack() as modes:
         for start in range(0, len(weights), stack):
-            # The stack has room for `stack` networks: the last one fills what is left over.
+            # Repeat the last network to fill the stack.
             chosen = [evaluator.placed(weights[min(start + member, len(weights) - 1)]) for member in range(stack)]
             stacked = {name: torch.cat([each[name] for each in chosen]) for name in chosen[0]}
             network = copy.deepcopy(evaluator.network)
@@ -135,9 +135,9 @@ def scoring(evaluator: Evaluator, weights: Sequence[Tensors]) -> Iterator[Scores
 
 
 def corrupted_accuracy(evaluator: Evaluator, test: CorruptedTest, weights: Sequence[Tensors]) -> Tensor:
-    """Accuracy of each network, `[networks]` float64, in the mean over all corruptions and severities of `test`.
+    """Mean accuracy of each network over all corruptions and severities of `test`, `[networks]` float64.
 
-    weights: those of each network by name `[...]`; see `scoring`. ValueError where `test` holds no corruption.
+    weights: one dictionary by name `[...]` per network; see `scoring`. Raises ValueError if `test` has no corruption.
     """
     if not test.corruptions:
         raise ValueError("a mean over corruptions takes one corruption at least")

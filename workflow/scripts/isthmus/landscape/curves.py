@@ -1,17 +1,17 @@
 """Curves of low loss between two networks: how their bends are trained.
 
-The method is that of Garipov et al. (2018): the ends are fixed, one bend is free, and stochastic gradient descent
-lowers the loss at a point of the curve that is drawn anew, t ~ U(0, 1), in every step. Any module becomes a curve by
-`torch.func.functional_call`; what is trained is the offset of the bend from the middle of the line
-(`isthmus.landscape.paths`), from 0 on. Batch normalization uses the statistics of the batch while fitting.
+The method follows Garipov et al. (2018): the ends are fixed, one bend is free, and every step of stochastic gradient
+descent uses the loss at a new random point of the curve, t ~ U(0, 1). `torch.func.functional_call` turns any module
+into a curve. The trained weights are the offset of the bend from the middle of the line (`isthmus.landscape.paths`),
+which starts at 0. During the fit, batch normalization uses the statistics of the batch.
 
-The curves of several pairs are fitted together, one member of the stack (`isthmus.models.stacked`) each, and never
-mix. The order of the data, the points t and the augmentation of a pair depend on its two seeds and the step alone;
-they are the same for every kind of curve, so that kinds are compared on equal draws.
+The curves of several pairs are fitted together, each as a member of the stack (`isthmus.models.stacked`), and never
+mix. A pair's order of the data, points t and augmentation depend only on its two seeds and the step. They are the same
+for every kind of curve, so that kinds are compared on equal draws.
 
-A stack of curves is an `isthmus.training.checkpoint.State` whose members are pairs by number
-(`isthmus.recipes.pairs`), so that checkpoints and stacks are those of training. `weights` are the offsets; finished, a
-pair has its offset in `snapshots[number]["offset"]` and its row in `results`.
+A stack of curves is an `isthmus.training.checkpoint.State` whose members are numbered pairs (`isthmus.recipes.pairs`),
+so it shares the checkpoints and stacks of training. `weights` are the offsets. A finished pair has its offset in
+`snapshots[number]["offset"]` and its row in `results`.
 
     network = build(recipe.network, shape, classes, stack=len(pairs))
     path = curve("bezier", start, end)                       # by name [pairs, ...]
@@ -41,7 +41,7 @@ from isthmus.training.runner import Descent
 
 
 def new_curves(path: Path, pairs: tuple[Pair, ...]) -> State:
-    """The state of the P curves in `path` between the networks of P pairs before the first step.
+    """The state, before the first step, of the P curves in `path` between the networks of P pairs.
 
     >>> from isthmus.landscape.paths import curve
     >>> start, end = {"weight": torch.tensor([[0.0]])}, {"weight": torch.tensor([[2.0]])}
@@ -55,7 +55,7 @@ def new_curves(path: Path, pairs: tuple[Pair, ...]) -> State:
 
 
 def fitted(path: Path, state: State) -> Path:
-    """`path` with the bends found by `fit`, those of diverged pairs included, on the CPU.
+    """`path` with the bends that `fit` found, including those of diverged pairs, on the CPU.
 
     >>> from isthmus.landscape.paths import curve
     >>> path = curve("bezier", {"weight": torch.tensor([[0.0]])}, {"weight": torch.tensor([[2.0]])})
@@ -83,12 +83,12 @@ def fit(
     """Train the bends of the P curves of `path` to the end of the recipe and return the finished state.
 
     network: a stack of P on the device; its own weights are not used. labels: `[K, P, N]` as `pair_labels` gives them.
-    training: optimizer, schedule, epochs, batch size, loss and augmentation; its rules of stopping do not apply. Its
-    `weight_decay` g is, for every optimizer, a penalty g/2 |w(t)|^2 on the point of the curve, as in Garipov et al.
+    training: optimizer, schedule, epochs, batch size, loss and augmentation; its stopping rules do not apply. With
+    every optimizer, its `weight_decay` g is a penalty g/2 |w(t)|^2 on the point of the curve, as in Garipov et al.
 
-    A pair whose loss leaves the finite range is `diverged` in its result, and the others go on untouched. `save`,
-    `stop_signal` and `Interrupted` are as in `isthmus.training.trainer.train`; so is the promise that a fit broken off
-    and taken up again ends bit for bit the same on a CPU.
+    A pair whose loss stops being finite is `diverged` in its result; the others are not affected. `save`, `stop_signal`
+    and `Interrupted` are as in `isthmus.training.runner.Descent.run_to_end`. As in training, a fit that is interrupted
+    and resumed ends bit for bit the same on a CPU. Raises ValueError for a `linear` path.
     """
     if not state.live:
         return state
@@ -114,11 +114,11 @@ class _Fit(Descent):
         training: TrainingRecipe,
         settings: Settings,
     ) -> None:
-        # The penalty acts on the points of the curve and not on what the optimizer sees, the offset.
+        # The penalty acts on the points of the curve, not on the offset, which the optimizer sees.
         super().__init__(replace(training, weight_decay=0.0), state, examples, settings)
         self.penalty, self.network, self.labels = training.weight_decay, network.train(), labels.to(settings.device)
         self.pairs = [pair_of(number) for number in state.live]
-        # Keep the path's parameter order, not the checkpoint's: the gradients come in it.
+        # Keep the path's parameter order, not the checkpoint's: gradients come in that order.
         self.weights = {name: state.weights[name].to(settings.device, copy=True) for name in path.start}
         self.path = replace(path.to(settings.device), offset=self.weights)
         saved = {
@@ -135,7 +135,7 @@ class _Fit(Descent):
         return [seeds.integer(first, seeds.Stream.AUGMENTATION, second) for first, second in self.pairs]
 
     def going(self) -> bool:
-        """Whether a step is left."""
+        """Whether any steps are left."""
         return self.state.step < self.total_steps
 
     def advance(self) -> None:
@@ -145,9 +145,9 @@ class _Fit(Descent):
             self._end_epoch()
 
     def draw(self, epoch: int) -> Tensor:
-        """The order of the data `[P, N]` in an epoch; the points t of its steps, `[steps, P]`, are kept.
+        """The order of the data `[P, N]` in an epoch. Also stores the points t of its steps, `[steps, P]`.
 
-        Each pair and epoch has one random stream: that of the first network's order, the second seed being a counter.
+        Each pair and epoch has one random stream: the order stream of the first seed, with the second as a counter.
         """
         orders, points = [], []
         for first, second in self.pairs:
@@ -158,7 +158,7 @@ class _Fit(Descent):
         return torch.from_numpy(np.stack(orders)).to(self.settings.device)
 
     def gradients(self, chosen: Tensor) -> tuple[Tensor, ...]:
-        """The gradients of the penalized mean losses by the offsets; the losses, without penalty, are summed up."""
+        """The gradients of the penalized mean losses by the offsets. Adds the losses without penalty to `loss_sum`."""
         t = self.points[self.state.step % self.steps_per_epoch]
         with torch.no_grad():
             weights = self.path.point(t)
@@ -183,7 +183,7 @@ class _Fit(Descent):
         return each[0] if len(each) == 1 else (1 - t) * each[0] + t * each[1]
 
     def _end_epoch(self) -> None:
-        """Add the mean loss over the steps of the epoch to the history of each pair; None where it is not finite."""
+        """Add the mean loss over the steps of the epoch to the history of each pair; None if it is not finite."""
         step = self.state.step
         means = self.loss_sum / ((step - 1) % self.steps_per_epoch + 1)
         for number, mean in zip(self.state.live, means.tolist(), strict=True):
@@ -192,7 +192,7 @@ class _Fit(Descent):
         self.loss_sum.zero_()
 
     def capture(self) -> None:
-        """Bring the state up to date with what is on the device, the sum of the losses of a begun epoch included."""
+        """Update the state from the device, including the summed losses of an unfinished epoch."""
         super().capture()
         self.state.optimizer = self.slots | {"epoch": {"loss_sum": self.loss_sum}}
 

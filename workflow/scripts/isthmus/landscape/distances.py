@@ -27,9 +27,9 @@ def euclidean(first: Weights, second: Weights) -> float:
 
 
 def displacement_cosine(first: Weights, first_initial: Weights, second: Weights, second_initial: Weights) -> float:
-    """Cosine of the angle between the ways two networks went from their initializations, in [-1, 1].
+    """Cosine of the angle between two networks' displacements from their initializations, in [-1, 1].
 
-    NaN where one of them did not move.
+    NaN if one of them did not move.
 
     >>> start, right, up = ({"weight": torch.tensor(each)} for each in ([0.0, 0.0], [1.0, 0.0], [0.0, 1.0]))
     >>> displacement_cosine(right, start, up, start)
@@ -54,10 +54,10 @@ def disagreement(first: Tensor, second: Tensor) -> Tensor:
 def linear_cka(first: Tensor, second: Tensor) -> Tensor:
     """Linear centered kernel alignment of two representations of the same examples, `[...]`, in [0, 1], float64.
 
-    |Y^T X|^2 / (|X^T X| |Y^T Y|) in Frobenius norms, X and Y being the centered features `[..., examples, features]`,
-    which may be of different number (Kornblith et al. 2019, eq. 4). It does not change when a representation is
-    rotated, shifted or scaled. NaN where one of them is the same for all examples. For features without relation it
-    is not 0 but, for p and q features of n examples, near sqrt(p q / ((n + p) (n + q))).
+    |Y^T X|^2 / (|X^T X| |Y^T Y|) in Frobenius norms, where X and Y are the centered features
+    `[..., examples, features]`, which may differ in number (Kornblith et al. 2019, eq. 4). It does not change when a
+    representation is rotated, shifted or scaled. NaN if one of them is the same for all examples. For p and q unrelated
+    features of n examples, it is not 0 but near sqrt(p q / ((n + p) (n + q))).
 
     >>> features = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0]])
     >>> linear_cka(features, 5 * features.flip(1) + 1).round(decimals=6)
@@ -78,9 +78,9 @@ def features_and_outputs(
 ) -> tuple[Tensor, Tensor]:
     """Penultimate features `[S, N, features]`, the input of the last linear layer, and outputs `[S, N, classes]`.
 
-    images: `[N, C, H, W]`, shared by the stack. parameters: weights in place of the network's own, as for
+    images: `[N, C, H, W]`, shared by the stack. parameters: weights that replace the network's own, as for
     `torch.func.functional_call`. The network must be in `isthmus.models.evaluation.evaluation_mode` at these weights.
-    ValueError where it has no linear layer.
+    Raises ValueError if it has no linear layer.
 
     >>> network = nn.Sequential(nn.Flatten(2), Linear(1, 4, 3))
     >>> features, outputs = features_and_outputs(network, torch.ones(5, 1, 2, 2), batch_size=2)

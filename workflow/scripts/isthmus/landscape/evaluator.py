@@ -1,6 +1,6 @@
 """Data and networks on the device, shared by all measurements of a job.
 
-An `Evaluator` is made once for the networks of a cell; what it measures depends on the weights it is given alone.
+One `Evaluator` serves all networks of a cell; its measurements depend only on the weights it is given.
 
     evaluator = Evaluator.of(recipe, dataset, seeds, settings, stack=8, evaluation_examples=5000)
     loss, accuracy = evaluator.along(path, t, evaluator.pair_labels((0, 1)))["test"]
@@ -33,7 +33,7 @@ class TrainedNetwork:
     final: Tensors
 
     def checksum(self) -> str:
-        """A digest of all of them."""
+        """A digest of all these weights."""
         return checksum(flatten({"initial": self.initial, "final": self.final}), {})
 
 
@@ -42,8 +42,9 @@ class Evaluator:
     """Data and networks on the device, shared by all measurements.
 
     seeds: the networks whose labels `examples` holds. network: a stack for many points at once; single: a stack of
-    one; the weights of neither count. evaluation_examples: how many training examples, and test examples, losses are
-    measured on. hessian_examples: how many training examples Hessians are. Which ones says `isthmus.data.subsets`.
+    one; the weights of neither matter. evaluation_examples: how many training examples, and how many test examples,
+    losses are measured on. hessian_examples: how many training examples Hessians use. `isthmus.data.subsets` selects
+    them.
     """
 
     recipe: Recipe
@@ -69,7 +70,7 @@ class Evaluator:
         evaluation_examples: int | None = None,
         hessian_examples: int = 1,
     ) -> "Evaluator":
-        """Place the data, and room for `stack` points at once, on the device. `evaluation_examples` None means all."""
+        """Put the data, and networks for `stack` points at once, on the device. `evaluation_examples`: None for all."""
         network, single = (
             build(recipe.network, dataset.shape, dataset.classes, count).to(settings.device) for count in (stack, 1)
         )
@@ -80,17 +81,17 @@ class Evaluator:
 
     @cached_property
     def train_indices(self) -> Tensor:
-        """The training examples that losses are measured on: rising indices."""
+        """Indices of the training examples that losses are measured on, in rising order."""
         return self.examples.subset(self.evaluation_examples)
 
     @cached_property
     def test_indices(self) -> Tensor:
-        """The test examples that losses are measured on: rising indices."""
+        """Indices of the test examples that losses are measured on, in rising order."""
         return self.examples.test_subset(self.evaluation_examples)
 
     @cached_property
     def hessian_indices(self) -> Tensor:
-        """The training examples of Hessians: rising indices."""
+        """Indices of the training examples that Hessians use, in rising order."""
         return self.examples.subset(self.hessian_examples)
 
     @cached_property
@@ -117,11 +118,11 @@ class Evaluator:
         return self.examples.labels[self.seeds.index(seed)]
 
     def pair_labels(self, pair: Pair) -> Tensor:
-        """The training labels of a pair, `[K, N]`: K is 2 where its networks learned different ones, else 1."""
+        """The training labels of a pair, `[K, N]`: K is 2 if its networks learned different labels, else 1."""
         return pair_labels(self.examples.labels, self.seeds, (pair,))[:, 0]
 
     def sets(self, labels: Tensor) -> Sets:
-        """The examples that losses are measured on, for the training labels `[K, N]`."""
+        """The training and test examples that losses are measured on, given training labels `[K, N]`."""
         test = self.examples.test_labels[:, self.test_indices].expand(len(labels), -1)
         return {"train": (self.train_images, labels[:, self.train_indices]), "test": (self.test_images, test)}
 
@@ -137,5 +138,5 @@ class Evaluator:
         return self.recipe.training.loss, self.statistics_images, self.settings.evaluation_batch_size
 
     def loss_surface(self, network: nn.Module, seed: int, chosen: Tensor) -> LossSurface:
-        """The loss of `network`, one of the two here, on the training examples `chosen` with the labels of a seed."""
+        """The loss of `network`, one of the two here, on the training examples `chosen`, with the labels of a seed."""
         return LossSurface(network, self.examples.images[chosen], self.labels(seed)[chosen], *self._how())

@@ -1,18 +1,18 @@
-"""Whether a Hessian operator keeps the graph of its gradient: memory that it needs then, and how much may be used.
+"""Whether a Hessian operator keeps the graph of its gradient: the memory for it, and how much may be used.
 
-Nothing here imports torch, so that estimates of cost can use the same numbers.
+This module does not import torch, so that cost estimates can use the same numbers.
 """
 
 from isthmus.models.sizes import units
 from isthmus.recipes.recipe import NetworkRecipe
 
-# What Hessian products keep for each unit and example: measured on convolutional networks, some ten float32 numbers.
+# What Hessian products keep per unit and example: some ten float32 numbers, measured on convolutional networks.
 BYTES_PER_UNIT = 40
-LIMIT_BYTES = 4e9  # above, everything is computed afresh for each product
+LIMIT_BYTES = 4e9  # above this, every product rebuilds the graph
 
 
 def graph_bytes(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int, examples: int) -> int:
-    """Bytes that the graph of the gradient on so many examples takes.
+    """The size in bytes of the gradient's graph on this number of examples.
 
     >>> graph_bytes(NetworkRecipe("mlp", 8, 2, "none", "relu", 0, 0, 1), (1, 8, 8), 10, examples=100)
     104000
@@ -21,7 +21,7 @@ def graph_bytes(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int
 
 
 def keeps_graph(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int, examples: int) -> bool:
-    """Whether that is within the limit. The choice changes no product beyond rounding.
+    """Whether the graph is within the limit. The choice changes products by rounding alone.
 
     >>> keeps_graph(NetworkRecipe("mlp", 8, 2, "none", "relu", 0, 0, 1), (1, 8, 8), 10, examples=100)
     True

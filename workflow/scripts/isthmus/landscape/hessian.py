@@ -5,17 +5,16 @@ Neither matrix is ever formed, except by `dense` for small networks. With the lo
 * Hessian `H = d^2 L / dw^2`. A product is the derivative of g(w) . v, g being the gradient (Pearlmutter 1994);
 * Gauss-Newton matrix `G = 1/N sum_n J_n^T (d^2 l / df^2) J_n`, J_n the Jacobian of the outputs (Schraudolph 2002).
 
-The weights stay where they are while many products are taken, so the graph of the gradient is made once and kept: a
-product is then one pass backwards through it, which costs about as much as two gradients. Where memory is short,
-`keep=False` makes the graph afresh for each call. Batch normalization is folded into the convolutions before it
-(`isthmus.models.fold_batch_norm`).
+The weights do not change between products, so the graph of the gradient is built once and kept. A product is then one
+backward pass through it and costs about as much as two gradients. If memory is short, `keep=False` rebuilds the graph
+for each call. Batch normalization is folded into the convolutions before it (`isthmus.models.fold_batch_norm`).
 
     with evaluation_mode(network, statistics_images):
         hessian = CurvatureOperator(network, images, labels, "cross_entropy", "hessian")
         top = eigenvalues(hessian, count=3)            # isthmus.landscape.lanczos
 
-Vectors are flat, in the order of `network.named_parameters()`. Products are in the precision of the weights; for
-float64 call `network.double()` first.
+Vectors are flat, in the order of `network.named_parameters()`. Products have the precision of the weights; for float64,
+call `network.double()` first.
 """
 
 from collections.abc import Callable
@@ -35,18 +34,20 @@ MATRICES = ("hessian", "gauss_newton")
 
 
 class CurvatureOperator:
-    """The Hessian or Gauss-Newton matrix of the mean loss over fixed images: symmetric, `[P, P]`, known by products.
+    """The Hessian or Gauss-Newton matrix of the mean loss over fixed images: symmetric, `[P, P]`, applied to vectors.
 
-    network: a stack of one, inside `isthmus.models.evaluation.evaluation_mode` when the operator is made; its weights
-    and batch-norm statistics are constants from then on. images `[N, C, H, W]` and labels `[N]` on its device; the
-    images are converted to the precision of the weights. loss: as in `isthmus.models.evaluation.losses`. matrix: one
-    of `MATRICES`. chunk_size: examples in one computation; the result depends on it by rounding alone. keep: whether
-    the graphs are kept from call to call, for all N examples.
+    network: a stack of one, in `isthmus.models.evaluation.evaluation_mode` when the operator is made; its weights and
+    batch-norm statistics are constants from then on. images `[N, C, H, W]` and labels `[N]`: on its device; images are
+    converted to the precision of the weights. loss: as in `isthmus.models.evaluation.losses`. matrix: one of
+    `MATRICES`. chunk_size: examples computed at once; it changes results by rounding alone. keep: whether to keep the
+    graphs for all N examples between calls.
 
-    `size` is P, `dtype` and `device` are those of the weights, `loss` the mean loss, `products` counts those taken.
+    `size` is P, `dtype` and `device` are those of the weights, `loss` is the mean loss, and `products` counts the
+    products taken.
 
-    Raises ValueError for a stack of several networks, for no images, labels of another count, or an unknown matrix,
-    and UserError where the network is in training mode, the loss changes between two evaluations, or is not finite.
+    Raises ValueError for a stack of several networks, no images, another number of labels, an unknown matrix or
+    chunks of no example, and UserError if the network is in training mode, or if the loss changes between two
+    evaluations or is not finite.
 
     >>> from isthmus.models.stacked import Linear
     >>> network = nn.Sequential(nn.Flatten(2), Linear(1, 2, 1, bias=False)).eval()
@@ -87,9 +88,9 @@ class CurvatureOperator:
         self._kept = [self._chunk_product(*chunk) for chunk in self._chunks] if keep else None
 
     def __call__(self, vectors: Tensor) -> Tensor:
-        """Products with one vector `[P]` or with each of several `[K, P]`, of the shape of `vectors`.
+        """The products with one vector `[P]` or with K vectors `[K, P]`, in the shape of `vectors`.
 
-        Raises ValueError where the vectors are of another length.
+        Raises ValueError for vectors of another length.
         """
         if vectors.dim() not in (1, 2) or vectors.shape[-1] != self.size:
             raise ValueError(f"vectors of shape {tuple(vectors.shape)} given; [{self.size}] or [K, {self.size}] wanted")
@@ -111,7 +112,7 @@ class CurvatureOperator:
         return total
 
     def _channels_last(self, images: Tensor) -> Tensor:
-        """Filters and images in the layout in which convolutions are differentiated fastest, on a CPU and elsewhere."""
+        """Convert filters and images to the layout with the fastest derivatives of convolutions, on any device."""
         filters = [name for name, parameter in self.parameters.items() if parameter.dim() == 5]
         for name in filters:
             laid_out = self.parameters[name].detach()[0].contiguous(memory_format=torch.channels_last)
@@ -119,14 +120,14 @@ class CurvatureOperator:
         return images.contiguous(memory_format=torch.channels_last) if filters else images
 
     def _chunk_product(self, images: Tensor, labels: Tensor) -> Product:
-        """The part of the matrix that comes from some of the images, as a function from tangents to products."""
+        """The contribution of some of the images to the matrix, as a function from tangents to products."""
         weights = tuple(self.parameters.values())
         share = len(images) / self.count
         outputs = functional_call(self.network, self.parameters, (images[None],))
         if self.matrix == "hessian":
             loss = losses(outputs, labels[None], self.loss_kind)[0] * share
             return self._backward(_gradient(loss, weights, None), weights)
-        # J v is the derivative of J^T u, which is linear in u, contracted with v: two passes backwards, none forwards.
+        # J^T u is linear in u, so the derivative of (J^T u) . v by u is J v: two backward passes, no forward mode.
         dual = torch.zeros_like(outputs, requires_grad=True)
         forward = self._backward(_gradient(outputs, weights, dual), (dual,))
         point = outputs.detach().requires_grad_()
@@ -139,8 +140,8 @@ class CurvatureOperator:
 
     @staticmethod
     def _backward(values: Parts, inputs: Parts) -> Product:
-        """From v to the derivative of values . v by the inputs, over the graph of the values, which stays."""
-        # What does not depend on the inputs, such as the gradient of a bias under a linear loss, has no graph.
+        """A function from v to the derivative of values . v by the inputs. It keeps the graph of the values."""
+        # Values that do not depend on the inputs, such as the gradient of a bias under a linear loss, have no graph.
         attached = [value.requires_grad for value in values]
 
         def product(vectors: Parts) -> Parts:
@@ -159,14 +160,14 @@ class CurvatureOperator:
         return product
 
     def _checked_loss(self) -> float:
-        """The mean loss; two evaluations of it have to agree."""
+        """The mean loss, evaluated twice; both values must agree."""
         if any(module.training for module in self.network.modules()):
             raise UserError(
                 "the curvature was asked of a network in training mode, where the loss depends on the batch; "
                 "enter isthmus.models.evaluation.evaluation_mode first"
             )
         first, second = self._mean_loss(), self._mean_loss()
-        # A GPU may sum in another order the second time: rounding is no randomness.
+        # A GPU may sum in another order the second time, so differences by rounding are allowed.
         if abs(first - second) > 100 * torch.finfo(self.dtype).eps * max(abs(first), abs(second)):
             raise UserError(
                 f"the loss changed from {first:.9g} to {second:.9g} between two evaluations at the same weights and "
@@ -188,8 +189,8 @@ class CurvatureOperator:
 def dense(operator: CurvatureOperator, limit: int = 2000) -> Tensor:
     """The whole matrix of `operator`, `[P, P]`, float64, on the CPU: the reference for small networks.
 
-    Symmetrized, which changes it by rounding alone. Raises ValueError where P exceeds `limit` or the network is not in
-    float64.
+    It is symmetrized, which changes it by rounding alone. Raises ValueError if P exceeds `limit` or the network is not
+    in float64.
 
     >>> from isthmus.models.stacked import Linear
     >>> network = nn.Sequential(nn.Flatten(2), Linear(1, 2, 1, bias=False)).double().eval()
@@ -210,5 +211,5 @@ def dense(operator: CurvatureOperator, limit: int = 2000) -> Tensor:
 
 
 def _gradient(value: Tensor, inputs: Parts, direction: Tensor | None) -> Parts:
-    """The gradient of a scalar, or of value . direction, by the inputs, as a graph that can be differentiated again."""
+    """The gradient of a scalar, or of value . direction, by the inputs, with a graph to differentiate it again."""
     return torch.autograd.grad(value, inputs, direction, create_graph=True, allow_unused=True, materialize_grads=True)

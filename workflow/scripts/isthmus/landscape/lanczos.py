@@ -1,16 +1,16 @@
-"""Eigenvalues and spectral density of a symmetric matrix that is known by its products with vectors alone.
+"""Eigenvalues and spectral density of a symmetric matrix, from its products with vectors alone.
 
-* `eigenvalues`: the algebraically largest or smallest, by Lanczos' method with full re-orthogonalization and thick
-  restarts (Wu & Simon 2000), which is what ARPACK's implicit restarts amount to for symmetric matrices. It stops at
-  the very product that reaches the tolerance, where `scipy.sparse.linalg.eigsh` looks only once per restart, and it
+* `eigenvalues`: the algebraically largest or smallest, by the Lanczos method with full re-orthogonalization and thick
+  restarts (Wu & Simon 2000), which are equivalent to ARPACK's implicit restarts for symmetric matrices. It stops at the
+  first product that reaches the tolerance, while `scipy.sparse.linalg.eigsh` checks only once per restart. It also
   looks for copies of degenerate eigenvalues, which one Krylov space cannot hold.
 * `density`: stochastic Lanczos quadrature (Ubaru et al. 2017, Ghorbani et al. 2019).
 
-Trace and squared Frobenius norm are in `isthmus.landscape.trace`, which starts from the space that a search leaves
-behind.
+Trace and squared Frobenius norm are in `isthmus.landscape.trace`, which starts from the space that a search leaves.
 
 An operator maps vectors `[K, P]` to their products `[K, P]` and has a `size` P, a `dtype` and a `device`
-(`isthmus.landscape.hessian.CurvatureOperator`). Vectors are drawn with NumPy on the CPU, the same for every device.
+(`isthmus.landscape.hessian.CurvatureOperator`). Random vectors are drawn with NumPy on the CPU, the same for every
+device.
 """
 
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from torch import Tensor
 from isthmus.core.errors import UserError
 
 Found = tuple[np.ndarray, np.ndarray, Tensor]  # eigenvalues, residuals and vectors
-# Products after which a search for copies may give up: enough for those of eigenvalues that stand out at all.
+# Products after which a search for copies may give up: enough to find copies of outlying eigenvalues.
 PATIENCE = 7
 
 
 class SymmetricOperator(Protocol):
-    """A symmetric matrix `[size, size]`, known by its products."""
+    """A symmetric matrix `[size, size]`, given as a function that multiplies it with vectors."""
 
     size: int
     dtype: torch.dtype
@@ -41,8 +41,8 @@ class SymmetricOperator(Protocol):
 class KrylovSpace:
     """A subspace on which the matrix H is known.
 
-    basis: orthonormal rows `[m, P]`, the transpose of Q; projected: T `[m, m]`, float64. To rounding, H Q = Q T + R
-    with a remainder R orthogonal to Q; leaving: its Frobenius norm.
+    basis: orthonormal rows `[m, P]`, the transpose of Q; projected: T `[m, m]`, float64. Up to rounding,
+    H Q = Q T + R with a remainder R orthogonal to Q; leaving: the Frobenius norm of R.
     """
 
     basis: Tensor
@@ -51,7 +51,7 @@ class KrylovSpace:
 
     @classmethod
     def empty(cls, operator: SymmetricOperator) -> "KrylovSpace":
-        """The space of no dimension."""
+        """The zero-dimensional space."""
         return cls(torch.empty(0, operator.size, dtype=operator.dtype, device=operator.device), np.empty((0, 0)), 0.0)
 
     @property
@@ -69,8 +69,8 @@ class KrylovSpace:
 class Eigenpairs:
     """Eigenvalues from the end of the spectrum inwards: arrays `[k]`, float64, and unit vectors `[k, P]`.
 
-    `residuals`: |Hv - lambda v|, known to rounding from the last product; `converged`: whether within the tolerance.
-    `products` were taken in all; `space` is that of the first search, in which the outermost eigenvalues lie.
+    `residuals`: |Hv - lambda v|, known up to rounding from the last product; `converged`: whether within the tolerance;
+    `products`: how many were taken in all; `space`: from the first search, with the outermost eigenvalues.
     """
 
     values: np.ndarray
@@ -93,12 +93,12 @@ def eigenvalues(
 ) -> Eigenpairs:
     """The `count` algebraically `largest` (in falling order) or `smallest` (in rising order) eigenvalues.
 
-    An eigenvalue has converged when |Hv - lambda v| <= max(tolerance * |lambda|, 64 * epsilon * |H|), epsilon being
-    that of the operator's precision. basis_size: vectors held at most, by default max(40, 2 count + 20).
-    look_for_copies: whether, for a `count` above 1, a search then begins anew in the complement of what was found,
-    until it brings up no further eigenvalue; without it, a degenerate eigenvalue may be counted once.
+    An eigenvalue has converged when |Hv - lambda v| <= max(tolerance * |lambda|, 64 * epsilon * |H|), with the machine
+    epsilon of the operator's precision. basis_size: the most vectors held, by default max(40, 2 count + 20).
+    look_for_copies: whether, for a `count` above 1, to search again in the complement of the vectors found, until there
+    are no further eigenvalues; otherwise, a degenerate eigenvalue may be counted only once.
 
-    Raises ValueError for a `count` outside 1 .. P or another `which`, and UserError where a product is not finite.
+    Raises ValueError for a `count` outside 1 .. P or another `which`, and UserError if a product is not finite.
 
     >>> class Diagonal:
     ...     size, dtype, device = 4, torch.float64, torch.device("cpu")
@@ -121,7 +121,7 @@ def eigenvalues(
     (found, residuals, vectors), copies = search.run(count, basis_size, nothing), False
     space = search.space
     while look_for_copies and count > 1 and len(vectors) < operator.size and search.products < maximum_products:
-        # What is left over is of interest only above the last eigenvalue kept.
+        # In the complement, only eigenvalues above the last one kept matter.
         floor = (least := np.sort(found)[-count]) + search.accuracy(least)
         more, _, others = search.run(1, min(basis_size, operator.size - len(vectors)), vectors, floor)
         if more[0] <= floor:
@@ -129,7 +129,7 @@ def eigenvalues(
         found, vectors, copies = np.append(found, more), torch.cat([vectors, others]), True
     order = np.argsort(-found)[:count]
     vectors = vectors[torch.from_numpy(order).to(vectors.device)]
-    # Several searches know nothing of the couplings between what they found: only products tell the residuals then.
+    # Separate searches do not know the couplings between their vectors, so the residuals need new products.
     values, residuals = search.measured(vectors) if copies else (search.sign * found[order], residuals)
     converged = residuals <= [search.accuracy(value) for value in values]
     return Eigenpairs(values, residuals, converged, vectors, search.products, space)
@@ -153,7 +153,7 @@ class _Search:
     def run(self, count: int, size: int, locked: Tensor, floor: float = -np.inf) -> Found:
         """The `count` largest eigenvalues, their residuals and vectors, in the complement of `locked` `[L, P]`.
 
-        Ends early, with what it has, when the largest is found to lie below `floor`, or no product is left.
+        Ends early, with what it has, once the largest is known to lie below `floor`, or no products are left.
         """
         basis = torch.empty(size + 1, self.operator.size, dtype=self.operator.dtype, device=self.operator.device)
         basis[0] = self._fresh(locked)
@@ -182,13 +182,13 @@ class _Search:
             basis[held] = remainder / beta if beta else self._fresh(torch.cat([locked, basis[:held]]))
 
     def measured(self, vectors: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Eigenvalues and residuals of vectors `[k, P]`, by a product for each."""
+        """Eigenvalues and residuals of vectors `[k, P]`, from one product each."""
         images, self.products = self.operator(vectors).double(), self.products + len(vectors)
         values = (vectors * images).sum(1) / vectors.double().square().sum(1)
         return values.cpu().numpy(), (images - values[:, None] * vectors).norm(dim=1).cpu().numpy()
 
     def _restart(self, basis: Tensor, projected: np.ndarray, values: np.ndarray, turn: np.ndarray, count: int) -> int:
-        """Keep the best Ritz vectors alone, in place; their number. The next product brings in their couplings."""
+        """Keep only the best Ritz vectors, in place, and return their number. The next product adds their couplings."""
         size, kept = len(values), min(len(values) - 1, count + (len(values) - count) // 2)
         basis[:kept] = _rotate(basis[:size], turn[:, size - kept :])
         projected[:] = np.diag(np.append(values[size - kept :], np.zeros(size - kept)))
@@ -202,7 +202,7 @@ class _Search:
 
 
 def _orthogonalize(vector: Tensor, basis: Tensor) -> tuple[np.ndarray, Tensor]:
-    """Coefficients along the orthonormal rows of `basis`, float64, and the remainder; twice is enough (Parlett)."""
+    """Coefficients along the orthonormal rows of `basis`, float64, and the remainder; two passes suffice (Parlett)."""
     first = basis @ vector
     vector = vector - basis.mT @ first
     second = basis @ vector
@@ -226,7 +226,7 @@ def _rotate(basis: Tensor, rotation: np.ndarray) -> Tensor:
 
 
 def check_finite(numbers: float | np.ndarray) -> None:
-    """Raises UserError where a number that products gave is not finite.
+    """Raise UserError if a number computed from products is not finite.
 
     >>> check_finite(np.array([1.0, 2.0]))
     """
@@ -244,18 +244,18 @@ def _signs(count: int, operator: SymmetricOperator, generator: np.random.Generat
 class Density:
     """A spectral density as Gauss quadratures: `nodes` and `weights` `[probes, steps]`, float64.
 
-    The weights of a probe sum to 1; the mean over probes estimates the density of eigenvalues, of total mass 1.
+    The weights of a probe sum to 1; the mean over probes estimates the density of eigenvalues, with total mass 1.
     """
 
     nodes: np.ndarray
     weights: np.ndarray
 
     def moments(self, power: int) -> np.ndarray:
-        """For each probe, an estimate of trace(H^power) / P: `[probes]`. The quadrature is exact to 2 steps - 1."""
+        """For each probe, an estimate of trace(H^power) / P: `[probes]`. Exact quadrature up to 2 steps - 1."""
         return (self.weights * self.nodes**power).sum(1)
 
     def smoothed(self, grid: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation over probes of the density at `grid` `[G]`, nodes being Gaussians of deviation `width`."""
+        """Mean and deviation over probes of the density at `grid` `[G]`; nodes are Gaussians of deviation `width`."""
         bells = np.exp(-0.5 * ((grid[None, :, None] - self.nodes[:, None, :]) / width) ** 2)
         each = (bells * self.weights[:, None, :]).sum(-1) / (width * np.sqrt(2 * np.pi))
         return each.mean(0), each.std(0, ddof=1) if len(each) > 1 else np.full(len(grid), np.nan)
@@ -264,8 +264,8 @@ class Density:
 def density(operator: SymmetricOperator, generator: np.random.Generator, probes: int = 5, steps: int = 60) -> Density:
     """The spectral density by Lanczos quadrature from `probes` random sign vectors, `steps` products each.
 
-    Full re-orthogonalization keeps out ghosts of converged eigenvalues. Memory: `probes * steps * P` numbers.
-    Raises ValueError for no probes or steps, and UserError where a product is not finite.
+    Full re-orthogonalization prevents ghost copies of converged eigenvalues. Memory: `probes * steps * P` numbers.
+    Raises ValueError for no probes or steps, and UserError if a product is not finite.
 
     >>> class Diagonal:
     ...     size, dtype, device = 4, torch.float64, torch.device("cpu")
@@ -293,7 +293,7 @@ def density(operator: SymmetricOperator, generator: np.random.Generator, probes:
             images = images - (earlier.mT @ (earlier @ images[..., None])).squeeze(-1)
         betas = images.norm(dim=1).double().cpu().numpy()
         scale = np.maximum(scale, np.abs(alphas) + betas)
-        # An exhausted Krylov space: what follows is zero, uncoupled, and so of no weight.
+        # After an exhausted Krylov space, everything is zero and uncoupled, and so has no weight.
         betas[betas <= 8 * torch.finfo(operator.dtype).eps * scale] = 0
         if step + 1 < steps:
             matrices[:, step, step + 1] = matrices[:, step + 1, step] = betas

@@ -1,4 +1,4 @@
-"""The loss as a function of the weights: what is perturbed, and descended or climbed, at a network."""
+"""The loss as a function of the weights, for measurements that perturb a network, descend or ascend."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -15,12 +15,12 @@ from isthmus.models.evaluation import evaluate, evaluation_mode, losses
 class LossSurface:
     """Mean loss and accuracy over fixed images, as functions of the weights of a network.
 
-    network: a stack of any size S on the device, which says at how many weights it is evaluated at once; its own
-    weights are not used. images `[N, C, H, W]` and labels `[N]`, there too; loss as in
-    `isthmus.models.evaluation.losses`. statistics_images: `[1, B, C, H, W]`, over which batch-norm statistics are
-    computed at all weights. batch_size: images in one computation; the result depends on it by rounding alone.
+    network: a stack on the device; its size S is the number of points evaluated at once, and its own weights are not
+    used. images `[N, C, H, W]` and labels `[N]`: on the device, too. loss: as in `isthmus.models.evaluation.losses`.
+    statistics_images: `[1, B, C, H, W]`, for the batch-norm statistics at all weights. batch_size: images computed at
+    once; it changes results by rounding alone.
 
-    Raises ValueError where images and labels differ in number, or there are none.
+    Raises ValueError if images and labels differ in number, or there are none.
 
     >>> from isthmus.models.stacked import ImagesToFeatures, Linear
     >>> network = nn.Sequential(ImagesToFeatures(), Linear(2, 1, 1, bias=False))
@@ -44,7 +44,7 @@ class LossSurface:
 
     @property
     def stack(self) -> int:
-        """S."""
+        """The stack size S."""
         return next(self.network.parameters()).shape[0]
 
     def at(self, weights: Tensors) -> Tensor:

@@ -1,4 +1,4 @@
-"""Matching the hidden units of a pair of networks: by which method, and on which images.
+"""Match the hidden units of a pair of networks: by which method, and on which images.
 
 Three methods (`isthmus.landscape.alignment`):
 
@@ -6,30 +6,30 @@ Three methods (`isthmus.landscape.alignment`):
 * `activations`: activation matching on training images;
 * `combined`: weight matching that starts from the permutations that activation matching found.
 
-None of them wins everywhere, so `auto` tries all three and keeps the one with the lowest loss halfway along the
-straight line, on training examples that no activations were matched on.
+None of them is always the best, so `auto` tries all three and keeps the one with the lowest loss halfway along the
+straight line, on training examples that were not used to match activations.
 
-Test accuracy in percent at that midpoint, batch norm, width 128, means of three pairs trained on 15,000 images of MNIST
-for 8 epochs, 8 restarts:
+Test accuracy in percent at that midpoint, as means over three pairs of width 128 with batch norm, trained on 15,000
+images of MNIST for 8 epochs, with 8 restarts:
 
     hidden layers   weights   activations   combined   auto
     2               96.7      96.7          96.6       96.6
     5               95.7      95.9          96.3       96.3
     11              86.2      94.9          95.2       95.2
 
-Weight matching on its own stops in poor local optima in deep networks. Of 32 restarts at 11 layers the objectives of a
-pair differ by less than 0.5 percent, while the accuracies run from 69 to 91 percent. More restarts are no remedy: the
-best objective of 1, 8 and 32 gives 83, 85 and 86 percent, and selecting restarts by the loss at the midpoint 83, 89
-and 90. Every search that starts from the matched activations ends with a higher objective than all of those and with
-94 to 96 percent, in whatever order it visits the layers, so the number of restarts matters only to `weights`; 8 is the
-default since at 2 and 5 layers nothing is gained beyond. Networks trained for longer at four times the rate vary even
+In deep networks, weight matching on its own ends in poor local optima. Over 32 restarts at 11 layers, the objectives of
+a pair differ by less than 0.5 percent, while the accuracies range from 69 to 91 percent. More restarts do not cure
+this: the best objective of 1, 8 and 32 gives 83, 85 and 86 percent, and selecting by the loss at the midpoint gives 83,
+89 and 90. Every search from matched activations ends with a higher objective than all of these and with 94 to 96
+percent, in whatever order it visits the layers. The number of restarts therefore matters only to `weights`; the default
+is 8, since more gain nothing at 2 and 5 layers. Networks trained for longer at four times the learning rate vary even
 more: 34 to 95 percent over 16 restarts of `weights`, 95 to 96 for `combined`.
 
-In narrow networks (width 32, the digits, 11 layers) activations win over `combined` for most pairs.
+In narrow networks (width 32, the digits, 11 layers), `activations` beats `combined` for most pairs.
 
-Matching the effective weights instead, batch norm folded into the layer before, makes it worse at every depth (94, 86
-and 63 percent in place of `weights`); scaling inputs by the root mean square of what they carry does not help either
-(97, 96 and 83). Batch norm's own weights and biases are among what is matched.
+Matching effective weights, with batch norm folded into the layer before, is worse at every depth (94, 86, 63 percent,
+against the column `weights`). Scaling inputs by the root mean square of their activations does not help either (97,
+96 and 83). Batch norm's own weights and biases are matched, too.
 """
 
 from collections.abc import Mapping
@@ -49,15 +49,15 @@ from isthmus.models.hidden_units import groups
 from isthmus.recipes.pairs import Pair
 
 METHODS = ("weights", "activations", "combined")
-"""The methods that `auto` chooses from; of equal losses the first wins."""
+"""The methods that `auto` chooses from; if losses are equal, the first wins."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """The alignment that was kept, by which of METHODS, and what each tried method loses halfway along the line.
+    """The alignment that was kept, its method (one of METHODS), and the loss of each tried method halfway.
 
-    midpoint_losses: by method, on the examples kept apart; empty where there was nothing to choose. matched_examples,
-    selected_examples: of how many the activations were matched, and on how many others the method was selected.
+    midpoint_losses: by method, on held-out examples; empty if there was nothing to choose. matched_examples: how many
+    examples activations were matched on; selected_examples: how many others the method was selected on.
     """
 
     method: str
@@ -68,10 +68,10 @@ class Match:
 
 
 def match_and_select(labels: Tensor, images: int, selection_images: int) -> tuple[Tensor, Tensor]:
-    """The training examples to match activations on, and the others to select a method on: rising indices.
+    """Indices, in rising order, of training examples to match activations on, and of others to select a method on.
 
-    labels: `[N]`, the clean ones. images, selection_images: how many are wanted; where there are fewer than both
-    together, all of them are used in the same proportion. Raises ValueError for fewer than two examples.
+    labels: `[N]`, without noise. images, selection_images: how many are wanted; if there are fewer examples, all are
+    used in the same proportion. Raises ValueError for fewer than two examples.
 
     >>> import torch
     >>> [len(part) for part in match_and_select(torch.zeros(60), 1000, 500)]
@@ -90,7 +90,7 @@ def match(
     """Match the hidden units of the second network of a pair with those of the first.
 
     options: `method`, `images`, `selection_images` and `restarts`, as in the configuration. Restarts are seeded by the
-    pair. Raises AlignmentError where a network is not finite.
+    pair. Raises AlignmentError if a network is not finite.
     """
     labels = evaluator.examples.clean_labels[0]
     if options["method"] != "auto":
@@ -117,7 +117,7 @@ def _alignments(
     matched_on: Tensor,
     methods: tuple[str, ...],
 ) -> dict[str, Alignment]:
-    """The alignments by some of METHODS, in their order. matched_on: indices of the images for activations."""
+    """The alignments by the given METHODS, in that order. matched_on: indices of the images for activations."""
     found = groups(evaluator.recipe.network, evaluator.shape, evaluator.classes)
     ends: tuple[Any, Any] = (first.final, second.final)
     made: dict[str, Alignment] = {}
@@ -140,7 +140,7 @@ def midpoint_loss(
 ) -> float:
     """The loss halfway between a network and the aligned weights of another, on the training examples `chosen`.
 
-    Batch-norm statistics are computed afresh there. Each network's own labels count for half.
+    Batch-norm statistics are computed anew at this point. Each network's own labels count for half.
     """
     chosen = chosen.to(evaluator.settings.device)
     start, end = (evaluator.placed(dict(each)) for each in (first.final, second))

@@ -1,4 +1,4 @@
-"""When networks are measured: at the end of training, and at the snapshots on the way."""
+"""When networks are measured: at the end of training, and at the snapshots before it."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from isthmus.core.tensors import Tensors
 
 @dataclass(frozen=True)
 class Moment:
-    """When a network is looked at: `name` of the snapshot, passes over the training data, and whether it is the end."""
+    """When a network is measured: snapshot `name`, passes over the training data, and whether training has ended."""
 
     name: str
     epoch: float
@@ -15,9 +15,9 @@ class Moment:
 
 
 def moments(snapshots: dict[str, Tensors], epochs: float, during_training: bool) -> list[Moment]:
-    """The snapshots of a network to look at, in the order of time; only the final one unless `during_training`.
+    """The snapshots of a network to measure, in chronological order; only the final one unless `during_training`.
 
-    epochs: passes made by the end of training.
+    epochs: passes over the training data by the end of training.
 
     >>> [moment.name for moment in moments({"final": {}, "initial": {}, "epoch-2": {}}, 10, during_training=True)]
     ['initial', 'epoch-2', 'final']

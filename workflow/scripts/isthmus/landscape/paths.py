@@ -1,26 +1,26 @@
 """Paths in weight space between two networks, and their geometry.
 
-Three kinds, all of them a straight line plus one `offset` that comes and goes:
+There are three kinds. Each is a straight line plus one `offset`, scaled by a bump that vanishes at both ends:
 
     w(t) = (1 - t) w(0) + t w(1) + bump(t) offset,    0 <= t <= 1
 
 * `linear`: bump = 0;
 * `bezier`: bump = 2 t (1 - t), the quadratic Bezier curve with one bend (Garipov et al. 2018);
-* `polychain`: bump = 1 - |1 - 2 t|, two straight legs that meet in the bend at t = 1/2 (the same).
+* `polychain`: bump = 1 - |1 - 2 t|, two straight legs that meet in the bend at t = 1/2 (the same authors).
 
-The offset is where the bend lies as seen from the middle of the line: bend = (w(0) + w(1)) / 2 + offset. Holding the
-offset instead of the bend costs nothing and makes the statement exact that a bend on the middle of the line changes
-nothing: with offset 0 all three kinds give the same numbers to the last bit. The ends are exact, too.
+The offset leads from the middle of the line to the bend: bend = (w(0) + w(1)) / 2 + offset. Storing the offset instead
+of the bend costs nothing and makes one statement exact: with offset 0, all three kinds give the same numbers to the
+last bit. The ends are exact, too.
 
 Weights are dictionaries of tensors by name, as `torch.func.functional_call` takes them, so that a point of a path can
-be evaluated without being cut into pieces. Every tensor has a leading dimension of paths side by side, P, the `stack`
-of `isthmus.models.stacked`: one path is a stack of one.
+be evaluated without splitting a flat vector. Every tensor has a leading dimension P, the number of paths side by side
+(the `stack` of `isthmus.models.stacked`); a single path is a stack of one.
 
-All of the geometry happens in the plane of the chord c = w(1) - w(0) and the offset d: w' = c + bump' d and
-w'' = bump'' d. Weights, however many, enter only through the Gram matrix of c and d, that is through three numbers:
-|c| and the parts of d along c and across it, which are the entries of the matrix's Cholesky factor. The last is
-computed as the norm of d less its projection, in float64. Taken from the inner products, as the Gram determinant
-|w'|^2 |w''|^2 - (w' . w'')^2 is usually written, it would lose half of its digits near straight paths.
+The geometry is that of a plane, spanned by the chord c = w(1) - w(0) and the offset d: w' = c + bump' d and
+w'' = bump'' d. However many weights there are, they enter only through the Gram matrix of c and d, that is, through
+three numbers: |c| and the components of d along c and across it, which are the entries of the matrix's Cholesky factor.
+The last one is computed as the norm of d minus its projection, in float64. The usual Gram determinant of inner
+products, |w'|^2 |w''|^2 - (w' . w'')^2, would lose half of its digits near straight paths.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ Array = NDArray[np.float64]
 KINDS = ("linear", "bezier", "polychain")
 
 ROUNDING = 16 * float(np.finfo(np.float64).eps)
-"""Parts of a vector smaller than this, relative to the vector, are taken for rounding and set to zero."""
+"""Components of a vector smaller than this, relative to the vector, count as rounding and are set to zero."""
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 
@@ -52,9 +52,9 @@ class Path:
     offset: Tensors
 
     def point(self, t: Tensor) -> Tensors:
-        """The weights w(t), by name `[S, ...]`, at t `[S]`: each path at its own t, S = P, or one at many, P = 1.
+        """The weights w(t), by name `[S, ...]`, at t `[S]`: each path at its own t (S = P), or one at many (P = 1).
 
-        In the type of the weights. At t = 0 and t = 1 they are the ends to the last bit.
+        They have the type of the ends, and equal them to the last bit at t = 0 and t = 1.
         """
         height = bump(self.kind, t)
         points = {}
@@ -65,7 +65,7 @@ class Path:
         return points
 
     def derivative(self, t: Tensor) -> Tensors:
-        """w'(t), by name `[S, ...]`; t as for `point`. At the bend of a chain, that of the second leg."""
+        """w'(t), by name `[S, ...]`; t as for `point`. At the bend of a chain, the value on the second leg."""
         slope = bump_slope(self.kind, t)
         slopes = {}
         for name, start in self.start.items():
@@ -74,7 +74,7 @@ class Path:
         return slopes
 
     def bend(self) -> Tensors:
-        """The control point between the ends, by name `[P, ...]`; of a `linear` path, the middle."""
+        """The control point between the ends, by name `[P, ...]`; for a `linear` path, the middle."""
         middle = {name: torch.lerp(start, self.end[name], 0.5) for name, start in self.start.items()}
         return {name: value + self.offset[name] for name, value in middle.items()} if self.offset else middle
 
@@ -103,9 +103,9 @@ def line(start: Tensors, end: Tensors) -> Path:
 
 
 def curve(kind: str, start: Tensors, end: Tensors, bend: Tensors | None = None) -> Path:
-    """Curves of a kind with a bend, by name `[P, ...]`; on the middle of the line where that is None.
+    """Curves of a kind that has a bend; all by name `[P, ...]`. A bend of None is the middle of the line.
 
-    ValueError where the kind is not `bezier` or `polychain`.
+    Raises ValueError if the kind is not `bezier` or `polychain`.
 
     >>> start, end, bend = ({"weight": torch.tensor([each])} for each in ([0.0, 0.0], [2.0, 0.0], [1.0, 1.0]))
     >>> curve("bezier", start, end, bend).point(torch.tensor([0.5]))["weight"]
@@ -120,7 +120,7 @@ def curve(kind: str, start: Tensors, end: Tensors, bend: Tensors | None = None) 
 
 
 def bump(kind: str, t: Tensor) -> Tensor:
-    """The share of the offset in w(t), `[S]`: 0 at both ends, at t = 1/2 1/2 (`bezier`) or 1 (`polychain`).
+    """The factor of the offset in w(t), `[S]`: 0 at both ends; at t = 1/2, it is 1/2 (`bezier`) or 1 (`polychain`).
 
     >>> bump("bezier", torch.tensor([0.0, 0.5])), bump("polychain", torch.tensor([0.0, 0.5]))
     (tensor([0.0000, 0.5000]), tensor([0., 1.]))
@@ -131,7 +131,7 @@ def bump(kind: str, t: Tensor) -> Tensor:
 
 
 def bump_slope(kind: str, t: Tensor) -> Tensor:
-    """The derivative of `bump` by t, `[S]`; at the corner of a chain, that from above.
+    """The derivative of `bump` by t, `[S]`; at the corner of a chain, the derivative from above.
 
     >>> bump_slope("bezier", torch.tensor([0.0, 0.5])), bump_slope("polychain", torch.tensor([0.0, 0.5]))
     (tensor([2., 0.]), tensor([ 2., -2.]))
@@ -142,7 +142,7 @@ def bump_slope(kind: str, t: Tensor) -> Tensor:
 
 
 def column(values: Tensor, like: Tensor) -> Tensor:
-    """`values` `[S]` in the type of `like` and with as many dimensions, so that each scales its member of a stack.
+    """`values` `[S]` with the type and the number of dimensions of `like`, so that each scales one member of a stack.
 
     >>> column(torch.tensor([2.0, 3.0]), torch.ones(2, 1, 2)) * torch.ones(2, 1, 2)
     tensor([[[2., 2.]],
@@ -156,8 +156,8 @@ def column(values: Tensor, like: Tensor) -> Tensor:
 class Geometry:
     """The shape of P paths, in the plane of their control points. Float64; lengths in the unit of the weights.
 
-    chord: |w(1) - w(0)|; along, across: the parts of the offset parallel and perpendicular to the chord, the former
-    signed; `[P]` each. Where the ends coincide, all of the offset counts as across.
+    chord: |w(1) - w(0)|; along, across: the components of the offset parallel (signed) and perpendicular to the chord;
+    `[P]` each. If the ends coincide, the whole offset counts as across.
     """
 
     kind: str
@@ -166,18 +166,17 @@ class Geometry:
     across: Array
 
     def speed(self, t: ArrayLike) -> Array:
-        """|w'(t)|, `[P, T]`, at t `[T]`. At the bend of a chain, that of the second leg."""
+        """|w'(t)|, `[P, T]`, at t `[T]`. At the bend of a chain, the speed on the second leg."""
         slope = bump_slope(self.kind, torch.from_numpy(np.array(t, dtype=np.float64))).numpy()
         return self._speed_at(slope)
 
     def curvature(self, t: ArrayLike) -> Array:
         """kappa(t) = |w' x w''| / |w'|^3, `[P, T]`, in 1 / the unit of the weights.
 
-        Zero on straight legs, at a point where the path only turns back (`turning` counts it), and at t where a
-        path stands still.
+        Zero on straight legs, at points where the path only reverses (counted in `turning`), and where it stands still.
         """
         speed = self.speed(t)
-        # Of w' = c + bump' d and w'' = -4 d only the parts that are not parallel count, and they do not depend on t.
+        # In w' = c + bump' d, the second term is parallel to w'' = -4 d, so the cross product does not depend on t.
         product = 4 * self.chord * self.across if self.kind == "bezier" else np.zeros_like(self.chord)
         return np.divide(
             product[:, None], speed**3, out=np.zeros_like(speed), where=(product[:, None] > 0) & (speed > 0)
@@ -204,11 +203,11 @@ class Geometry:
 
     @property
     def turning(self) -> Array:
-        """The integral of the curvature along the path, `[P]`, in radians: for a chain the angle at its bend.
+        """The integral of the curvature along the path, `[P]`, in radians; for a chain, the angle at its bend.
 
-        The tangents of a Bezier curve turn, always the same way, from that of the first leg of its control polygon to
-        that of the second: by the angle at which a chain with the same bend turns. At most pi, where the path
-        comes straight back; 0 where the bend lies on an end.
+        The tangent of a Bezier curve turns in one direction, from the first leg of its control polygon to the second,
+        and thus by the same angle as a chain with the same bend. The maximum is pi, for a path that comes straight
+        back; the value is 0 if the bend lies on an end.
         """
         first, second = self.legs()
         angle = np.arctan2(4 * self.chord * self.across, self.chord**2 - 4 * self._offset() ** 2)
@@ -230,10 +229,10 @@ class Geometry:
     def _bezier_arc_length(self, t: Array) -> Array:
         """The integral of |c + u d| / 4 over the slope u from 2 - 4 t to 2, `[P, T]`.
 
-        With D = |d| the integrand is the root of v^2 + m^2, v = D u + c . d / D and m = |c| across / D, which has a
-        closed form. Near a straight and evenly parameterized path, where that is a small difference of large
-        numbers, a Gauss-Legendre rule of 16 points does not differ from it: the integrand's branch points lie at
-        |u| >= 8, and the error is below 10^-28.
+        With D = |d|, the integrand is the root of v^2 + m^2, where v = D u + c . d / D and m = |c| across / D, and the
+        integral has a closed form. Near a straight and evenly parameterized path, the closed form is a small difference
+        of large numbers. A 16-point Gauss-Legendre rule is used there: the integrand's branch points lie at |u| >= 8,
+        and the rule's error is below 10^-28.
         """
         offset = self._offset()
         nearly_even = 8 * offset <= self.chord
@@ -248,13 +247,13 @@ class Geometry:
 
 def _area(v: Array, waist: Array) -> Array:
     """An antiderivative of sqrt(v^2 + waist^2) by v."""
-    # Only the logarithm is kept from dividing by zero: its factor waist^2 has vanished long before.
+    # The bound keeps the logarithm from dividing by zero; its factor waist^2 vanishes long before.
     logarithm = np.arcsinh(v / np.maximum(waist, 1e-150))
     return (v * np.hypot(v, waist) + waist**2 * logarithm) / 2
 
 
 def geometry(path: Path) -> Geometry:
-    """The shape of the P paths in `path`: two passes over their weights, in float64.
+    """The shape of the P paths in `path`, from two passes over their weights in float64.
 
     >>> start, end, bend = ({"weight": torch.tensor([each])} for each in ([0.0, 0.0], [2.0, 0.0], [1.0, 1.0]))
     >>> shape = geometry(curve("polychain", start, end, bend))
@@ -264,7 +263,7 @@ def geometry(path: Path) -> Geometry:
     products = torch.stack([_sums(c * c, c * d) for c, d in _chords_and_offsets(path)]).sum(0)
     chord_squared, product = products
     ratio = torch.where(chord_squared > 0, product / chord_squared, 0.0)
-    # The rest of the offset, less its projection on the chord, and all of it.
+    # Squared norms of the offset without its projection on the chord, and of the whole offset.
     rests = torch.stack([_sums((d - ratio[:, None] * c) ** 2, d * d) for c, d in _chords_and_offsets(path)]).sum(0)
     chord, across, offset = (value.sqrt().cpu().numpy() for value in (chord_squared, *rests))
     along = ratio.cpu().numpy() * chord

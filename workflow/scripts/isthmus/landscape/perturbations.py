@@ -1,17 +1,17 @@
 """Sharpness without second derivatives: how much the loss rises when the weights are perturbed.
 
-Two questions to one network, its weights w and the mean loss L(w) over given images:
+Two measures of one network with weights w and mean loss L(w) over given images:
 
-* how much on average, under Gaussian noise on the weights (`noise_response`). For small sigma the expected rise is
-  sigma^2 / 2 times the trace of the Hessian. Noise of one size for all weights answers differently for networks that
-  compute the same function, since a ReLU layer may be scaled up and the next one down (Dinh et al. 2017); noise
+* the mean rise under Gaussian noise on the weights (`noise_response`). For small sigma, the expected rise is
+  sigma^2 / 2 times the trace of the Hessian. Noise of one size for all weights gives different rises for networks that
+  compute the same function, since a ReLU layer may be scaled up and the next one down (Dinh et al. 2017). Noise
   relative to the norm of each filter, the rule of Li et al. (2018) for directions, does not;
-* how much at worst, in a ball of radius rho around w (`worst_in_ball`): one step of gradient ascent to its
-  surface, as in sharpness-aware minimization (SAM; Foret et al. 2021), or several; and the same in the coordinates
-  of adaptive SAM (ASAM; Kwon et al. 2021), which see such scalings no more than relative noise does.
+* the worst rise in a ball of radius rho around w (`worst_in_ball`), after one step of gradient ascent to its surface,
+  as in sharpness-aware minimization (SAM; Foret et al. 2021), or after several. The coordinates of adaptive SAM (ASAM;
+  Kwon et al. 2021) are as insensitive to such scalings as relative noise.
 
-Batch-norm statistics are computed afresh at every perturbed point, because a network is its parameters. Only a
-gradient treats them as constants, as `isthmus.landscape.hessian` does.
+Batch-norm statistics are computed anew at every perturbed point, because a network is its parameters. Only gradients
+treat them as constants, as `isthmus.landscape.hessian` does.
 
     surface = LossSurface(network, images, labels, "cross_entropy", statistics_images, batch_size=256)
     response = noise_response(surface, weights, sigma=0.01, relative=True, draws=20, generator=generator)
@@ -39,8 +39,8 @@ Array = NDArray[np.float64]
 class NoiseResponse:
     """Losses and accuracies of one network without noise, and under R draws of noise, `[R]`, float64.
 
-    Losses in nats (or squared error), accuracies as fractions. Errors are standard errors of the mean over the draws,
-    NaN for a single one. A rise relative to a loss of zero is inf, or NaN where nothing rose.
+    Losses are in nats (or squared errors), accuracies are fractions. Errors are standard errors of the mean over draws,
+    NaN for a single draw. A rise relative to a loss of zero is inf, or NaN if nothing rose.
     """
 
     loss: float
@@ -71,40 +71,40 @@ class NoiseResponse:
 
     @property
     def rise(self) -> float:
-        """`mean_loss` less the loss without noise."""
+        """`mean_loss` minus the loss without noise."""
         return self.mean_loss - self.loss
 
     @property
     def relative_rise(self) -> float:
-        """`rise` by the loss without noise."""
+        """`rise` divided by the loss without noise."""
         return _ratio(self.rise, self.loss)
 
     @property
     def relative_rise_error(self) -> float:
-        """The standard error of `relative_rise`: the loss without noise has none."""
+        """The standard error of `relative_rise`; the loss without noise has no error."""
         return _ratio(self.mean_loss_error, self.loss)
 
 
 @dataclass(frozen=True)
 class WorstCase:
-    """The loss of one network, and those at the points that the steps of an ascent reached, `[steps]`, float64."""
+    """The loss of one network, and the losses after each step of an ascent, `[steps]`, float64."""
 
     loss: float
     losses: Array
 
     @property
     def worst_loss(self) -> float:
-        """The highest of `losses`: a lower bound of the highest in the ball; NaN where one of them is."""
+        """The highest of `losses`, a lower bound on the maximum in the ball; NaN if one of them is."""
         return float(self.losses.max())
 
     @property
     def rise(self) -> float:
-        """`worst_loss` less the loss at the centre; negative where every step led too far."""
+        """`worst_loss` minus the loss at the centre; negative if every step overshot."""
         return self.worst_loss - self.loss
 
     @property
     def relative_rise(self) -> float:
-        """`rise` by the loss at the centre; inf, or NaN where nothing rose, if that is zero."""
+        """`rise` divided by the loss at the centre; if that is zero, inf, or NaN if nothing rose."""
         return _ratio(self.rise, self.loss)
 
 
@@ -121,11 +121,11 @@ def noise_response(
 
     weights: by name `[1, ...]`, on the device. sigma, relative: as in `noise_spread`.
 
-    Draw r comes from the r-th child that `generator` spawns: neither the size of the stack nor the number of draws
-    matters to it, and generators made alike (not the same one used twice) give the same noise in units of sigma.
+    Draw r comes from the r-th child that `generator` spawns, so it depends on neither the stack size nor the number of
+    draws. Generators with equal seeds (not one generator used twice) give the same noise in units of sigma.
 
-    Raises ValueError for a negative sigma, no draws or weights of several networks, and UserError where the loss
-    without noise is not finite.
+    Raises ValueError for a negative sigma, no draws or weights of several networks, and UserError if the loss without
+    noise is not finite.
 
     >>> from torch import nn
     >>> from isthmus.models.stacked import ImagesToFeatures, Linear
@@ -147,7 +147,7 @@ def noise_response(
     for begin in range(0, len(members), surface.stack):
         points = [_perturbed(weights, spread, member) for member in members[begin : begin + surface.stack]]
         count = len(points)
-        points += points[-1:] * (surface.stack - count)  # The last fills what is left over.
+        points += points[-1:] * (surface.stack - count)  # Repeat the last point to fill the stack.
         together = {name: torch.cat([point[name] for point in points]) for name in weights}
         found.append(surface.at(together)[:, :count])
     loss_values, accuracies = torch.cat(found, dim=1).numpy()
@@ -158,11 +158,11 @@ def noise_response(
 def noise_spread(weights: Tensors, sigma: float, relative: bool) -> Tensors:
     """The standard deviation of the noise on every weight, float64, by name, in a shape that broadcasts to the weights.
 
-    weights: by name `[1, ...]`. It is sigma for all weights, in their unit, or, where `relative`, sigma times the root
-    mean square of the filter that a weight belongs to, so that the noise on a filter has the norm sigma * |filter|
-    (root mean square). A filter is what makes one output: a row of a matrix, a kernel over all of its input channels.
-    Biases and the scales and shifts of normalization layers have one number per output; each such vector counts as
-    one filter. Filters that are zero get no noise.
+    weights: by name `[1, ...]`. The deviation is sigma, in the unit of the weights, or, if `relative`, sigma times the
+    root mean square of the weight's filter, so that the noise on a filter has the root-mean-square norm
+    sigma * |filter|. A filter computes one output: a row of a matrix, or a kernel over all input channels. Biases and
+    the scales and shifts of normalization layers have one number per output; each such vector counts as one filter.
+    Zero filters get no noise.
 
     >>> noise_spread({"1.weight": torch.tensor([[[3.0, 4.0], [0.0, 0.0]]])}, 0.1, relative=True)["1.weight"]
     tensor([[[0.3536],
@@ -177,9 +177,9 @@ def noise_spread(weights: Tensors, sigma: float, relative: bool) -> Tensors:
 
 
 def filter_norms(value: Tensor) -> Tensor:
-    """Euclidean norms of the filters of one tensor, as it broadcasts: `[1, outputs, 1, ...]` from `[1, outputs, ...]`.
+    """Euclidean norms of a tensor's filters, for broadcasting: `[1, outputs, 1, ...]` from `[1, outputs, ...]`.
 
-    A vector, `[1, outputs]`, is one filter, and gives `[1, 1]`.
+    A vector `[1, outputs]` is one filter and gives `[1, 1]`.
 
     >>> filter_norms(torch.tensor([[[3.0, 4.0], [0.0, 2.0]]]))
     tensor([[[5.],
@@ -192,7 +192,7 @@ def filter_norms(value: Tensor) -> Tensor:
 def gaussian(weights: Tensors, generator: np.random.Generator) -> Tensors:
     """Standard normal numbers in the shapes of `weights`, float64, on their device.
 
-    Drawn in alphabetical order of the names: the order in a dictionary, or their precision, changes nothing.
+    They are drawn in alphabetical order of the names, so the order of the dictionary and the precision do not matter.
 
     >>> one, other = torch.zeros(1, 2), torch.zeros(1, 3)
     >>> noise = gaussian({"a": one, "b": other}, np.random.default_rng(0))
@@ -214,19 +214,19 @@ def worst_in_ball(
 ) -> WorstCase:
     """The loss of one network at the worst weights w + e that gradient ascent finds in a ball around its weights w.
 
-    The ball is |e| <= rho, or, where `adaptive`, |T^-1 e| <= rho with T = diag(|w| + eta): one step leads to
-    e = rho g / |g| (SAM) or e = rho T^2 g / |T g| (ASAM), with g the gradient of the mean loss over all images. Each
-    further step goes on by rho along the gradient, in the coordinates T^-1 e, and back to the nearest point of the
-    ball. Where the loss is convex no step lowers it. Where a gradient vanishes, or is not finite, a step stays put.
+    The ball is |e| <= rho or, if `adaptive`, |T^-1 e| <= rho with T = diag(|w| + eta). One step leads to
+    e = rho g / |g| (SAM) or e = rho T^2 g / |T g| (ASAM), where g is the gradient of the mean loss over all images.
+    Each further step moves by rho along the gradient, in the coordinates T^-1 e, then back to the nearest point of the
+    ball. If the loss is convex, no step lowers it. If a gradient is zero or not finite, the step does not move.
 
-    Kwon et al. leave biases unscaled in their code (T = 1); here T holds for all parameters, as in their definition:
-    otherwise scalings of layers with biases would show. The small eta, their 0.01, lets weights of zero move, too;
-    with eta = 0 the ball is exactly invariant under scalings.
+    The code of Kwon et al. leaves biases unscaled (T = 1). Here T covers all parameters, as in their definition;
+    otherwise scaling a layer with biases would change the result. The small eta, their 0.01, lets weights of zero
+    move, too; with eta = 0, the ball is exactly invariant under scalings.
 
-    weights: by name `[1, ...]`, on the device. rho: in the unit of the weights, or relative where `adaptive`.
+    weights: by name `[1, ...]`, on the device. rho: in the unit of the weights, or relative if `adaptive`.
 
-    Raises ValueError for a negative rho or eta, no steps or weights of several networks, and UserError where the loss
-    at the centre is not finite.
+    Raises ValueError for a negative rho or eta, no steps or weights of several networks, and UserError if the loss at
+    the centre is not finite.
 
     >>> from torch import nn
     >>> from isthmus.models.stacked import ImagesToFeatures, Linear
@@ -253,7 +253,7 @@ def worst_in_ball(
 
 
 def _ascended(start: Tensors, slope: Tensors, rho: float) -> Tensors:
-    """`start` moved by rho along `slope`, and back to the nearest point of the ball of radius rho around 0."""
+    """`start` moved by rho along `slope`, then back to the nearest point of the ball of radius rho around 0."""
     length = _norm(slope)
     if not 0 < length < math.inf:
         return start
@@ -263,7 +263,7 @@ def _ascended(start: Tensors, slope: Tensors, rho: float) -> Tensors:
 
 
 def _perturbed(weights: Tensors, spread: Tensors, generator: np.random.Generator | None) -> Tensors:
-    """The weights with noise of the given standard deviations from `generator`; as they are where that is None."""
+    """The weights with noise of the given standard deviations from `generator`; unchanged if that is None."""
     if generator is None:
         return weights
     noise = gaussian(weights, generator)
@@ -280,7 +280,7 @@ def _ratio(value: float, by: float) -> float:
 
 
 def _constants(weights: Tensors) -> Tensors:
-    """The weights, detached; ValueError where they are those of several networks."""
+    """The weights, detached. Raises ValueError if they belong to several networks."""
     if any(value.shape[0] != 1 for value in weights.values()):
         raise ValueError("sharpness is that of one network: give the weights of a stack of one")
     return {name: value.detach() for name, value in weights.items()}

@@ -6,11 +6,11 @@ Two kinds of plane:
 
 * `through` a path: the plane of its ends and its bend (Garipov et al. 2018), with orthonormal directions, so that
   distances on the map are distances between weights. The whole path lies in it (`coordinates`);
-* a random one around a network (`random_plane`), with the filter-normalized directions of Li et al. (2018), so that a
-  network and its double with one ReLU layer scaled up and the next one down have the same map.
+* a random plane around a network (`random_plane`), with the filter-normalized directions of Li et al. (2018). Scaling
+  one ReLU layer up and the next one down does not change the map.
 
-A plane is never laid out: `Plane.point` makes the weights of as many points as it is asked for, so a map of thousands
-of points is evaluated a stack at a time.
+The points of a plane are never in memory together: `Plane.point` computes the weights of the points it is given, so a
+map of thousands of points is evaluated one stack at a time.
 
     plane, shape = through(path, generator), geometry(path)
     x, y = grid_around(shape, points=31, margin=0.2)             # [points**2] each
@@ -58,14 +58,14 @@ class Plane:
 
 
 def through(path: Path, generator: np.random.Generator) -> Plane:
-    """The plane of the ends and the bend of one path, x along its chord, y perpendicular towards the bend.
+    """The plane of the ends and the bend of one path; x runs along its chord, y perpendicular to it towards the bend.
 
     path: a stack of one, of any kind. The directions are orthonormal in the Euclidean norm over all parameters,
-    computed in float64 and kept in the type of the weights. w(0) is the point (0, 0), w(1) is (chord, 0), and the bend
-    (chord / 2 + along, across), with the three lengths of `isthmus.landscape.paths.geometry`.
+    computed in float64 and stored in the type of the weights. w(0) is the point (0, 0), w(1) is (chord, 0), and the
+    bend is (chord / 2 + along, across), with the three lengths of `isthmus.landscape.paths.geometry`.
 
-    Where the bend lies on the line, up to the rounding of the weights, any plane through the line holds the path: y is
-    then a random direction, uniform among those perpendicular to the chord. Only there does `generator` matter.
+    If the bend lies on the line, up to rounding of the weights, any plane through the line contains the path. Then y is
+    a random direction, uniform among those perpendicular to the chord; only in this case does `generator` matter.
 
     Raises ValueError for several paths, and for ends that coincide or are not finite.
 
@@ -109,12 +109,12 @@ def coordinates(shape: Geometry, t: ArrayLike) -> tuple[Array, Array]:
 def random_plane(weights: Tensors, generator: np.random.Generator) -> Plane:
     """A plane around one network along two random, filter-normalized directions (Li et al. 2018).
 
-    weights: by name `[1, ...]`. A direction is Gaussian, and each of its filters is then given the norm of the same
-    filter of the weights: a filter is a row of a matrix `[1, outputs, inputs]` or a kernel of a convolution
-    `[1, outputs, inputs, size, size]`. Biases and the scales and shifts of normalization layers, `[1, outputs]`, stay
-    as they are, as where the authors' code ignores `biasbn`. x and y are thus relative to the weights: without unit.
+    weights: by name `[1, ...]`. A direction is Gaussian, with each filter rescaled to the norm of the same filter of
+    the weights. A filter is a row of a matrix `[1, outputs, inputs]` or a kernel of a convolution
+    `[1, outputs, inputs, size, size]`. Biases and the scales and shifts of normalization layers, `[1, outputs]`, do not
+    change, as with the option `biasbn` of the authors' code. x and y are thus relative to the weights, without unit.
 
-    As with the authors, the directions are not made orthogonal; among many parameters they nearly are.
+    Like the authors', the directions are not orthogonalized; with many parameters, they nearly are orthogonal.
 
     >>> weights = {"weight": torch.tensor([[[3.0, 4.0]]]), "bias": torch.tensor([[1.0]])}
     >>> plane = random_plane(weights, np.random.default_rng(0))
@@ -131,10 +131,10 @@ def random_plane(weights: Tensors, generator: np.random.Generator) -> Plane:
 def grid_around(shape: Geometry, points: int, margin: float) -> tuple[Array, Array]:
     """A grid on the plane `through` a path: x and y of its points, `[points**2]` each, row after row of rising y.
 
-    It covers the ends and the bend, and thereby all of the path, and on all four sides a margin: `margin` times the
-    larger extent of these three points, so that around a straight path there is a map and no sliver.
+    It covers the ends and the bend, hence the whole path, and a margin on all four sides: `margin` times the larger
+    extent of these three points, so that a straight path gets a map and not a sliver.
 
-    Raises ValueError for fewer than 2 points to a side or a margin that is not positive.
+    Raises ValueError for fewer than 2 points per side or a margin that is not positive.
 
     >>> from isthmus.landscape.paths import line
     >>> shape = geometry(line({"weight": torch.tensor([[0.0]])}, {"weight": torch.tensor([[2.0]])}))
@@ -152,8 +152,8 @@ def grid_around(shape: Geometry, points: int, margin: float) -> tuple[Array, Arr
 def square_grid(radius: float, points: int) -> tuple[Array, Array]:
     """A grid on [-radius, radius]^2: x and y of its points, `[points**2]` each, row after row of rising y.
 
-    With an odd number of points to a side the middle one is the origin. Raises ValueError for fewer than 2 of them, or
-    a radius that is not positive.
+    With an odd number of points per side, the middle one is the origin. Raises ValueError for fewer than 2 points per
+    side or a radius that is not positive.
 
     >>> square_grid(radius=1.0, points=2)
     (array([-1.,  1., -1.,  1.]), array([-1., -1.,  1.,  1.]))
@@ -171,7 +171,7 @@ def _grid(across: tuple[float, float], upward: tuple[float, float], points: int)
 
 
 def _filter_normalized(weights: Tensor, noise: Tensor) -> Tensor:
-    """`noise` with the filter norms of `weights`, in their type; zero for one number per output."""
+    """`noise` with the filter norms and type of `weights`; zero for tensors with one number per output."""
     if weights.dim() <= 2:
         return torch.zeros_like(weights)
     return (noise * (filter_norms(weights.double()) / filter_norms(noise))).to(weights.dtype)
@@ -180,7 +180,7 @@ def _filter_normalized(weights: Tensor, noise: Tensor) -> Tensor:
 def _perpendicular(direction: Tensors, unit: Tensors) -> Tensors:
     """The part of `direction` perpendicular to the unit vector `unit`, with norm 1, float64.
 
-    Projected twice: once would leave the rounding of a long parallel part in a short perpendicular one.
+    It is projected twice, because one projection leaves rounding of a long parallel part in a short perpendicular one.
     """
     for _ in range(2):
         product = sum(float((value * unit[name]).sum()) for name, value in direction.items())

@@ -1,8 +1,8 @@
 """Sharpness at a point in weight space: top eigenvalue and trace of the Hessian of the training loss there.
 
-One measurement, used along paths and at networks alike: in evaluation mode, batch-norm statistics computed afresh at
-the very weights and then held, on a fixed subset of the training data. The loss on that subset belongs to the
-result, since the Hessian of cross-entropy vanishes with the loss.
+Points along paths and trained networks are measured alike: in evaluation mode, on a fixed subset of the training data,
+with batch-norm statistics computed at these weights and then held fixed. The loss on that subset is part of the result,
+since the Hessian of the cross-entropy vanishes with the loss.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ from isthmus.models.evaluation import evaluation_mode
 
 @dataclass(frozen=True)
 class Sharpness:
-    """top_eigenvalue: the algebraically largest; residual |Hv - lambda v|; traces: None where they were not asked for;
-    loss: mean over the examples of the Hessian."""
+    """top_eigenvalue: algebraically the largest; residual: |Hv - lambda v|; traces: None if not requested; loss: mean
+    over the Hessian's examples."""
 
     top_eigenvalue: float
     residual: float
@@ -36,11 +36,11 @@ class Sharpness:
 
 @dataclass(frozen=True)
 class Setup:
-    """Where and how sharply sharpness is measured.
+    """What sharpness is measured on, and how precisely.
 
-    network: a stack of one on the device, whose weights are overwritten; images `[N, C, H, W]`: those of the Hessian;
-    statistics_images `[1, B, C, H, W]`: those of batch normalization; tolerance: of the eigenvalue, relative;
-    precision: standard error / |trace|, None for no trace; maximum_products: of either estimate; keep: as for
+    network: a stack of one on the device, whose weights are overwritten; images `[N, C, H, W]`: for the Hessian;
+    statistics_images `[1, B, C, H, W]`: for batch normalization; tolerance: relative, of the eigenvalue; precision:
+    standard error / |trace|, None for no trace; maximum_products: of either estimate; keep: as for
     `isthmus.landscape.hessian.CurvatureOperator`.
     """
 
@@ -57,7 +57,7 @@ class Setup:
     def of(
         cls, evaluator: Evaluator, tolerance: float, precision: float | None, maximum_products: int = 1000
     ) -> "Setup":
-        """The setup for an evaluator's single network, on its examples of Hessians."""
+        """The setup for an evaluator's single network, on its Hessian examples."""
         images, recipe = evaluator.examples.images[evaluator.hessian_indices], evaluator.recipe
         keep = keeps_graph(recipe.network, evaluator.shape, evaluator.classes, len(images))
         where = (evaluator.single, images, evaluator.statistics_images, recipe.training.loss)
@@ -79,7 +79,7 @@ def put(network: nn.Module, weights: Tensors) -> None:
 
 
 class WeightedSum:
-    """A weighted sum of symmetric matrices `[P, P]`, known by its products (`lanczos.SymmetricOperator`)."""
+    """A weighted sum of symmetric matrices `[P, P]`, applied to vectors (`lanczos.SymmetricOperator`)."""
 
     def __init__(self, operators: Sequence[CurvatureOperator], shares: Sequence[float]) -> None:
         self.operators, self.shares = operators, shares
@@ -93,9 +93,9 @@ class WeightedSum:
 
 
 class Restricted:
-    """A symmetric matrix without the rows and columns of the weights that are held fixed.
+    """A symmetric matrix without the rows and columns of weights that are held fixed.
 
-    free `[P]` (bool): the others, kept as indices; `size` is their number.
+    free `[P]` (bool): the other weights, stored as indices; `size` is their number.
     """
 
     def __init__(self, operator: CurvatureOperator | WeightedSum, free: Tensor) -> None:
@@ -119,9 +119,9 @@ def sharpness(
 ) -> Sharpness:
     """The sharpness of the loss at `weights`, by name `[1, ...]`.
 
-    labels `[K, N]` and shares `[K]`: the loss is the weighted sum of those on each set of labels (one, or two between
-    networks that learned different ones). free `[P]`: False for weights that are held fixed, in the order of
-    `network.named_parameters()`. Raises UserError where the loss is not finite.
+    labels `[K, N]` and shares `[K]`: the loss is the weighted sum of the losses on each set of labels (one set, or two
+    between networks that learned different labels). free `[P]`: False for weights that are held fixed, in the order of
+    `network.named_parameters()`. Raises UserError if the loss is not finite.
 
     >>> from isthmus.models.stacked import Linear
     >>> network = nn.Sequential(nn.Flatten(2), Linear(1, 2, 1, bias=False))
@@ -156,7 +156,7 @@ def sharpness(
 
 
 def trace_columns(found: Traces | None) -> dict[str, Any]:
-    """The columns of a table for the trace of the Hessian, None where it was not asked for.
+    """The table columns for the trace of the Hessian; all are None if it was not measured.
 
     >>> set(trace_columns(None).values())
     {None}

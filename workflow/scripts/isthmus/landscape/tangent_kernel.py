@@ -1,20 +1,20 @@
 """The empirical tangent kernel of a network on a few images, and how far training changes it.
 
-K_c[n, m] = <d f_c(x_n) / dw, d f_c(x_m) / dw>, output c being f_c (Jacot et al. 2018). In the lazy limit it stays what
-it was at initialization; its change is the functions' part of the question "lazy or rich?" (Fort et al. 2020).
+For output f_c, K_c[n, m] = <d f_c(x_n) / dw, d f_c(x_m) / dw> (Jacot et al. 2018). In the lazy limit, training
+does not change it; its change thus tells lazy from rich training in function space (Fort et al. 2020).
 
-The gradients of an output with respect to all parameters, N x P numbers, are never held at once. The kernel is a sum
-over layers, and what a layer adds follows from its inputs a_n and from the derivatives b_n of the output with respect
-to the layer's output, which one backward pass gives for all images (Novak et al. 2022):
+The gradients of an output with respect to all parameters, N x P numbers, are never in memory at once. The kernel is a
+sum over layers. The share of a layer follows from its inputs a_n and from the derivatives b_n of the output with
+respect to the layer's output, which one backward pass gives for all images (Novak et al. 2022):
 
-* a linear layer adds (<a_n, a_m> + 1) <b_n, b_m>, without a gradient ever being made (the 1 is for the bias);
-* a convolution adds the inner products of its gradients, made for a block of input channels after the other;
+* a linear layer adds (<a_n, a_m> + 1) <b_n, b_m> without computing a gradient (the 1 is for the bias);
+* a convolution adds the inner products of its gradients, computed for one block of input channels at a time;
 * a normalization layer adds the inner products of its gradients, which are small;
-* for parameters of any other module, gradients are made for one tensor of parameters after the other.
+* for parameters of any other module, gradients are computed for one parameter tensor at a time.
 
-That is exact. Memory beyond the weights: what a backward pass over the N images takes, some three blocks of
-`block_size` numbers (the gradients, the patches of the images, a copy in float64), and the kernel itself; for
-parameters of other modules, N times the largest tensor of them.
+The result is exact. Memory beyond the weights: a backward pass over the N images, some three blocks of `block_size`
+numbers (the gradients, the patches of the images, a copy in float64), and the kernel itself; for parameters of other
+modules, N times the largest of their tensors.
 
     with evaluation_mode(network, statistics_images):
         kernel = tangent_kernel(network, images)         # [outputs, N, N]
@@ -35,14 +35,14 @@ from isthmus.core.errors import UserError
 from isthmus.models.stacked import BatchNorm, Convolution, LayerNorm, Linear
 
 Weights = dict[str, Tensor]
-# What a layer adds to the kernel of an output, [N, N], given the derivatives of the output with respect to its own.
+# A layer's share of an output's kernel, [N, N], given the derivatives of the output with respect to the layer's output.
 Share = Callable[[Tensor], Tensor]
 Layer = Linear | Convolution | BatchNorm | LayerNorm
 
 
 @dataclass
 class _Calls:
-    """What went into a layer and what came out, each time it was called."""
+    """The inputs and outputs of a layer, one of each per call."""
 
     layer: Layer
     inputs: list[Tensor] = field(default_factory=list)
@@ -57,11 +57,11 @@ def tangent_kernel(
 
     network: a stack of one, in `isthmus.models.evaluation.evaluation_mode` at the weights in question, so that
     batch-norm statistics are constants. images: `[N, C, H, W]`, converted to the precision of the weights. parameters:
-    weights `[1, ...]` in place of the network's own, as for `torch.func.functional_call`. block_size: numbers in a
-    block of gradients; the result depends on it by rounding alone. Derivatives are in the precision of the weights,
-    sums over parameters in float64.
+    weights `[1, ...]` that replace the network's own, as for `torch.func.functional_call`. block_size: numbers in a
+    block of gradients; it changes results by rounding alone. Derivatives have the precision of the weights; sums over
+    parameters are in float64.
 
-    Raises ValueError for a stack of several networks, no images or a block_size below 1; UserError where the network
+    Raises ValueError for a stack of several networks, no images or a block_size below 1, and UserError if the network
     is in training mode or the kernel is not finite.
 
     >>> network = nn.Sequential(nn.Flatten(2), Linear(1, 2, 1, bias=False)).eval()
@@ -100,7 +100,7 @@ def tangent_kernel(
 def relative_change(start: Tensor, end: Tensor) -> Tensor:
     """|end - start| / |start| in Frobenius norms of kernels `[..., N, N]`: `[...]`, float64, >= 0.
 
-    Scaling counts as change. NaN or infinite where the kernel at the start is zero.
+    Scaling counts as change. NaN or infinite if the kernel at the start is zero.
 
     >>> relative_change(torch.eye(2), 3 * torch.eye(2))
     tensor(2., dtype=torch.float64)
@@ -113,7 +113,7 @@ def kernel_distance(start: Tensor, end: Tensor) -> Tensor:
     """1 - cosine of the angle between two kernels `[..., N, N]`: `[...]`, float64, in [0, 2] (Fort et al. 2020).
 
     It does not change when a kernel is scaled; for tangent kernels, which are positive semidefinite, it is at most 1.
-    NaN where one of them is zero.
+    NaN if one of them is zero.
 
     >>> kernel_distance(torch.eye(2), 3 * torch.eye(2)).round(decimals=6)
     tensor(0., dtype=torch.float64)
@@ -124,9 +124,9 @@ def kernel_distance(start: Tensor, end: Tensor) -> Tensor:
 def target_alignment(kernel: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Centered alignment of kernels `[..., N, N]` with the labels `[N]`: `[...]`, float64, in [-1, 1].
 
-    <K', T'> / (|K'| |T'|), T[n, m] being 1 where the labels n and m agree and 0 elsewhere, and ' the centering of rows
-    and columns (Cortes et al. 2012). 1 for a kernel that tells the classes apart and nothing else; not changed by
-    scaling, nor by a constant added to the kernel. NaN where the kernel or the labels are the same for all images.
+    <K', T'> / (|K'| |T'|), where T[n, m] is 1 if the labels n and m agree and 0 otherwise, and ' centers rows and
+    columns (Cortes et al. 2012). It is 1 for a kernel that tells the classes apart and nothing else. Scaling the kernel
+    or adding a constant does not change it. NaN if the kernel or the labels are the same for all images.
 
     >>> labels = torch.tensor([0, 0, 1])
     >>> target_alignment((labels[:, None] == labels).double(), labels, classes=2).round(decimals=6)
@@ -143,7 +143,7 @@ def target_alignment(kernel: Tensor, labels: Tensor, classes: int) -> Tensor:
 def _forward(network: nn.Module, weights: Weights, images: Tensor) -> tuple[Tensor, dict[str, _Calls]]:
     """The outputs `[1, N, outputs]` and the calls of those layers whose share of the kernel has a closed form.
 
-    A layer is left out where it was not called just once or shares its parameters with another.
+    A layer is left out if it was not called exactly once, or shares its parameters with another.
     """
     owners = Counter(id(value) for _, value in network.named_parameters(remove_duplicate=False))
     calls: dict[str, _Calls] = {}
@@ -172,7 +172,7 @@ def _recorder(call: _Calls) -> Callable[[nn.Module, tuple[Any, ...], Tensor], No
 
 
 def _signals(outputs: Tensor, output: int, calls: dict[str, _Calls]) -> tuple[Tensor, ...]:
-    """Derivatives of one output of every image with respect to what each layer gave for that image."""
+    """Derivatives of one output of every image with respect to each layer's output for that image."""
     if not calls:
         return ()
     targets = [call.outputs[0] for call in calls.values()]
@@ -219,7 +219,7 @@ def _normalization_share(layer: BatchNorm | LayerNorm, inputs: Tensor) -> Share:
 
 
 def _gradients(network: nn.Module, weights: Weights, name: str, images: Tensor, output: int) -> Tensor:
-    """The derivatives of an output with respect to one tensor of parameters, `[N, *its shape]`, made one by one."""
+    """The derivatives of an output with respect to one parameter tensor, image by image, `[N, *its shape]`."""
 
     def output_at(value: Tensor, image: Tensor) -> Tensor:
         outputs: Tensor = functional_call(network, weights | {name: value}, (image[None, None],))

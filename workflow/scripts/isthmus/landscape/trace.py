@@ -1,39 +1,40 @@
-"""Trace and squared Frobenius norm of a symmetric matrix that is known by its products, with intervals that hold.
+"""Trace and squared Frobenius norm of a symmetric matrix from its products with vectors, with reliable intervals.
 
-The search for the top eigenvalues (`isthmus.landscape.lanczos.eigenvalues`) leaves behind an orthonormal basis Q of a
-Krylov space and T = Q^T H Q, which hold the eigenvalues that stand out. Their part of both sums is exact and costs no
-further product. What is estimated is the rest, A = P H P with P = I - Q Q^T. This is the deflation of Hutch++ (Meyer
-et al. 2021) with Lanczos' subspace, which is the better one for as many products:
+The search for the top eigenvalues (`isthmus.landscape.lanczos.eigenvalues`) leaves an orthonormal basis Q of a Krylov
+space and T = Q^T H Q, which hold the outlying eigenvalues. Their part of both sums is exact and costs no more products.
+Only the rest is estimated, A = P H P with P = I - Q Q^T. This is the deflation of Hutch++ (Meyer et al. 2021) with a
+Lanczos subspace, which is better for the same number of products:
 
     tr H = tr T + tr A,        |H|^2 = |T|^2 + 2 |P H Q|^2 + |A|^2.
 
-Each probe z is uniform on the sphere of radius sqrt(d) in the complement of Q, d being its dimension (as in XTrace,
-Epperly et al. 2024). The distribution of everything below then depends on the eigenvalues of H alone, so a simulation
-over spectra speaks for all matrices. With x = z^T A z and r = A z - (x / d) z,
+Each probe z is uniform on the sphere of radius sqrt(d) in the d-dimensional complement of Q (as in XTrace, Epperly
+et al. 2024). All distributions below then depend only on the eigenvalues of H, so simulations over spectra cover all
+matrices. With x = z^T A z and r = A z - (x / d) z,
 
     E x = tr A,   E |A z|^2 = |A|^2,   Var x = 2 E |r|^2,   E (z^T B z')^2 = |B|^2
 
 for independent z and z' and any fixed symmetric B on the complement. The variance of x is thus estimated from squared
-norms, and not from the scatter of a few x. The variance of |A z|^2 = z^T A^2 z is about 2 |A^2|^2, which squared inner
-products of the images of two probes estimate.
+norms, not from the scatter of a few x. The variance of |A z|^2 = z^T A^2 z is about 2 |A^2|^2, which is estimated from
+squared inner products of the images of two probes.
 
-Both mean |r|^2 and mean |A z|^2 are close to sums of weighted chi-squares, and Satterthwaite (1946) gives their degrees
-of freedom: probes times (sum of the weights)^2 / (sum of their squares), never fewer than there are probes. Here the
-pair of an image with itself counts too, which gives fewer degrees of freedom while there are few probes. The interval
-of the trace is Student's with these degrees of freedom, and that of |A|^2 is a chi-square's, never below zero.
+The means of |r|^2 and of |A z|^2 are close to weighted sums of chi-squares. Satterthwaite (1946) gives their degrees of
+freedom: probes times (sum of the weights)^2 / (sum of their squares), never fewer than there are probes. Here the pair
+of an image with itself counts, too, which lowers the degrees of freedom while there are few probes. With these degrees
+of freedom, the trace has a Student interval and |A|^2 has a chi-square interval, which is never below zero.
 
-**When to stop.** Stopping as soon as an estimated error is small selects the probes that underestimated it. Here the
-error counts at the upper end of its own one-sided 95 % interval, and is looked at only a few times: after 10 probes,
-then after as many as it asks for, at most twice as many as before.
+**When to stop.** Stopping as soon as an estimated error is small selects probes that underestimate it. Here, the error
+is judged by the upper end of its own one-sided 95 % interval, and only a few times: after 10 probes, then after as many
+as this bound calls for, at most twice as many as before.
 
-Nominal 95 % intervals covered the truth as follows, at a precision of 5 % and 150 products at most, over 20 spectra of
-each kind (`tests/spectra.py`). Before: Hutch++ with a sketch of eight vectors, which stopped on the scatter of its
-probes (20 runs per spectrum, random eigenvectors). Now: this module after a search for one eigenvalue (50 runs per
-spectrum). Widths are means, those of the trace relative to the sum of |eigenvalues|, those of the squared norm to
-itself. Products before include the sketch; now they are the probes, since the search has another purpose anyway.
+The table shows how often nominal 95 % intervals covered the truth, at a precision of 5 % and at most 150 products, over
+20 spectra of each kind (`tests/support/spectra.py`). H++: Hutch++ with a sketch of eight vectors, stopped by the
+scatter of its probes (20 runs per spectrum, random eigenvectors). Here: this module after a search for one eigenvalue
+(50 runs per spectrum). Widths are means, relative to the sum of |eigenvalues| for the trace and to the squared norm for
+itself. Products include the sketch of Hutch++; here they are the probes alone, since the search serves another purpose
+anyway.
 
                      coverage, trace     width    coverage, norm     width      products
-                       before    now  before now    before   now  before now  before  now
+                        H++   here   H++ here      H++   here   H++ here      H++  here
     spiked               91.8   94.8    .08  .07      92.0  97.9    .08  .07      59   54
     degenerate           93.2   95.3    .06  .12      88.5  95.8    .04  .19      26  137
     spikes at two ends   95.2   93.3    .03  .02      94.8  96.6    .03  .01     143  141
@@ -46,11 +47,12 @@ itself. Products before include the sketch; now they are the probes, since the s
     like a Hessian       94.5   94.7    .10  .10      90.0  95.9    .09  .08      40   45
     all                  93.9   95.0    .07  .08      92.7  97.0    .06  .08      64   75
 
-Before, only the trace had a precision; now the norm has one as well. Copies of a large eigenvalue cost more, since one
-Krylov space holds but one of them. On 24 Hessians of trained multilayer perceptrons on the digits (460 to 980 weights,
-ten runs each), intervals covered the trace in 95.4 % of cases before and in 95.8 % now, and the squared norm in 91.7
-and 97.9 %, with 37 products before, and 29 or 18 now, after a search for one eigenvalue (for the trace alone) or three
-(for both). At initialization the trace is small beside the norm, and both methods take some 150 to 230 products.
+Hutch++ was given a precision for the trace only; this module has one for the norm, too. Copies of a large eigenvalue
+cost more here, since a Krylov space holds only one of them. On 24 Hessians of multilayer perceptrons trained on the
+digits (460 to 980 weights, ten runs each), intervals covered the trace in 95.4 % of cases with Hutch++ and in 95.8 %
+here, and the squared norm in 91.7 % and 97.9 %. Hutch++ took 37 products; this module takes 29 after a search for one
+eigenvalue (for the trace alone) or 18 after a search for three (for both). At initialization, the trace is small
+compared with the norm, and both methods take some 150 to 230 products.
 """
 
 from dataclasses import dataclass
@@ -63,15 +65,15 @@ from isthmus.landscape.lanczos import KrylovSpace, SymmetricOperator, check_fini
 
 LEVEL = 0.95
 TOGETHER = 10
-"""Probes in one call of the operator. Only pairs within a call are used: this bounds the memory."""
+"""Probes per call of the operator. Only pairs within a call are used, which bounds the memory."""
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A number with its standard error and the ends of its 95 % interval.
 
-    `converged`: whether the error, at the upper end of its own one-sided 95 % interval, is within the precision that
-    was asked for. The interval holds in either case, rounding of the products aside.
+    `converged`: whether the upper end of the error's own one-sided 95 % interval is within the requested precision. The
+    interval is valid in either case, apart from rounding of the products.
     """
 
     value: float
@@ -83,7 +85,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Traces:
-    """Trace and squared Frobenius norm of one matrix, from the same `probes` random vectors, each one product."""
+    """Trace and squared Frobenius norm of one matrix, from the same `probes` random vectors, one product each."""
 
     trace: Estimate
     squared_frobenius: Estimate
@@ -99,17 +101,17 @@ def traces(
     maximum_products: int = 1000,
     least_probes: int = 10,
 ) -> Traces:
-    """Trace and squared Frobenius norm until the standard error of each is within its precision, relative to its value.
+    """Estimate trace and squared Frobenius norm until each relative standard error is within its precision.
 
-    space: as a search for eigenvalues of the same operator left it, or `KrylovSpace.empty(operator)`. precision is the
-    trace's; by default nothing is demanded of the Frobenius norm. At most `maximum_products` products are taken. Where
-    the space is the whole, both numbers are exact and no probe is taken.
+    space: what a search for eigenvalues of the same operator left, or `KrylovSpace.empty(operator)`. precision: for the
+    trace; by default, the Frobenius norm has no required precision. At most `maximum_products` products are taken. If
+    the space is the whole space, both numbers are exact and no probes are taken.
 
         top = eigenvalues(operator, 1, generator)
         found = traces(operator, top.space, generator, precision=0.05)
         found.trace.value, found.trace.low, found.trace.high
 
-    Raises ValueError for fewer than two probes, and UserError where a product is not finite.
+    Raises ValueError for fewer than two probes, and UserError if a product is not finite.
 
     >>> class Diagonal:
     ...     size, dtype, device = 4, torch.float64, torch.device("cpu")
@@ -131,7 +133,7 @@ def traces(
     rows, taken, wanted = [], 0, min(least_probes, maximum_products)
     while True:
         while taken < wanted:
-            # No call with a single probe, which would have no pairs.
+            # Avoid calls with a single probe, which would have no pairs.
             together = TOGETHER if wanted - taken != TOGETHER + 1 else TOGETHER - 1
             rows.append(_sums(operator, space, generator, min(together, wanted - taken)))
             taken += int(rows[-1][0])
@@ -144,7 +146,7 @@ def traces(
 
 
 def _sums(operator: SymmetricOperator, space: KrylovSpace, generator: np.random.Generator, count: int) -> np.ndarray:
-    """Sums over `count` probes, `[9]`, float64: see the names in `_trace` and `_square`."""
+    """Sums over `count` probes, `[9]`, float64; `_trace` and `_square` name them."""
     size = operator.size - len(space.basis)
     probes = torch.from_numpy(generator.standard_normal((count, operator.size))).to(operator.device, operator.dtype)
     probes = orthogonal(probes, space.basis)
@@ -153,7 +155,7 @@ def _sums(operator: SymmetricOperator, space: KrylovSpace, generator: np.random.
     quotients = (probes * images).sum(1, dtype=torch.float64)
     rests = images - (quotients / size).to(images.dtype)[:, None] * probes
     inner = (rests @ rests.mT).double()
-    # Less the multiple of the identity, on which no probe depends.
+    # Subtract the multiple of the identity, which contributes the same for every probe.
     images_inner = (images @ images.mT).double()
     centred = images_inner - images_inner.diagonal().mean() / size * (probes @ probes.mT).double()
     pairs = [float(gram.square().sum() - gram.diagonal().square().sum()) for gram in (inner, centred)]
@@ -165,7 +167,7 @@ def _sums(operator: SymmetricOperator, space: KrylovSpace, generator: np.random.
 
 
 def _trace(sums: np.ndarray, exact: float, precision: float) -> tuple[Estimate, float]:
-    """The trace, and how many probes its precision asks for."""
+    """The trace, and how many probes its precision requires."""
     probes, pairs, quotients, squares, fourths, paired = sums[:6]
     error = float(np.sqrt(2 * squares / probes / probes))
     freedom = _degrees_of_freedom(squares / probes, fourths / probes, paired / pairs, probes)
@@ -174,7 +176,7 @@ def _trace(sums: np.ndarray, exact: float, precision: float) -> tuple[Estimate, 
 
 
 def _square(sums: np.ndarray, exact: float, precision: float) -> tuple[Estimate, float]:
-    """The squared Frobenius norm, and how many probes its precision asks for."""
+    """The squared Frobenius norm, and how many probes its precision requires."""
     probes, pairs, norms, fourths, paired = sums[[0, 1, 6, 7, 8]]
     rest = norms / probes
     freedom = _degrees_of_freedom(rest, fourths / probes, paired / pairs, probes)
@@ -184,9 +186,9 @@ def _square(sums: np.ndarray, exact: float, precision: float) -> tuple[Estimate,
 
 
 def _degrees_of_freedom(mean: float, square: float, paired: float, probes: float) -> float:
-    """Of the mean over probes of a squared norm, by Satterthwaite.
+    """Degrees of freedom, by Satterthwaite, of a squared norm averaged over probes.
 
-    square: mean of the squares of the norms; paired: mean of the squared inner products of different images.
+    mean, square: means of the squared norm and of its square; paired: mean squared inner product of different images.
     """
     fourth = ((probes - 1) * paired + square) / probes
     return float(probes * max(1.0, mean**2 / fourth)) if fourth > 0 else float(probes)

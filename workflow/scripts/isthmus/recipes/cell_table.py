@@ -44,7 +44,7 @@ def with_axes(rows: pd.DataFrame, cells: pd.DataFrame, study: str) -> pd.DataFra
     unknown = set(rows["cell"]) - set(own.index)
     if unknown:
         raise DataError(f"the table 'cells' lacks {min(unknown)} of the study {study!r}; run the workflow again")
-    return rows.join(own.set_index(own.index.astype(object)).add_prefix(PREFIX), on="cell")
+    return rows.join(own.set_index(own.index.astype(rows["cell"].dtype)).add_prefix(PREFIX), on="cell")
 
 
 def axes_in(rows: pd.DataFrame) -> dict[str, AxisValues]:

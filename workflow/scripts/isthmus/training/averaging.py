@@ -1,14 +1,13 @@
 """Averages of the weights along a run: stochastic weight averaging, and the exponential moving average.
 
-`swa` (Izmailov et al. 2018) is the mean of the weights at the ends of epochs, the one that begins the phase of
-averaging included (their algorithm 1). `ema` starts as a copy of the weights and then follows them, in every step,
-average <- decay * average + (1 - decay) * weights. Both are computed by the functions of `torch.optim.swa_utils`, which
-`torch.optim` imports anyway. Its classes are left aside: they would copy a network, and a stack has none to copy.
+`swa` (Izmailov et al. 2018) is the mean of the weights at the ends of epochs, including the one at which averaging
+begins (their algorithm 1). `ema` starts as a copy of the weights and then follows them in every step:
+average <- decay * average + (1 - decay) * weights. Both use functions of `torch.optim.swa_utils`, which `torch.optim`
+imports anyway, but not its classes: they would copy a network, and a stack has none to copy.
 
 The average and the number of weights in it are two slots beside those of the optimizer, so that checkpoints hold them,
-masks apply to them and networks that leave the stack take theirs along. The slots appear when averaging begins. There
-are no batch-norm statistics to be averaged: they are computed afresh at the averaged weights
-(`isthmus.models.evaluation`).
+masks apply to them and networks that leave the stack take theirs along. The slots appear when averaging begins.
+Batch-norm statistics are not averaged but computed at the averaged weights (`isthmus.models.evaluation`).
 """
 
 from collections.abc import Mapping
@@ -22,18 +21,18 @@ from isthmus.recipes.recipe import TrainingRecipe
 from isthmus.recipes.schedules import averaging_begins
 
 AVERAGE = "average"
-COUNT = "averaged"  # a number per parameter, all equal, as the step counts of Adam are
+COUNT = "averaged"  # a number per parameter, all equal, like the step counts of Adam
 
 
 def due(training: TrainingRecipe, step: int, steps_per_epoch: int, total_steps: int) -> bool:
-    """Whether the weights after `step` steps (1, ..., total_steps) belong into the average."""
+    """Whether the weights after `step` steps (1, ..., total_steps) belong in the average."""
     if training.averaging == "none" or (training.averaging == "swa" and step % steps_per_epoch):
         return False
     return step >= averaging_begins(training.averaging, training.averaging_start, steps_per_epoch, total_steps)
 
 
 def include(training: TrainingRecipe, weights: Mapping[str, Tensor], slots: dict[str, Tensors]) -> None:
-    """Take the weights, by name `[S, ...]`, into the average in `slots`, in place; the first ones are copied."""
+    """Add the weights, by name `[S, ...]`, to the average in `slots`, in place; the first ones are copied."""
     if AVERAGE not in slots:
         slots[AVERAGE] = {name: weight.detach().clone() for name, weight in weights.items()}
         slots[COUNT] = {name: torch.ones((), device=weight.device) for name, weight in weights.items()}

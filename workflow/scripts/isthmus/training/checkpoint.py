@@ -1,8 +1,8 @@
-"""The state of training, and its checkpoint: all that is needed to go on bit for bit.
+"""The state of training, and its checkpoint: all that is needed to resume bit for bit.
 
 A state belongs to a stack of networks that train together. Networks leave the stack one by one as they finish
-(stopping rule reached, diverged, or out of steps); a state without live networks is a finished one. Random numbers
-need no saving, since every draw is a function of the seed and the step (`isthmus.core.seeds`).
+(stopping rule reached, diverged, or out of steps); a state without live networks is finished. Random generators need
+no saving, since every draw is a function of the seed and the step (`isthmus.core.seeds`).
 
 A checkpoint is one file of tensors with a checksum over all of it. Two are kept, the newest and the one
 before it, so that a file cut short by a crash or a full disk costs the last minute and not the run.
@@ -27,7 +27,7 @@ class State:
     weights, optimizer: tensors `[len(live), ...]`, the optimizer's by slot (`momentum_buffer`, ...) and parameter; the
     average of the weights is a slot, too (`isthmus.training.averaging`).
     snapshots: by seed, then by name (`initial`, `epoch-10`, `last`, `final`), the tensors of one network.
-    history, results: rows as they will stand in the tables, less the keys; results by seed, for finished networks.
+    history, results: by seed, rows of the tables without the keys; results only for finished networks.
     seconds: wall time per live network so far.
     """
 
@@ -47,7 +47,7 @@ def part(state: State, seeds: tuple[int, ...]) -> State:
     kept = [member for member, seed in enumerate(state.live) if seed in seeds]
 
     def rows(tensors: Tensors) -> Tensors:
-        # Step counts have no dimensions and are those of all; each part counts on by itself.
+        # Step counts have no dimensions and are shared by all networks; each part continues its own copy.
         parts = {name: value[kept] if value.dim() else value.clone() for name, value in tensors.items()}
         return parts if kept else {}
 
@@ -65,9 +65,9 @@ def part(state: State, seeds: tuple[int, ...]) -> State:
 
 
 def save_state(path: Path, state: State, fingerprint: str) -> None:
-    """Write a checkpoint to `path`; the one before it becomes `path` with `.previous` appended.
+    """Write a checkpoint to `path`; the one before it is renamed to `path` with `.previous` appended.
 
-    fingerprint: what the run depends on besides the seeds; a checkpoint is only ever resumed under the same one.
+    fingerprint: what the run depends on besides the seeds; a checkpoint is only resumed under the same one.
     """
     tensors = flatten({"weights": state.weights, "optimizer": state.optimizer, "snapshots": state.snapshots})
     plain = {
@@ -89,9 +89,9 @@ def previous(path: Path) -> Path:
 
 
 def load_state(path: Path, fingerprint: str) -> State | None:
-    """The newest whole checkpoint at `path`, or the one before it; None where neither is of use.
+    """The newest checkpoint at `path`, or the one before it; None if neither can be used.
 
-    A damaged file is reported in the log and left aside, and so is one of another recipe, data or code.
+    Files that are damaged, or belong to another recipe, data or code, are skipped and reported in the log.
     """
     for candidate in (path, previous(path)):
         if not candidate.exists():
@@ -100,7 +100,7 @@ def load_state(path: Path, fingerprint: str) -> State | None:
             tensors, metadata = load_tensors(candidate)
         except DataError as error:
             logging.warning("checkpoint left aside: %s", error)
-            # Under its own name it would take the place of the good one when the next is written.
+            # Under its own name, it would replace the good one when the next is written.
             candidate.replace(candidate.with_name(candidate.name + ".damaged"))
             continue
         if metadata.get("fingerprint") != fingerprint:

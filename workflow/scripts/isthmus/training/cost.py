@@ -1,11 +1,11 @@
-"""What training costs, and the words in which every analysis says what it costs: work in calls, memory in MB.
+"""What training costs, and the terms in which every analysis states its cost: work in calls, memory in MB.
 
-Work is a list of calls - gradients, evaluations, products with the Hessian, dense algebra, steps of a search - with the
-number of multiplications in each, counted in closed form before anything runs. The resources of a job are those counts
-at the generous speeds below; `make plan` takes the same counts at speeds that were measured. Memory is a generous
-guess; a job that needs more gets more when it is retried.
+Work is a list of calls (gradients, evaluations, Hessian products, dense algebra, search steps) with the number of
+multiplications in each, counted in closed form before anything runs. A job requests resources for these counts at the
+generous speeds below; `make plan` combines the same counts with measured speeds. Memory is a generous guess; a job that
+needs more gets more when it is retried.
 
-Nothing here imports torch, since a Snakefile is parsed often, and no measuring code imports this, so that a better
+This module does not import torch, since the Snakefile is parsed often. No measuring code imports it, so that a better
 estimate reruns nothing.
 """
 
@@ -19,12 +19,12 @@ from isthmus.recipes.recipe import Recipe
 from isthmus.recipes.schedules import run_length
 
 PROCESS_MB = 1000
-# A slow core: multiplications a second in training, seconds a step costs whatever its size.
+# A slow core: multiplications per second in training, and the seconds that any step costs, whatever its size.
 MULTIPLICATIONS_PER_SECOND = 5e9
 SECONDS_PER_STEP = 2e-3
-# By the kind of a call: its multiplications over those of a forward pass on its examples, and its steps.
+# Per kind of call: its multiplications relative to a forward pass on its examples, and its steps.
 GENEROUS = {"gradient": (3, 1), "evaluation": (1, 0), "product": (9, 10), "algebra": (1, 0), "search": (1, 1)}
-# Measured on small MLPs: the shares of the products and of the steps of a search that were taken of those allowed for.
+# The fractions of the allowed products and search steps that were taken, measured on small MLPs.
 LIKELY_PRODUCTS = 0.4
 LIKELY_STEPS = 0.3
 EVALUATED_TOGETHER = 256  # examples in an evaluation call, the default of jobs.evaluation_batch_size
@@ -34,9 +34,9 @@ EVALUATED_TOGETHER = 256  # examples in an evaluation call, the default of jobs.
 class Calls:
     """`count` calls of a kind for each of `networks` networks (or points of a path), which may share a call.
 
-    size: multiplications of a forward pass on the examples of one call, for one network; of `algebra`, its own.
-    batch_size: decides how many networks are stacked in a call (`isthmus.core.devices.stack_size`); 0 where none ever
-    are. likely: the share of `count` that is expected, where this is a limit of a search that ends when it has found.
+    size: multiplications of one network's forward pass on the examples of one call; for `algebra`, of the call itself.
+    batch_size: decides how many networks are stacked in a call (`isthmus.core.devices.stack_size`); 0 if they never
+    are. likely: the expected fraction of `count`, if `count` is the limit of a search that may end earlier.
     """
 
     kind: str
@@ -49,13 +49,13 @@ class Calls:
 
 @dataclass(frozen=True)
 class Work:
-    """The calls of a job, and seconds that were measured outright and hardly depend on networks or machines."""
+    """The calls of a job, plus seconds that were measured directly and hardly depend on networks or machines."""
 
     calls: tuple[Calls, ...]
     seconds: float = 0.0
 
     def minutes(self) -> int:
-        """A generous guess of the minutes that takes on one slow core, 10 at least."""
+        """A generous guess of the minutes this takes on one slow core, at least 10."""
         seconds = self.seconds
         for each in self.calls:
             passes, steps = GENEROUS[each.kind]
@@ -70,21 +70,21 @@ def evaluations(examples: float, forward: int, networks: int, batch_size: int) -
 
 
 def sizes_of(recipe: Recipe, facts: Facts) -> tuple[int, int, int]:
-    """Training examples, those that batch-norm statistics take, and multiplications of a forward pass on one."""
+    """Numbers of training examples, of examples for batch-norm statistics, and of multiplications per forward pass."""
     examples = recipe.data.train_size or facts.train_size
     forward = multiplications(recipe.network, facts.shape, facts.classes)
     return examples, recipe.statistics_examples(examples), forward
 
 
 def examples_at_a_point(recipe: Recipe, facts: Facts, options: Mapping[str, Any]) -> float:
-    """Examples that a point of a path is evaluated on, batch-norm statistics included."""
+    """The number of examples that a point of a path is evaluated on, including those for batch-norm statistics."""
     examples, statistics, _ = sizes_of(recipe, facts)
     most = options["evaluation_examples"] or max(examples, facts.test_size)
     return min(most, examples) + min(most, facts.test_size) + statistics
 
 
 def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> Work:
-    """Training `networks` networks to the end of their epochs. No options."""
+    """The work of training `networks` networks for all their epochs. `options` is not used."""
     given, (examples, statistics, forward) = recipe.training, sizes_of(recipe, facts)
     per_epoch, steps = run_length(given, examples)
     moments = steps / per_epoch / given.history_every + 2
@@ -110,15 +110,15 @@ def memory_mb(
 
 
 def disk_bytes(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> float:
-    """Bytes of the weights that stay on the disk, as a result and as a checkpoint of what has finished."""
+    """Bytes of the weights that stay on disk, as results and as checkpoints of finished networks."""
     snapshots = 2 + len(recipe.training.snapshots) + (recipe.training.averaging != "none")
     return 2.0 * snapshots * networks * 4 * parameters(recipe.network, facts.shape, facts.classes)
 
 
 def run_time(minutes: int, attempt: int, longest: int | None) -> int:
-    """Minutes that a job asks for that should take `minutes`: in its next try more, never above `longest`.
+    """Minutes to request for a job that should take `minutes`: more in every further attempt, but at most `longest`.
 
-    What a job has not finished when its time is up, its next try resumes.
+    If the time runs out, the next attempt resumes the job.
 
     >>> run_time(60, 1, 100), run_time(60, 2, 100), run_time(60, 2, None)
     (60, 100, 120)

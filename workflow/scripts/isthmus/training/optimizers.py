@@ -1,8 +1,8 @@
 """One step of SGD, Adam or AdamW, by PyTorch's own fused update functions.
 
-The functions are called directly, without the `torch.optim.Optimizer` classes around them: constructing one of those
+The functions are called directly, without the `torch.optim.Optimizer` classes around them. Constructing one of those
 imports PyTorch's compiler, a second of start-up in every job, and the state is easier to keep as named tensors. All
-updates act element by element, so that a stack of networks is updated as its members alone would be.
+updates act element by element, so each network of a stack is updated as it would be alone.
 """
 
 from collections.abc import Mapping
@@ -40,12 +40,11 @@ def step(
 ) -> None:
     """Update `weights` and `slots` in place from the gradients, given in the order of the weights.
 
-    The weight penalty is part of the gradient for `sgd` and `adam` and decoupled for `adamw` (Loshchilov &
-    Hutter 2019).
+    Weight decay is part of the gradient for `sgd` and `adam` and decoupled for `adamw` (Loshchilov & Hutter 2019).
     """
     parameters = list(weights.values())
-    # The fused kernels walk through memory and take it that a gradient is laid out like its parameter. Those of
-    # batched products are transposed.
+    # The fused kernels assume that a gradient has its parameter's memory layout, but the gradients of batched products
+    # are transposed.
     given = [gradient.contiguous() for gradient in gradients]
     fused = parameters[0].device.type in ("cpu", "cuda")
     state = {slot: [content[name] for name in weights] for slot, content in slots.items()}

@@ -1,8 +1,8 @@
-"""The loop that fits networks and curves alike: steps of the optimizer, checkpoints, and stopping when asked to.
+"""The loop that trains both networks and curves: optimizer steps, checkpoints, and stopping on request.
 
-A `Descent` takes many small steps with several members side by side, each on its own order of the data. What differs -
-what is trained, along which gradients, and what is measured on the way - belongs to its two kinds, networks
-(`isthmus.training.trainer`) and the bends of curves (`isthmus.landscape.curves`).
+A `Descent` takes steps with several members side by side, each with its own order of the data. Its two subclasses, for
+networks (`isthmus.training.trainer`) and for the bends of curves (`isthmus.landscape.curves`), define what is trained,
+along which gradients, and what is measured on the way.
 """
 
 import time
@@ -25,8 +25,8 @@ from isthmus.training.checkpoint import State
 class Descent:
     """The tensors of a run on its device, in step with a `State`.
 
-    A kind of descent sets `weights`, what is trained, by name `[S, ...]`, and the optimizer's `slots`, and says what
-    its methods without a body do.
+    A subclass sets `weights`, the trained tensors by name `[S, ...]`, and the optimizer's `slots`, and implements the
+    methods that raise NotImplementedError here.
     """
 
     weights: Tensors
@@ -56,11 +56,11 @@ class Descent:
         raise NotImplementedError
 
     def advance(self) -> None:
-        """Make one step, and whatever is due after it."""
+        """Take one step, and do whatever is due after it."""
         raise NotImplementedError
 
     def update(self) -> None:
-        """One step of every member."""
+        """Take one step with every member."""
         state, training = self.state, self.training
         epoch, position = divmod(state.step, self.steps_per_epoch)
         if epoch != self.drawn_epoch:
@@ -83,13 +83,13 @@ class Descent:
         self.clock = now
 
     def capture(self) -> None:
-        """Bring the state up to date with what is on the device."""
+        """Update the state from the device."""
         self.tick()
         self.state.weights = {name: value.detach() for name, value in self.weights.items()}
         self.state.optimizer = self.slots
 
     def summary(self) -> str:
-        """How it stands, for the log: the mean of the last training losses."""
+        """Progress for the log: the mean of the latest training losses."""
         last = [rows[-1]["train_loss"] for rows in self.state.history.values() if rows]
         losses = [loss for loss in last if loss is not None]
         where = f"at epoch {self.state.step / self.steps_per_epoch:.1f}"
@@ -98,9 +98,9 @@ class Descent:
     def run_to_end(self, what: str, save: Callable[[State], None], stop_signal: Callable[[], int | None]) -> None:
         """Advance until nothing is left to do. what: the members in a few words, for the log.
 
-        `save` is called with the state every `checkpoint_seconds` and before stopping on request; `stop_signal` is
-        asked after every step and returns the number of a signal that asked to stop, or None. Raises `Interrupted`
-        then.
+        `save` is called with the state every `checkpoint_seconds` and before stopping on request. `stop_signal` is
+        called after every step and returns the number of the signal that requested a stop, or None. Raises
+        `Interrupted` on such a request.
         """
         progress = Progress(what, self.total_steps, self.state.step)
         saved = time.monotonic()

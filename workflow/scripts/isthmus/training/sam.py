@@ -1,14 +1,14 @@
 """The ascent step of sharpness-aware training: from the weights to the worst ones nearby, to first order.
 
-Sharpness-aware minimization (SAM; Foret et al. 2021) descends along the gradient taken at w + e in place of w, with
-e = rho g / |g| and g the gradient of the loss of the same batch at w: the steepest way to the surface of a ball of
-radius rho. Adaptive SAM (ASAM; Kwon et al. 2021) takes the ball |T^-1 e| <= rho with T = diag(|w| + eta), and with it
-e = rho T^2 g / |T g|: for eta = 0 the loss at w + e is the same for all scalings of weights and filters that leave
-the function of the network as it is. Norms are those of all parameters of one network together, and networks of a
-stack have each its own. `isthmus.landscape.perturbations` measures trained networks by the same step.
+Sharpness-aware minimization (SAM; Foret et al. 2021) descends along the gradient at w + e instead of w. Here
+e = rho g / |g|, with g the gradient of the same batch's loss at w, is the steepest way to the surface of a ball of
+radius rho. Adaptive SAM (ASAM; Kwon et al. 2021) uses the ball |T^-1 e| <= rho with T = diag(|w| + eta), and hence
+e = rho T^2 g / |T g|. With eta = 0, scalings of weights and filters that preserve the network's function preserve the
+loss at w + e, too. A norm is over all parameters of one network; each network of a stack has its own.
+`isthmus.landscape.perturbations` measures trained networks with the same step.
 
-Kwon et al. leave biases unscaled in their code (T = 1); here T holds for all parameters, as in their definition and
-as in `isthmus.landscape.perturbations`: otherwise scalings of layers with biases would show.
+The code of Kwon et al. leaves biases unscaled (T = 1). Here T covers all parameters, as in their definition and in
+`isthmus.landscape.perturbations`; otherwise scaling a layer with biases would change the result.
 
     worst = ascended(weights, gradients, radius=0.05, eta=None)    # None is SAM, a number ASAM
 """
@@ -29,11 +29,11 @@ def coordinates(weight: Tensor, eta: float) -> Tensor:
 def ascended(
     weights: Mapping[str, Tensor], gradients: Sequence[Tensor], radius: float, eta: float | None = None
 ) -> Tensors:
-    """The weights w + e, by name `[S, ...]`, as leaves that can be differentiated by; `weights` stay as they are.
+    """The weights w + e, by name `[S, ...]`, as leaves that require gradients; `weights` do not change.
 
     gradients: of each network's own loss, `[S, ...]`, in the order of the weights. radius: rho, in the unit of the
-    weights, or relative where `eta` is given. Where all of a network's gradient is zero, and so wherever a single
-    entry is (a pruned weight), nothing moves.
+    weights, or relative if `eta` is given. Zero gradients, of a whole network or of single (pruned) weights, cause no
+    movement.
     """
     with torch.no_grad():
         scales = [None if eta is None else coordinates(weight, eta) for weight in weights.values()]
@@ -49,6 +49,6 @@ def ascended(
 
 
 def _norms(vectors: Sequence[Tensor]) -> Tensor:
-    """Euclidean norms, a network's tensors taken together: `[S]`, float64, from tensors `[S, ...]`."""
+    """Euclidean norms over all tensors of each network: `[S]`, float64, from tensors `[S, ...]`."""
     parts = [torch.linalg.vector_norm(each, dim=tuple(range(1, each.dim())), dtype=torch.float64) for each in vectors]
     return torch.linalg.vector_norm(torch.stack(parts), dim=0)

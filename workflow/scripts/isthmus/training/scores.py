@@ -1,4 +1,4 @@
-"""What is measured on networks while they train - losses, accuracies and norms - and when it makes them stop."""
+"""What is measured on networks during training (losses, accuracies and norms), and when they stop because of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from isthmus.tables.rows import Row, Rows, finite
 
 @dataclass(frozen=True)
 class Scoring:
-    """What the networks of a stack are scored on, the same at every moment of a run.
+    """The data that the networks of a stack are scored on, the same throughout a run.
 
-    statistics_images `[1, B, C, H, W]`: those of batch normalization. noisy: whether labels have noise, so that the
-    accuracy on clean labels is another one.
+    statistics_images `[1, B, C, H, W]`: for batch normalization. noisy: whether labels have noise, so that the accuracy
+    on clean labels differs.
     """
 
     examples: Examples
@@ -35,9 +35,9 @@ class Scoring:
         initial: Tensors,
         labels: Tensor,
     ) -> Rows:
-        """A row per network of the stack, None where a number is not finite.
+        """One row per network of the stack, with None for numbers that are not finite.
 
-        function: the network at the weights, by name `[S, ...]`. initial: the weights they started from.
+        function: the network at the weights, by name `[S, ...]`. initial: the weights at the start.
         labels `[S, N]`: those that each network learns.
         """
         both = labels[None]
@@ -70,9 +70,9 @@ def norms(weights: Tensors, initial: Tensors) -> tuple[Tensor, Tensor]:
 
 
 def reason_to_stop(training: TrainingRecipe, row: Row, first_loss: float, over: bool) -> str | None:
-    """Why a network stops with these scores, None where it goes on.
+    """Why a network with these scores stops, or None if it continues.
 
-    first_loss: its training loss at the start, which tells a diverged one. over: whether its steps are used up.
+    first_loss: its training loss at the start, to detect divergence. over: whether its steps are used up.
     """
     if any(value is None for value in row.values()):
         return "diverged"

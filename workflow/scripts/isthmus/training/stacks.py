@@ -1,4 +1,4 @@
-"""Which networks of a job train together, as one stack, given what an earlier try of the same job left behind."""
+"""Which networks of a job train together, as one stack, given what an earlier attempt at the same job left."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,10 +8,10 @@ from typing import Any
 from isthmus.core.out_of_memory import attempt, halved
 from isthmus.training.checkpoint import State, load_state, part, previous, save_state
 
-NAME_LENGTH = 200  # of a file that lists the seeds of a stack; file systems allow some 255 bytes
+NAME_LENGTH = 200  # for a file name that lists the seeds of a stack; file systems allow some 255 bytes
 
 Stack = tuple[tuple[int, ...], State | None]
-"""The seeds of networks that train together, and the state to go on from, or None where they start afresh."""
+"""The seeds of networks that train together, and the state to resume, or None if they start from the beginning."""
 
 
 def state_path(folder: Path, seeds: tuple[int, ...]) -> Path:
@@ -24,11 +24,11 @@ def plan_stacks(
 ) -> list[Stack]:
     """Split the seeds `wanted` into stacks.
 
-    fingerprint: what the state of a stack of seeds depends on, in one string
+    fingerprint: gives, for the seeds of a stack, one string for all that its state depends on
     (`isthmus.training.checkpoint.save_state`).
 
-    Stacks that an earlier try began are taken as they were, with seeds that are no longer wanted, so that they end as
-    they would have; all other seeds form new stacks of at most `size`, and of no more than the name of a file can list.
+    Stacks that an earlier attempt began stay as they were, even with seeds that are no longer wanted, so that they end
+    as they would have. All other seeds form new stacks of at most `size`, and of no more than a file name can list.
     """
     stacks: list[Stack] = []
     left = set(wanted)
@@ -54,8 +54,8 @@ def train_stacks(
 ) -> list[State]:
     """The finished states of the planned stacks, each saved in `folder`.
 
-    `begin` makes the first state of a stack, `finish` runs a state to its end and saves on the way. A stack that does
-    not fit into the device's memory goes on from its last checkpoint in two halves (`isthmus.core.out_of_memory`).
+    `begin` makes the first state of a stack; `finish` runs a state to its end and saves on the way. A stack that does
+    not fit into the device's memory continues from its last checkpoint in two halves (`isthmus.core.out_of_memory`).
     """
     states, waiting = [], list(planned)
     while waiting:
@@ -75,7 +75,7 @@ def train_stacks(
 
 
 def _halves(members: tuple[int, ...], folder: Path, fingerprint: Callable[[tuple[int, ...]], str]) -> list[Stack]:
-    """The two halves of a stack, each where the last checkpoint of the whole has it; that one is removed."""
+    """The two halves of a stack, each at the last checkpoint of the whole, which is then removed."""
     middle, whole = halved(len(members)), state_path(folder, members)
     state, halves = load_state(whole, fingerprint(members)), []
     for half in (members[:middle], members[middle:]):
@@ -83,7 +83,7 @@ def _halves(members: tuple[int, ...], folder: Path, fingerprint: Callable[[tuple
         if begun is not None:
             save_state(state_path(folder, half), begun, fingerprint(half))
         halves.append((half, begun))
-    # Last, so that a job that is killed before finds the whole, and one that is killed after the halves.
+    # Removed last: after a kill before this point, the whole is there; after a kill later on, the halves are.
     for path in (previous(whole), whole):
         path.unlink(missing_ok=True)
     return halves

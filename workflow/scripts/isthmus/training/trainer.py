@@ -1,9 +1,8 @@
 """Training: one loop for every architecture, optimizer and number of networks at once.
 
-The networks of a stack train in one computation (`isthmus.models.stacked`), each on its own order of the data,
-its own labels and its own augmentation, and none sees the others. Data are tensors on the device; there is no loader.
-Every draw is a function of the network's seed and the step, so the state (`isthmus.training.checkpoint`) is all it
-takes to go on.
+The networks of a stack train in one computation (`isthmus.models.stacked`), each with its own order of the data, labels
+and augmentation, and none affects the others. Data are tensors on the device; there is no loader. Every random draw is
+a function of the network's seed and the step, so the state (`isthmus.training.checkpoint`) suffices to resume.
 """
 
 import logging
@@ -35,10 +34,10 @@ from isthmus.training.scores import Scoring, reason_to_stop
 
 @dataclass(frozen=True)
 class Member:
-    """What sets a member of a stack apart, where it is not simply the network of its number.
+    """How a member of a stack trains, if it is not simply the network of its number.
 
-    seed: the network whose labels it learns; noise_seed: whose order of the data and augmentation it sees. mask: by
-    name, `[...]`, 1 where a weight is trained and 0 where it is pruned; names that are absent are trained whole.
+    seed: the network whose labels it learns; noise_seed: the network whose order of the data and augmentation it uses.
+    mask: by name, `[...]`, 1 for trained weights and 0 for pruned ones; tensors without a mask are not pruned.
     """
 
     seed: int
@@ -72,7 +71,7 @@ def train(
     """Train the live networks of `state` to their end, or to the step `pause_at`, and return the state.
 
     `save`, `stop_signal` and `Interrupted` are as in `isthmus.training.runner.Descent.run_to_end`. members: by number,
-    where the members of the stack are not the networks of these seeds (`Member`).
+    if the members of the stack are not simply the networks of these seeds (`Member`).
     """
     if not state.live:
         return state
@@ -110,7 +109,7 @@ class TrainingRun(Descent):
         self._assemble(state.weights, state.optimizer)
 
     def _assemble(self, weights: Tensors, optimizer: dict[str, Tensors]) -> None:
-        """Network and optimizer for the live networks, holding the given values."""
+        """Build the network and the optimizer's slots for the live networks, with the given values."""
         device, stack = self.settings.device, len(self.state.live)
         self.network = build(self.recipe.network, self.shape, self.classes, stack).to(device)
         self.weights = dict(self.network.named_parameters())
@@ -141,7 +140,7 @@ class TrainingRun(Descent):
 
     @property
     def noise_seeds(self) -> tuple[int, ...]:
-        """The seeds behind order and augmentation of the live networks."""
+        """The seeds for the data order and augmentation of the live networks."""
         return tuple(self.members[number].noise_seed for number in self.state.live)
 
     def going(self) -> bool:
@@ -149,7 +148,7 @@ class TrainingRun(Descent):
         return bool(self.state.live) and (self.pause_at is None or self.state.step < self.pause_at)
 
     def advance(self) -> None:
-        """One step of every live network, and the measurements that are due after it."""
+        """Take one step with every live network, and make the measurements that are due after it."""
         self.update()
         step = self.state.step
         if step == self.total_steps or step % (self.steps_per_epoch * self.training.history_every) == 0:
@@ -158,7 +157,7 @@ class TrainingRun(Descent):
             self._keep_snapshots()
 
     def update(self) -> None:
-        """One step of every live network, into the average of its weights where one is due."""
+        """Take one step with every live network, and add its weights to their average if that is due."""
         super().update()
         if averaging.due(self.training, self.state.step, self.steps_per_epoch, self.total_steps):
             averaging.include(self.training, self.weights, self.slots)
@@ -170,9 +169,9 @@ class TrainingRun(Descent):
         return torch.from_numpy(np.stack(rows)).to(self.settings.device)
 
     def gradients(self, chosen: Tensor) -> tuple[Tensor, ...]:
-        """The gradients to descend along, zero where masked: of each network's mean loss over its examples `[S, B]`.
+        """The gradients of each network's mean loss over its examples `[S, B]`, zero for pruned weights.
 
-        Where the recipe has a `sharpness_radius` they are taken at the worst weights nearby (`isthmus.training.sam`).
+        If the recipe has a `sharpness_radius`, they are taken at the worst weights nearby (`isthmus.training.sam`).
         """
         training, images, labels = self.training, self.images(chosen), self.labels.gather(1, chosen)
         gradients = self._gradients_at(self.weights, images, labels)
@@ -183,7 +182,7 @@ class TrainingRun(Descent):
         return self._gradients_at(worst, images, labels)
 
     def _gradients_at(self, weights: Tensors, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        """The gradient of each network's mean loss at the given weights, zero where it is masked."""
+        """The gradient of each network's mean loss at the given weights, zero for pruned weights."""
         training = self.training
         with torch.autocast(self.settings.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
             outputs = self._function(weights)(images)
@@ -193,11 +192,11 @@ class TrainingRun(Descent):
         return gradients
 
     def _function(self, weights: Tensors) -> Callable[[Tensor], Tensor]:
-        """The network at the given weights; its own go without `functional_call`, a tenth of a small network's step."""
+        """The network at the given weights; its own need no `functional_call`, a tenth of a small network's step."""
         return self.network if weights is self.weights else partial(functional_call, self.network, weights)
 
     def measure(self) -> None:
-        """Score the live networks, add a row of history to each, and let those go that have finished."""
+        """Score the live networks, add a row of history to each, and remove those that have finished."""
         state, scores = self.state, self._scores(self.weights)
         reasons = {}
         for member, (seed, row) in enumerate(zip(state.live, scores, strict=True)):
@@ -213,7 +212,7 @@ class TrainingRun(Descent):
             self._shrink([member for member in range(len(state.live)) if member not in reasons])
 
     def _scores(self, weights: Tensors) -> Rows:
-        """What is measured on the live networks at the given weights, a row for each."""
+        """The measurements of the live networks at the given weights, one row each."""
         return self.scoring.rows(self.network, self._function(weights), weights, self.initial, self.labels)
 
     def _moment(self) -> Row:
@@ -223,9 +222,9 @@ class TrainingRun(Descent):
         return {"epoch": step / self.steps_per_epoch, "step": step, "learning_rate": rate}
 
     def _finish(self, reasons: Mapping[int, str], scores: Rows) -> None:
-        """Note the results of members that stop: at their averaged weights, if there are any and they did not diverge.
+        """Record the results of members that stop, at their averaged weights if these exist and they did not diverge.
 
-        reasons: why each of them stops, by member. scores: of all live networks, at the weights they have.
+        reasons: why each of them stops, by member. scores: of all live networks, at their current weights.
         """
         state = self.state
         average = None if set(reasons.values()) == {"diverged"} else averaging.average(self.slots)
@@ -243,7 +242,7 @@ class TrainingRun(Descent):
             logging.info("network %d: %s after %d steps, %s", seed, reason, state.step, row)
 
     def _result(self, seed: int, reason: str, row: Row) -> Row:
-        """What is noted of a network that ends with these scores."""
+        """The result of a network that stops with these scores."""
         state = self.state
         if any(value is None for value in row.values()):
             reason = "diverged"  # an average of finite weights may be too large to be evaluated
@@ -258,14 +257,14 @@ class TrainingRun(Descent):
         }
 
     def _keep_snapshots(self) -> None:
-        """Keep the weights of the live networks where the recipe asks for this epoch."""
+        """Keep the weights of the live networks if the recipe asks for a snapshot of this epoch."""
         epoch, rest = divmod(self.state.step, self.steps_per_epoch)
         if rest == 0 and epoch in self.training.snapshots:
             for member, seed in enumerate(self.state.live):
                 self.state.snapshots[seed][f"epoch-{epoch}"] = _member(self.weights, member)
 
     def _shrink(self, members: list[int]) -> None:
-        """Go on with the given members of the stack alone."""
+        """Continue with only the given members of the stack."""
         self.capture()
         state = self.state
         state.live = tuple(state.live[member] for member in members)
@@ -281,14 +280,14 @@ class TrainingRun(Descent):
             self._assemble(state.weights, state.optimizer)
 
     def capture(self) -> None:
-        """Bring `state` up to date with what is on the device; a finished one has no weights to go on from."""
+        """Update `state` from the device; a finished state keeps no weights to continue from."""
         super().capture()
         if not self.state.live:
             self.state.weights, self.state.optimizer = {}, {}
 
 
 def _clear(tensors: Mapping[str, Tensor], pruned_masks: Mapping[str, Tensor]) -> None:
-    """Set pruned entries of the tensors to zero, in place, by name; step counts, which have no dimensions, stay."""
+    """Set pruned entries of the tensors to zero, in place, by name; step counts, which have no dimensions, are kept."""
     with torch.no_grad():
         for name, pruned in pruned_masks.items():
             if tensors[name].dim():
@@ -301,5 +300,5 @@ def _member(weights: Mapping[str, Tensor], member: int) -> Tensors:
 
 
 def _without_clean(row: Row) -> Row:
-    """A row of history: all that was measured but the accuracy on clean labels, which only results have."""
+    """A row of history: all measurements except the accuracy on clean labels, which only results have."""
     return {key: value for key, value in row.items() if key != "train_accuracy_clean"}

@@ -1,8 +1,8 @@
 """Trained weights on disk: one safetensors file per block, with everything needed to rebuild its networks.
 
-Tensors are called `{seed}/{snapshot}/{parameter}`, e.g. `3/final/1.weight`; snapshots are `initial`, `epoch-10` (where
-the recipe asks for them) and `final`; where `final` is an average of weights, `last` are those that training ended
-with. The metadata hold the recipe, the shape of the images and the classes.
+Tensors are named `{seed}/{snapshot}/{parameter}`, e.g. `3/final/1.weight`. Snapshots are `initial`, `epoch-10` (if the
+recipe asks for it) and `final`. If `final` is an average of weights, `last` holds the weights at the end of training.
+The metadata hold the recipe, the shape of the images and the number of classes.
 
     network = load_network("results/digits/train/width=8+depth=1+batch_size=32/0.safetensors", seed=3)
     logits = network(images[None])[0]
@@ -35,13 +35,13 @@ def write_weights(path: Path | str, recipe: Recipe, dataset: Dataset, states: li
 def load_weights(path: Path | str, seed: int, snapshot: str = "final") -> Tensors:
     """The parameters of one network at one snapshot, by name, on the CPU.
 
-    Raises DataError where the file is missing or damaged, or lacks the network or the snapshot.
+    Raises DataError if the file is missing or damaged, or lacks the network or the snapshot.
     """
     return _select(path, load_tensors(path)[0], seed, snapshot)
 
 
 def load_snapshots(path: Path | str) -> dict[int, dict[str, Tensors]]:
-    """All snapshots of all networks in a file, by seed and snapshot. DataError where it is missing or damaged."""
+    """All snapshots of all networks in a file, by seed and snapshot. DataError if it is missing or damaged."""
     return {int(seed): snapshots for seed, snapshots in unflatten(load_tensors(path)[0]).items()}
 
 

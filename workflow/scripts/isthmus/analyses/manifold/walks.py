@@ -138,11 +138,12 @@ class Waypoint:
 
 @dataclass(frozen=True, eq=False)
 class Walk:
-    """The points of a walk, including the first, and its outcome: `length`, `arrived`, `stuck` or `lost`.
+    """The points of a walk, including the first, and its outcome.
 
-    `length`: it walked the requested arc length. `arrived`: it is at the goal. `stuck`: no tangent leads closer to the
-    goal. `lost`: no step, however short, could be corrected. heading: unit tangent `[n]` of the first step that was
-    made or tried; None if there was no direction to go.
+    `length`: it walked the requested arc length. `arrived`: it is at the goal. `stuck`: no tangent direction is left
+    or, towards a goal, none leads closer to it. `lost`: no step, however short, could be corrected. `no goal`: there
+    was none to walk to. heading: unit tangent `[n]` of the first step that was made or tried; None if there was no
+    direction to go.
     """
 
     points: tuple[Waypoint, ...]

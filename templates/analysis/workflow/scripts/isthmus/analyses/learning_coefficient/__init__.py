@@ -1,0 +1,1 @@
+"""How degenerate the loss is around trained networks."""
