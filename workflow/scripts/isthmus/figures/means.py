@@ -189,7 +189,7 @@ def _x_axis(axes: Axes, lines: Lines, at: pd.Series) -> None:
 
 def _draw_panel(made: Means, axes: Axes, rows: pd.DataFrame, dots: pd.DataFrame, quantity: Quantity) -> None:
     """Draw the lines of one panel, with what lies behind them."""
-    lines = made.lines
+    lines, labels = made.lines, {"xlabel": axes.get_xlabel(), "ylabel": axes.get_ylabel()}
     level = rows[rows[lines.hue] == lines.baseline]
     for _, row in level.iterrows():
         draw_level(axes, row, made.looks[lines.baseline])
@@ -205,6 +205,7 @@ def _draw_panel(made: Means, axes: Axes, rows: pd.DataFrame, dots: pd.DataFrame,
         draw_dots(axes, _apart(dots[dots[lines.hue] != lines.baseline], made, "at"), made.looks, lines)
         draw_bars(axes, rows, made.looks, lines)
     draw_lines(axes, rows, made.looks, lines, gid=quantity.name)
+    axes.set(**labels)  # seaborn writes the names of columns where there is no label
 
 
 def _apart(rows: pd.DataFrame, made: Means, column: str) -> pd.DataFrame:
@@ -235,10 +236,11 @@ def draw_lines(axes: Axes, rows: pd.DataFrame, looks: dict[Any, Look], lines: Li
     """Join the means of each line; a position without a network left breaks it. Lines are called `gid hue=value`."""
     for value, look in looks.items():
         for style, own in _by_style(rows[rows[lines.hue] == value].sort_values("at"), lines):
-            segment = own["value"].isna().cumsum()
-            before = len(axes.lines)
+            before, drawn = len(axes.lines), own.assign(segment=own["value"].isna().cumsum()).dropna(subset="value")
+            if drawn.empty:
+                continue
             sns.lineplot(
-                *(own.assign(segment=segment)[own["value"].notna()],),
+                drawn,
                 x="at",
                 y="value",
                 units="segment",
@@ -247,13 +249,13 @@ def draw_lines(axes: Axes, rows: pd.DataFrame, looks: dict[Any, Look], lines: Li
                 marker="" if lines.bands else look.marker,
                 linestyle=look.line if style is None else style,
                 markeredgecolor=look.colour,
+                markeredgewidth=0.6,
                 zorder=4,
                 legend=False,
                 ax=axes,
             )
             for line in axes.lines[before:]:
                 line.set_gid(f"{gid} {lines.hue}={value}")
-    axes.set(xlabel="", ylabel=axes.get_ylabel())
 
 
 def _by_style(rows: pd.DataFrame, lines: Lines) -> list[tuple[Any, pd.DataFrame]]:
@@ -305,7 +307,7 @@ def draw_dots(axes: Axes, dots: pd.DataFrame, looks: dict[Any, Look], lines: Lin
 def draw_level(axes: Axes, row: pd.Series, look: Look) -> None:
     """Draw a mean through the whole panel: a line, and a band where it has an interval."""
     if np.isfinite(row["low"]) and np.isfinite(row["high"]):
-        axes.axhspan(row["low"], row["high"], color=look.colour, alpha=0.22, linewidth=0, gid="level interval", zorder=0)
+        axes.axhspan(row["low"], row["high"], color=look.colour, alpha=0.22, linewidth=0, zorder=0)
     if np.isfinite(row["value"]):
         axes.axhline(row["value"], color=look.colour, linewidth=1.0, gid="level", zorder=1)
 

@@ -66,8 +66,7 @@ def _marks(rows: pd.DataFrame, lines: Lines) -> str:
     if not rows["n"].any():
         return ""
     statistics = set(rows["statistic"])
-    means = "means" if statistics == {"mean"} else "geometric means" if "mean" not in statistics else "means, geometric "
-    means += "on log axes" if len(statistics) > 1 else ""
+    means = statistics.pop() + "s" if len(statistics) == 1 else "means, geometric on log axes"
     of_pairs = rows["pairs"].notna().any()
     behind = "pairs" if of_pairs else "networks"
     how = "bootstrap intervals, which resample networks" if of_pairs else "bootstrap intervals over networks"

@@ -63,8 +63,8 @@ class Lines:
     """A figure of the common kind: means of quantities against one column of `summaries`, with intervals.
 
     rows: quantities, a row of axes each. x, hue, style: columns, or quantities such as `density` whose mean is then the
-    position; a line is drawn for each value of `hue`, its style set by `style`. panels: axes that have a panel for each
-    of their values. bands: intervals are bands and networks thin lines, instead of bars and dots. zero: the axis of
+    position; a line is drawn for each value of `hue`, its style set by `style`. panels: columns that have a panel for
+    each of their values, as all axes of the grid have that are not drawn otherwise. bands: intervals are bands and networks thin lines, instead of bars and dots. zero: the axis of
     values starts at zero and is logarithmic further up. baseline: a value of `hue` that is drawn as a level.
     """
 
@@ -72,7 +72,7 @@ class Lines:
     x: str = "width"
     hue: str = "depth"
     style: str = ""
-    panels: tuple[str, ...] = ("batch_size",)
+    panels: tuple[str, ...] = ()
     bands: bool = False
     zero: bool = False
     baseline: str = ""
