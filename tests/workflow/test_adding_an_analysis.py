@@ -101,6 +101,7 @@ def test_a_name_that_cannot_be_used_is_refused(begun: tuple[Path, set[str]], nam
     ("path", "before", "after", "expected"),
     [
         ("workflow/schemas/stages/sparsity.yaml", "unit: seed", "unit: network", 'sparsity.yaml.unit: "network" was'),
+        ("workflow/schemas/stages/sparsity.yaml", "unit: seed", "unit: [", "stages/sparsity.yaml is not YAML: "),
         ("workflow/schemas/stages/sparsity.yaml", None, "", "workflow/schemas/stages/sparsity.yaml is missing"),
         ("workflow/report/sparsity.rst", None, "", "its caption workflow/report/sparsity.rst is missing"),
         ("workflow/rules/sparsity.smk", None, "", "workflow/rules/sparsity.smk, the rules of the analysis, is missing"),
