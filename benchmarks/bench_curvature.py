@@ -21,9 +21,9 @@ warnings.simplefilter("ignore")
 from curvlinops import HessianLinearOperator, hutchpp_trace  # noqa: E402
 from pyhessian import hessian  # noqa: E402
 
-from isthmus.landscape.hessian import CurvatureOperator  # noqa: E402
-from isthmus.landscape.lanczos import eigenvalues  # noqa: E402
-from isthmus.landscape.trace import traces  # noqa: E402
+from isthmus.landscape.hessian.lanczos import eigenvalues  # noqa: E402
+from isthmus.landscape.hessian.operator import CurvatureOperator  # noqa: E402
+from isthmus.landscape.hessian.trace import traces  # noqa: E402
 from isthmus.models.architectures import build, initialize  # noqa: E402
 from isthmus.models.evaluation import evaluation_mode, losses  # noqa: E402
 from isthmus.study.config import load  # noqa: E402

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import ROOT, configuration, planned, small_study, succeed
+from running import ROOT, configuration, planned, run, small_study, succeed
 
 PAGE = (ROOT / "docs" / "adding-an-analysis.md").read_text()
 TEMPLATE = ROOT / "templates" / "analysis"
@@ -38,6 +38,12 @@ def copied(root: Path) -> Path:
 def call(root: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = root / "workflow/scripts" / script
     return subprocess.run([sys.executable, str(path), *arguments], capture_output=True, text=True)
+
+
+def replace(path: Path, before: str, after: str) -> None:
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +101,7 @@ def test_a_name_that_cannot_be_used_is_refused(begun: tuple[Path, set[str]], nam
     ("path", "before", "after", "expected"),
     [
         ("workflow/schemas/stages/sparsity.yaml", "unit: seed", "unit: network", 'sparsity.yaml.unit: "network" was'),
+        ("workflow/schemas/stages/sparsity.yaml", "unit: seed", "unit: [", "stages/sparsity.yaml is not YAML: "),
         ("workflow/schemas/stages/sparsity.yaml", None, "", "workflow/schemas/stages/sparsity.yaml is missing"),
         ("workflow/report/sparsity.rst", None, "", "its caption workflow/report/sparsity.rst is missing"),
         ("workflow/rules/sparsity.smk", None, "", "workflow/rules/sparsity.smk, the rules of the analysis, is missing"),
@@ -118,12 +125,6 @@ def test_a_mistake_in_the_files_is_a_sentence(
     assert not (edited / "results").exists()
 
 
-def replace(path: Path, before: str, after: str) -> None:
-    text = path.read_text()
-    assert before in text
-    path.write_text(text.replace(before, after))
-
-
 @pytest.mark.slow
 def test_adding_an_analysis_runs_its_own_jobs_and_no_others(tmp_path: Path) -> None:
     root, study = copied(tmp_path / "root"), small_study()
@@ -136,6 +137,15 @@ def test_adding_an_analysis_runs_its_own_jobs_and_no_others(tmp_path: Path) -> N
         "Collecting the table sparsity",
         "Drawing the figures of small: sparsity",
     }
+
+
+def test_its_options_are_checked(begun: tuple[Path, set[str]], tmp_path: Path) -> None:
+    study = small_study() | {"analyses": {"sparsity": {"step_size": -1, "where": {"width": [5]}}}}
+    refused = run(tmp_path, configuration(small=study), root=begun[0])
+    assert "studies.small.analyses.sparsity.step_size: -1 was given; allowed is a number above 0" in refused.stdout
+    study["analyses"]["sparsity"]["step_size"] = 1
+    refused = run(tmp_path, configuration(small=study), root=begun[0])
+    assert "studies.small.analyses.sparsity.where.width: 5 was given; the grid has [4, 8]" in refused.stdout
 
 
 @pytest.mark.slow

@@ -16,9 +16,9 @@ from isthmus.core.errors import ConfigurationError
 from isthmus.core.resume import Task, recall
 from isthmus.data.dataset import load_dataset, normalized
 from isthmus.data.subsets import subset
+from isthmus.landscape.alignment.choice import METHODS
 from isthmus.landscape.barriers import barrier
-from isthmus.landscape.hessian import CurvatureOperator, dense
-from isthmus.landscape.matching import METHODS
+from isthmus.landscape.hessian.operator import CurvatureOperator, dense
 from isthmus.models.evaluation import evaluation_mode
 from isthmus.study.config import load
 from isthmus.training.weights import load_network

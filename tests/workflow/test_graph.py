@@ -143,7 +143,7 @@ CURVATURE_AGAIN = {measuring("curvature", 4, "0 1")} | CURVED | drawing("curvatu
             TRAINED | MOVED | CURVED | drawing("train", "movement", "curvature") | CLAIMS,
         ),
         ([("analyses/curvature/noise.py", *CHANGED)], CURVATURE_AGAIN),
-        ([("landscape/lanczos.py", *CHANGED)], CURVATURE_AGAIN),
+        ([("landscape/hessian/lanczos.py", *CHANGED)], CURVATURE_AGAIN),
         (
             [("data/sources.py", "DIGITS_SPLIT_SEED = 0", "DIGITS_SPLIT_SEED = 1")],
             {"Preparing the data set digits"} | TRAINING | AFTER_TRAINING,

@@ -139,7 +139,7 @@ def check(name: str, options: dict[str, Any]) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Check an analysis from its description to its figures.")
-    parser.add_argument("name", help="of the analysis: make check-analysis NAME=sparsity")
+    parser.add_argument("name", metavar="NAME", help="of the analysis: make check-analysis NAME=sparsity")
     parser.add_argument("--options", type=yaml.safe_load, default={}, help="its options in the study, as YAML")
     given = parser.parse_args()
     mistakes = check(given.name, given.options)

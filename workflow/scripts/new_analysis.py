@@ -36,7 +36,7 @@ def refused(name: str, files: dict[Path, str]) -> str | None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Begin an analysis by copying the template under another name.")
-    parser.add_argument("name", help="of the analysis: make new-analysis NAME=sparsity")
+    parser.add_argument("name", metavar="NAME", help="of the analysis: make new-analysis NAME=sparsity")
     name = parser.parse_args().name
     files = files_of(name)
     if reason := refused(name, files):

@@ -15,7 +15,7 @@ from isthmus.core.errors import ConfigurationError, UserError
 from isthmus.core.tensors import Tensors
 from isthmus.data.dataset import Dataset
 from isthmus.landscape.evaluator import Evaluator
-from isthmus.landscape.hessian import CurvatureOperator, dense
+from isthmus.landscape.hessian.operator import CurvatureOperator, dense
 from isthmus.landscape.sharpness import Restricted
 from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode

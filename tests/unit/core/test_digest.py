@@ -189,7 +189,7 @@ def test_imports_that_cannot_be_followed_are_refused(copy: Copy, statement: str)
 @pytest.mark.parametrize(
     ("module", "scripts"),
     [
-        ("landscape/lanczos.py", {"connect.py", "find_tickets.py", "measure_curvature.py"}),
+        ("landscape/hessian/lanczos.py", {"connect.py", "find_tickets.py", "measure_curvature.py"}),
         ("landscape/tangent_kernel.py", {"measure_movement.py"}),
         ("landscape/curves.py", {"connect.py"}),
         ("data/corruptions.py", {"find_tickets.py", "measure_robustness.py"}),

@@ -21,7 +21,7 @@ from isthmus.core.tensors import Tensors
 from isthmus.data.dataset import Dataset
 from isthmus.data.sources import prepare
 from isthmus.data.subsets import order, subset
-from isthmus.landscape import matching
+from isthmus.landscape.alignment import choice as matching
 from isthmus.landscape.corrupted_images import CorruptedTest, shifted_examples
 from isthmus.landscape.evaluator import Evaluator, TrainedNetwork
 from isthmus.landscape.sharpness import Setup

@@ -14,7 +14,9 @@ from torch import Tensor
 from isthmus.core import seeds
 from isthmus.core.devices import Settings
 from isthmus.data.dataset import Dataset, normalized
-from isthmus.landscape.alignment import Alignment, AlignmentError, check_same_function, match_activations, match_weights
+from isthmus.landscape.alignment.activations import match_activations
+from isthmus.landscape.alignment.result import Alignment, AlignmentError, check_same_function
+from isthmus.landscape.alignment.weights import match_weights
 from isthmus.models.architectures import build
 from isthmus.models.evaluation import evaluate, evaluation_mode
 from isthmus.models.hidden_units import Group, apply, groups, inverse, random_permutations

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from isthmus.core.errors import UserError
-from isthmus.landscape.hessian import CurvatureOperator, dense
-from isthmus.landscape.lanczos import eigenvalues
+from isthmus.landscape.hessian.lanczos import eigenvalues
+from isthmus.landscape.hessian.operator import CurvatureOperator, dense
 from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode, losses
 

@@ -7,7 +7,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from spectra import Matrix, with_spectrum
 
 from isthmus.core.errors import UserError
-from isthmus.landscape.lanczos import density, eigenvalues
+from isthmus.landscape.hessian.lanczos import density, eigenvalues
 
 BULK = np.linspace(-1, 1, 190)
 SPECTRA = {

@@ -16,9 +16,9 @@ from isthmus.core.defaults import with_defaults
 from isthmus.core.devices import Settings
 from isthmus.data.dataset import Dataset
 from isthmus.data.subsets import order
-from isthmus.landscape.alignment import match_activations
+from isthmus.landscape.alignment.activations import match_activations
+from isthmus.landscape.alignment.choice import METHODS, Match, match, match_and_select, midpoint_loss
 from isthmus.landscape.evaluator import Evaluator, TrainedNetwork
-from isthmus.landscape.matching import METHODS, Match, match, match_and_select, midpoint_loss
 from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode
 from isthmus.models.hidden_units import apply, groups, random_permutations
@@ -158,7 +158,7 @@ def test_a_method_whose_midpoint_is_no_number_is_not_kept(
     digits: Dataset, deep: dict[int, TrainedNetwork], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = iter([float("nan"), 2.0, float("inf")])
-    monkeypatch.setattr("isthmus.landscape.matching.midpoint_loss", lambda *given: next(losses))
+    monkeypatch.setattr("isthmus.landscape.alignment.choice.midpoint_loss", lambda *given: next(losses))
     aligned = align(evaluator_of(DEEP, digits), options(restarts=1), (0, 1), deep[0], deep[1])
     kept = [aligned.report[f"midpoint_loss_{each}"] for each in METHODS]
     assert (aligned.report["alignment_method"], kept) == ("activations", [None, 2.0, None])
@@ -214,7 +214,7 @@ def test_activations_are_matched_on_the_first_part_alone(
         seen.append(given[4])
         return match_activations(*given)
 
-    monkeypatch.setattr("isthmus.landscape.matching.match_activations", watched)
+    monkeypatch.setattr("isthmus.landscape.alignment.choice.match_activations", watched)
     evaluator = evaluator_of(DEEP, digits)
     match(evaluator, options(restarts=1, images=200, selection_images=50), (0, 1), deep[0], deep[1])
     matched_on, _ = match_and_select(evaluator.examples.clean_labels[0], 200, 50)

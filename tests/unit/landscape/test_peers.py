@@ -12,9 +12,9 @@ from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
 from isthmus.data.dataset import Dataset, normalized
-from isthmus.landscape.hessian import CurvatureOperator, dense
-from isthmus.landscape.lanczos import eigenvalues
-from isthmus.landscape.trace import traces
+from isthmus.landscape.hessian.lanczos import eigenvalues
+from isthmus.landscape.hessian.operator import CurvatureOperator, dense
+from isthmus.landscape.hessian.trace import traces
 from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode
 

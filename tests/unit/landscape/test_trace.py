@@ -12,9 +12,9 @@ from spectra import Diagonal, Matrix, spectra, with_spectrum
 
 from isthmus.core.errors import UserError
 from isthmus.data.dataset import Dataset, normalized
-from isthmus.landscape.hessian import CurvatureOperator, dense
-from isthmus.landscape.lanczos import KrylovSpace, SymmetricOperator, eigenvalues
-from isthmus.landscape.trace import Estimate, Traces, traces
+from isthmus.landscape.hessian.lanczos import KrylovSpace, SymmetricOperator, eigenvalues
+from isthmus.landscape.hessian.operator import CurvatureOperator, dense
+from isthmus.landscape.hessian.trace import Estimate, Traces, traces
 from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode
 
@@ -34,7 +34,7 @@ def covers(estimate: Estimate, truth: float, scale: float) -> bool:
 
 
 def simulated(repeats: int, most: int = 150) -> pd.DataFrame:
-    """A row for each spectrum of `spectra()` and repeat; with 50 repeats, the table in `isthmus.landscape.trace`."""
+    """A row for each spectrum of `spectra()` and repeat; with 50 repeats, the table of the module."""
     rows = []
     for number, (family, spectrum) in enumerate(spectra()):
         scale, operator = float(np.abs(spectrum).sum()), Diagonal(spectrum)

@@ -11,7 +11,7 @@ Two measures of one network with weights w and mean loss L(w) over given images:
   Kwon et al. 2021) are as insensitive to such scalings as relative noise.
 
 Batch-norm statistics are computed anew at every perturbed point, because a network is its parameters. Only gradients
-treat them as constants, as `isthmus.landscape.hessian` does.
+treat them as constants, as `isthmus.landscape.hessian.operator` does.
 
     surface = LossSurface(network, images, labels, "cross_entropy", statistics_images, batch_size=256)
     response = noise_response(surface, weights, sigma=0.01, relative=True, draws=20, generator=generator)

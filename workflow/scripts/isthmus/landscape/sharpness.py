@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from isthmus.core.tensors import Tensors
 from isthmus.landscape.evaluator import Evaluator
-from isthmus.landscape.graph_memory import keeps_graph
-from isthmus.landscape.hessian import CurvatureOperator
-from isthmus.landscape.lanczos import eigenvalues
-from isthmus.landscape.trace import Traces, traces
+from isthmus.landscape.hessian.graph_memory import keeps_graph
+from isthmus.landscape.hessian.lanczos import eigenvalues
+from isthmus.landscape.hessian.operator import CurvatureOperator
+from isthmus.landscape.hessian.trace import Traces, traces
 from isthmus.models.evaluation import evaluation_mode
 
 
@@ -41,7 +41,7 @@ class Setup:
     network: a stack of one on the device, whose weights are overwritten; images `[N, C, H, W]`: for the Hessian;
     statistics_images `[1, B, C, H, W]`: for batch normalization; tolerance: relative, of the eigenvalue; precision:
     standard error / |trace|, None for no trace; maximum_products: of either estimate; keep: as for
-    `isthmus.landscape.hessian.CurvatureOperator`.
+    `isthmus.landscape.hessian.operator.CurvatureOperator`.
     """
 
     network: nn.Module

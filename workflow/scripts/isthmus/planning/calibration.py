@@ -23,8 +23,8 @@ from isthmus.analyses.manifold.levenberg_marquardt import damped_step
 from isthmus.core.devices import Settings, stack_size
 from isthmus.data.dataset import Dataset
 from isthmus.data.facts import Facts
-from isthmus.landscape.graph_memory import keeps_graph
-from isthmus.landscape.hessian import CurvatureOperator
+from isthmus.landscape.hessian.graph_memory import keeps_graph
+from isthmus.landscape.hessian.operator import CurvatureOperator
 from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluate, evaluation_mode
 from isthmus.models.sizes import multiplications, parameters

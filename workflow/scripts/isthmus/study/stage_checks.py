@@ -5,6 +5,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from isthmus.core.files import read_yaml
 from isthmus.core.messages import schema_errors
 from isthmus.tables.descriptions import KEYS, SCHEMAS
@@ -19,7 +21,11 @@ def stage_errors(schemas: Path = SCHEMAS) -> tuple[str, ...]:
     allowed = read_yaml(schemas / "stage.schema.yaml")
     errors, described = [], {}
     for path in sorted((schemas / "stages").glob("*.yaml")):
-        content = read_yaml(path)
+        try:
+            content = read_yaml(path)
+        except yaml.YAMLError as error:
+            errors.append(f"workflow/schemas/stages/{path.name} is not YAML: {error}")
+            continue
         found = schema_errors(content, allowed, f"workflow/schemas/stages/{path.name}")
         errors += found
         if not found:

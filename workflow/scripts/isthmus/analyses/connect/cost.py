@@ -5,7 +5,7 @@ from typing import Any
 
 from isthmus.analyses.connect.curve_recipe import curve_training
 from isthmus.data.facts import Facts
-from isthmus.landscape.graph_memory import LIMIT_BYTES, graph_bytes
+from isthmus.landscape.hessian.graph_memory import LIMIT_BYTES, graph_bytes
 from isthmus.models.sizes import layer_sizes, parameters, units
 from isthmus.recipes.recipe import Recipe
 from isthmus.recipes.schedules import run_length

@@ -15,10 +15,10 @@ import torch
 from isthmus.analyses.connect.curve_recipe import curve_training
 from isthmus.analyses.connect.measure import KINDS, PathMeasures
 from isthmus.data.examples import pair_labels
-from isthmus.landscape.alignment import check_same_function
+from isthmus.landscape.alignment.choice import METHODS, match
+from isthmus.landscape.alignment.result import check_same_function
 from isthmus.landscape.curves import fit, fitted, new_curves
 from isthmus.landscape.evaluator import Evaluator, TrainedNetwork
-from isthmus.landscape.matching import METHODS, match
 from isthmus.landscape.paths import Path, curve, geometry, line
 from isthmus.models.architectures import build
 from isthmus.models.hidden_units import apply, groups

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from isthmus.data.facts import Facts
-from isthmus.landscape.graph_memory import LIMIT_BYTES, graph_bytes
+from isthmus.landscape.hessian.graph_memory import LIMIT_BYTES, graph_bytes
 from isthmus.models.sizes import parameters
 from isthmus.recipes.recipe import Recipe
 from isthmus.training import cost as training

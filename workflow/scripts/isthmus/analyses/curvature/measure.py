@@ -17,11 +17,11 @@ from torch import Tensor
 from isthmus.core import seeds
 from isthmus.core.tensors import Tensors
 from isthmus.landscape.evaluator import Evaluator
-from isthmus.landscape.hessian import CurvatureOperator, dense
-from isthmus.landscape.lanczos import Eigenpairs, density, eigenvalues
+from isthmus.landscape.hessian.lanczos import Eigenpairs, density, eigenvalues
+from isthmus.landscape.hessian.operator import CurvatureOperator, dense
+from isthmus.landscape.hessian.trace import traces
 from isthmus.landscape.moments import Moment
 from isthmus.landscape.sharpness import Setup, put, trace_columns
-from isthmus.landscape.trace import traces
 from isthmus.models.evaluation import evaluation_mode
 from isthmus.recipes.schedules import learning_rate, peak_rate, run_length
 from isthmus.tables.rows import Row, Rows, finite

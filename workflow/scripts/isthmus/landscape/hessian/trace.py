@@ -1,9 +1,9 @@
 """Trace and squared Frobenius norm of a symmetric matrix from its products with vectors, with reliable intervals.
 
-The search for the top eigenvalues (`isthmus.landscape.lanczos.eigenvalues`) leaves an orthonormal basis Q of a Krylov
-space and T = Q^T H Q, which hold the outlying eigenvalues. Their part of both sums is exact and costs no more products.
-Only the rest is estimated, A = P H P with P = I - Q Q^T. This is the deflation of Hutch++ (Meyer et al. 2021) with a
-Lanczos subspace, which is better for the same number of products:
+The search for the top eigenvalues (`eigenvalues` in `isthmus.landscape.hessian.lanczos`) leaves an orthonormal basis Q
+of a Krylov space and T = Q^T H Q, which hold the outlying eigenvalues. Their part of both sums is exact and costs no
+more products. Only the rest is estimated, A = P H P with P = I - Q Q^T. This is the deflation of Hutch++ (Meyer et al.
+2021) with a Lanczos subspace, which is better for the same number of products:
 
     tr H = tr T + tr A,        |H|^2 = |T|^2 + 2 |P H Q|^2 + |A|^2.
 
@@ -61,7 +61,7 @@ import numpy as np
 import torch
 from scipy.special import chdtri, stdtrit
 
-from isthmus.landscape.lanczos import KrylovSpace, SymmetricOperator, check_finite, orthogonal
+from isthmus.landscape.hessian.lanczos import KrylovSpace, SymmetricOperator, check_finite, orthogonal
 
 LEVEL = 0.95
 TOGETHER = 10

@@ -11,7 +11,7 @@ for each call. Batch normalization is folded into the convolutions before it (`i
 
     with evaluation_mode(network, statistics_images):
         hessian = CurvatureOperator(network, images, labels, "cross_entropy", "hessian")
-        top = eigenvalues(hessian, count=3)            # isthmus.landscape.lanczos
+        top = eigenvalues(hessian, count=3)            # isthmus.landscape.hessian.lanczos
 
 Vectors are flat, in the order of `network.named_parameters()`. Products have the precision of the weights; for float64,
 call `network.double()` first.

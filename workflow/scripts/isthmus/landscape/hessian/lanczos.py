@@ -6,11 +6,12 @@
   looks for copies of degenerate eigenvalues, which one Krylov space cannot hold.
 * `density`: stochastic Lanczos quadrature (Ubaru et al. 2017, Ghorbani et al. 2019).
 
-Trace and squared Frobenius norm are in `isthmus.landscape.trace`, which starts from the space that a search leaves.
+Trace and squared Frobenius norm are in `isthmus.landscape.hessian.trace`, which starts from the space that a search
+leaves.
 
 An operator maps vectors `[K, P]` to their products `[K, P]` and has a `size` P, a `dtype` and a `device`
-(`isthmus.landscape.hessian.CurvatureOperator`). Random vectors are drawn with NumPy on the CPU, the same for every
-device.
+(`isthmus.landscape.hessian.operator.CurvatureOperator`). Random vectors are drawn with NumPy on the CPU, the same for
+every device.
 """
 
 from dataclasses import dataclass

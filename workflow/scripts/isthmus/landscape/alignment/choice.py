@@ -41,7 +41,9 @@ from torch import Tensor
 
 from isthmus.core import seeds
 from isthmus.data.subsets import subset
-from isthmus.landscape.alignment import Alignment, match_activations, match_weights
+from isthmus.landscape.alignment.activations import match_activations
+from isthmus.landscape.alignment.result import Alignment
+from isthmus.landscape.alignment.weights import match_weights
 from isthmus.landscape.at_points import evaluate_path
 from isthmus.landscape.evaluator import Evaluator, TrainedNetwork
 from isthmus.landscape.paths import line

@@ -1,0 +1,1 @@
+"""The Hessian and the Gauss-Newton matrix: products with vectors, eigenvalues, densities and traces."""
