@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.text import Text
 
-from isthmus.figures.style import DOUBLE_COLUMN, GREY, LETTER, OKABE_ITO, footnote, new_figure, paper
+from isthmus.figures.looks import GREY, PALETTE
+from isthmus.figures.style import DOUBLE_COLUMN, LETTER, footnote, new_figure, paper
 
 MOST_ROWS = 60  # claims of many studies: some studies are left out beyond it
 ROW, NOTE_ROW, GAP = 0.165, 0.13, 0.2  # inches: a measured row, one that is not, the heading of a group
@@ -22,10 +23,10 @@ SMALLEST_AXIS = 1.6  # inches
 SIZE, SMALL = 6.2, 5.6  # points
 LIMITS = (-1.6, 4.0)  # of the common axis: 0 is no effect, 1 the published value
 LOOKS = {
-    "reproduced": (OKABE_ITO[2], "o", OKABE_ITO[2]),
-    "contradicted": (OKABE_ITO[1], "X", OKABE_ITO[1]),
-    "mixed": (OKABE_ITO[4], "D", "white"),
-    "depends on the loss": (OKABE_ITO[4], "s", "white"),
+    "reproduced": (PALETTE[2], "o", PALETTE[2]),
+    "contradicted": (PALETTE[1], "X", PALETTE[1]),
+    "mixed": (PALETTE[4], "D", "white"),
+    "depends on the loss": (PALETTE[4], "s", "white"),
     "inconclusive": (GREY, "o", "white"),
 }
 TWINS = {"over_loss": "with the loss divided out", "equal_loss": "at equal training loss"}

@@ -6,18 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from isthmus.figures.axes import decade_axis, log_axis, zero_axis
 from isthmus.figures.lines import FRACTION, SMALLEST_LOSS, Limits, apart, loss_label
-from isthmus.figures.pairs import (
-    CURVES,
-    KIND_LABELS,
-    KINDS,
-    draw_against_width,
-    gather,
-    kinds_in,
-    pair_note,
-    why_empty,
-    zero_axis,
-)
+from isthmus.figures.looks import KINDS, key_of, words_of
+from isthmus.figures.pairs import CURVES, draw_against_width, gather, kinds_in, pair_note, why_empty
 from isthmus.figures.panels import (
     Panel,
     choose,
@@ -30,7 +22,7 @@ from isthmus.figures.panels import (
     say,
 )
 from isthmus.figures.planes import draw_planes
-from isthmus.figures.style import decade_axis, footnote, label_of, legend_above, legend_key, log_axis, paper
+from isthmus.figures.style import footnote, label_of, legend_above, paper
 from isthmus.statistics.bootstrap import UNBOUNDED
 from isthmus.statistics.pairs import summarize_pairs
 
@@ -52,7 +44,7 @@ GEOMETRY: tuple[tuple[str, str, float | None, Limits], ...] = (
 
 
 def _keys(kinds: list[str], *, marker: bool = True) -> list[Line2D]:
-    return [legend_key(KIND_LABELS[kind], KINDS[kind], marker=marker) for kind in kinds]
+    return [key_of(words_of(kind), KINDS[kind], marker=marker) for kind in kinds]
 
 
 def _examples_note(connections: pd.DataFrame) -> str:

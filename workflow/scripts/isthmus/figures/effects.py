@@ -7,24 +7,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from isthmus.figures.listed import in_order, line_height, list_quantities, offset, span
+from isthmus.figures.looks import GREY, PALETTE, Look, key_of
 from isthmus.figures.panels import nothing, rows_of
-from isthmus.figures.style import (
-    DOUBLE_COLUMN,
-    GREY,
-    OKABE_ITO,
-    Look,
-    footnote,
-    label_of,
-    legend_above,
-    legend_key,
-    new_figure,
-    paper,
-)
+from isthmus.figures.style import DOUBLE_COLUMN, footnote, label_of, legend_above, new_figure, paper
 
 TERMS = {
-    "width": Look(OKABE_ITO[0], "o", "-"),
-    "depth": Look(OKABE_ITO[1], "s", "-"),
-    "batch_size": Look(OKABE_ITO[2], "^", "-"),
+    "width": Look(PALETTE[0], "o", "-"),
+    "depth": Look(PALETTE[1], "s", "-"),
+    "batch_size": Look(PALETTE[2], "^", "-"),
 }
 SELECTIONS = ("all", "interpolating")
 LONGEST = 1.4  # times the largest effect: the axis cuts longer bars off
@@ -99,7 +89,7 @@ def _write_verdicts(axes: Axes, rows: pd.DataFrame, names: list[str]) -> None:
 
 
 def _keys(bars: list[tuple[str, str]]) -> list[Line2D]:
-    keys = [legend_key(f"doubling the {label_of(term)}", TERMS[term]) for term in TERMS if ("all", term) in bars]
+    keys = [key_of(f"doubling the {label_of(term)}", TERMS[term]) for term in TERMS if ("all", term) in bars]
     if any(selection == "interpolating" for selection, _ in bars):
         keys.append(Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linewidth=0.9))
         keys[-1].set_label("interpolating networks only")

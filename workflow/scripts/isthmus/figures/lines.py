@@ -15,19 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from isthmus.figures.axes import decade_axis, log_axis
+from isthmus.figures.looks import Look, key_of, look_of, values_in
 from isthmus.figures.panels import Panel, count_note, lay_out, one_line, panels_of, room_for_text, say
-from isthmus.figures.style import (
-    Look,
-    decade_axis,
-    draw_dots,
-    draw_means,
-    label_of,
-    legend_above,
-    legend_key,
-    log_axis,
-    look_of,
-    values_of,
-)
+from isthmus.figures.style import draw_dots, draw_means, label_of, legend_above
 from isthmus.statistics.bootstrap import UNBOUNDED, summarize
 
 FRACTION = (0.0, 1.0)
@@ -57,14 +48,14 @@ class Measure:
 
 def looks_in(tables: dict[str, pd.DataFrame], axis: str, rows: pd.DataFrame) -> Looks:
     """The look of every value that `axis` takes in `rows`."""
-    values = values_of(tables, axis)
+    values = values_in(tables, axis)
     return {int(value): look_of(axis, value, values) for value in sorted(rows[axis].unique())}
 
 
 def keys_of(axis: str, looks: Looks, *, marker: bool = True, line: bool = True) -> list[Line2D]:
     """The entries of a legend for the values of an axis, with `marker` and line style, or a plain line."""
     styles = {value: look if line else Look(look.colour, look.marker, "-") for value, look in looks.items()}
-    return [legend_key(f"{label_of(axis)} {value}", look, marker=marker) for value, look in styles.items()]
+    return [key_of(f"{label_of(axis)} {value}", look, marker=marker) for value, look in styles.items()]
 
 
 def loss_label(kinds: Iterable[str]) -> str:

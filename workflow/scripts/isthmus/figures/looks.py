@@ -1,7 +1,7 @@
 """How things look: a colour, a marker and a line style for each value of an axis and each kind, the same everywhere.
 
-Colours are seaborn's palette for colour-blind readers for what has no order, and perceptually uniform maps, from dark to
-light, for what has one. Markers and line styles tell things apart in a grey print.
+Colours are seaborn's palette for colour-blind readers for what has no order, and perceptually uniform maps, from dark
+to light, for what has one. Markers and line styles tell things apart in a grey print.
 """
 
 from collections.abc import Sequence
@@ -17,46 +17,41 @@ from isthmus.figures.style import label_of
 
 GREY = "#6e6e6e"
 LIGHT_GREY = "#8a8a8a"
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, BROWN, PINK, _, YELLOW, SKY = map(to_hex, sns.color_palette("colorblind"))
-PALETTE = (BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, "#000000")
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, _, _, _, _, SKY = map(to_hex, sns.color_palette("colorblind"))
+PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
-DASHES: tuple[Any, ...] = ("", (5, 1.5), (1, 1), (4, 1, 1, 1), (7, 1.5, 1, 1, 1, 1))
+LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (7, 1.5, 1, 1, 1, 1)))
 # Ordered axes: the colour map, and the part of it that is neither black nor too light to see on white.
 ORDERED = {
     "width": ("viridis", 0.0, 0.90),
     "batch_size": ("inferno", 0.15, 0.82),
-    "layer_index": ("plasma", 0.0, 0.85),
+    "layer": ("plasma", 0.0, 0.85),
 }
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one thing is drawn: colour (hexadecimal), marker, and dashes as seaborn takes them, "" for a solid line."""
+    """How one thing is drawn: colour (hexadecimal), marker and line style of Matplotlib."""
 
     colour: str
     marker: str
-    dashes: Any = ""
-
-    @property
-    def line(self) -> Any:
-        """The line style as Matplotlib takes it."""
-        return (0, self.dashes) if self.dashes else "-"
+    line: Any = "-"
 
 
-# A kind has this look in all figures, whichever others a study asked for: straight lines are blue, Bézier curves red and
-# orange, and the aligned one of two kinds is the lighter, dashed one.
+# A kind has this look in all figures, whichever others a study asked for: straight lines are blue, Bézier curves red
+# and orange, and the aligned one of two kinds is the lighter, dashed one.
 KINDS = {
     "linear": Look(BLUE, "o"),
-    "linear-aligned": Look(SKY, "s", DASHES[1]),
+    "linear-aligned": Look(SKY, "s", LINES[1]),
     "bezier": Look(VERMILION, "^"),
-    "polychain": Look(GREEN, "D", DASHES[3]),
-    "bezier-aligned": Look(ORANGE, "v", DASHES[1]),
-    "dense": Look(LIGHT_GREY, ""),
+    "polychain": Look(GREEN, "D", LINES[3]),
+    "bezier-aligned": Look(ORANGE, "v", LINES[1]),
+    "dense": Look(LIGHT_GREY, "none"),
     "ticket": Look(BLUE, "o"),
-    "one_shot": Look(VERMILION, "s", DASHES[1]),
-    "magnitude_at_initialization": Look(ORANGE, "v", DASHES[4]),
-    "reinitialized": Look(PINK, "D", DASHES[3]),
-    "random": Look(GREEN, "^", DASHES[2]),
+    "one_shot": Look(VERMILION, "s", LINES[1]),
+    "magnitude_at_initialization": Look(ORANGE, "v", LINES[4]),
+    "reinitialized": Look(PURPLE, "D", LINES[3]),
+    "random": Look(GREEN, "^", LINES[2]),
 }
 WORDS = {
     "linear-aligned": "linear, aligned",
@@ -99,7 +94,7 @@ def look_of(column: str, value: Any, values: Sequence[Any]) -> Look:
     else:
         position = _slots(values)[value]
         colour = PALETTE[position % len(PALETTE)]
-    return Look(colour, MARKERS[position % len(MARKERS)], DASHES[position % len(DASHES)])
+    return Look(colour, MARKERS[position % len(MARKERS)], LINES[position % len(LINES)])
 
 
 def _slots(values: Sequence[Any]) -> dict[Any, int]:
@@ -126,7 +121,7 @@ def key_of(label: str, look: Look, *, marker: bool = True, line: bool = True, ho
         [],
         color=look.colour,
         linestyle=look.line if line else "none",
-        marker=look.marker if marker and look.marker else "none",
+        marker=look.marker if marker else "none",
         markerfacecolor="none" if hollow else look.colour,
         label=label,
     )

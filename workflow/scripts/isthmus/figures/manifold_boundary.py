@@ -6,21 +6,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from isthmus.figures.axes import decade_axis
 from isthmus.figures.lines import FRACTION, Measure, draw_line, extent
+from isthmus.figures.looks import GREY, Look, key_of, look_of
 from isthmus.figures.manifold_counts import RATIO, SCAN, networks_of
 from isthmus.figures.panels import evenly, nothing, say
-from isthmus.figures.style import (
-    DOUBLE_COLUMN,
-    GREY,
-    Look,
-    decade_axis,
-    footnote,
-    legend_above,
-    legend_key,
-    look_of,
-    new_figure,
-    paper,
-)
+from isthmus.figures.style import DOUBLE_COLUMN, footnote, legend_above, new_figure, paper
 
 MOST_SCANS = 4  # panels
 MOST_LINES = 4  # in each
@@ -88,10 +79,9 @@ def draw_manifold_boundary(study: str, tables: dict[str, pd.DataFrame]) -> Figur
             else:
                 row[0].set_ylim(0, None)
         keys = [
-            legend_key(f"{'d' if fixed == 'points' else fixed} = {value}", look)
-            for (fixed, value), look in looks.items()
+            key_of(f"{'d' if fixed == 'points' else fixed} = {value}", look) for (fixed, value), look in looks.items()
         ]
-        hollow = legend_key("no zero found", Look(GREY, "o", "none"))
+        hollow = key_of("no zero found", Look(GREY, "o", "none"))
         hollow.set_markerfacecolor("none")
         legend_above(figure, [*keys, hollow])
         several = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else f"{min(counts)}"

@@ -6,26 +6,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from isthmus.figures.axes import decade_axis, log_axis
+from isthmus.figures.looks import GREY, PALETTE, Look, key_of, look_of
 from isthmus.figures.panels import evenly, nothing, rows_of
-from isthmus.figures.style import (
-    DOUBLE_COLUMN,
-    GREY,
-    OKABE_ITO,
-    Look,
-    decade_axis,
-    footnote,
-    legend_above,
-    legend_key,
-    log_axis,
-    look_of,
-    new_figure,
-    paper,
-)
+from isthmus.figures.style import DOUBLE_COLUMN, footnote, legend_above, new_figure, paper
 
 ACTIVATIONS = ("tanh", "softplus", "gelu", "relu")
 RATIO = "parameters per equation, $n / q$"
 MOST_SPECTRA = 4
-NEGATIVE = OKABE_ITO[1]
+NEGATIVE = PALETTE[1]
 SCAN = ["data", "activation", "depth", "outputs"]
 
 
@@ -120,9 +109,9 @@ def draw_manifold_counts(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         decade_axis(right.xaxis, rows["ratio"])
         right.axvline(1, color=GREY, linewidth=0.7, linestyle=":", zorder=1)
         right.set(xlabel=RATIO, ylabel="gap (decades)", ylim=(0, None))
-        keys = [legend_key(name, _dot(look_of("activation", name, ACTIVATIONS))) for name in present]
+        keys = [key_of(name, _dot(look_of("activation", name, ACTIVATIONS))) for name in present]
         if not rows["solved"].all():
-            keys.append(legend_key("no zero found", Look(GREY, "o", "none")))
+            keys.append(key_of("no zero found", Look(GREY, "o", "none")))
             keys[-1].set_markerfacecolor("none")
         legend_above(figure, keys)
         footnote(figure, _counts_note(rows))
@@ -176,7 +165,7 @@ def draw_manifold_spectra(study: str, tables: dict[str, pd.DataFrame]) -> Figure
             drawn += _draw_spectra(axes, part, spectra)
         decade_axis(places[0].yaxis, drawn)
         places[0].set_ylabel("magnitude of the eigenvalue")
-        keys = [_marker_key("positive", OKABE_ITO[0], "o"), _marker_key("negative", NEGATIVE, "x")]
+        keys = [_marker_key("positive", PALETTE[0], "o"), _marker_key("negative", NEGATIVE, "x")]
         legend_above(figure, [*keys, Line2D([], [], color=GREY, linestyle=":", label="predicted, $q$")])
         counts = sorted({part["seed"].nunique() for part in shown})
         several = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
@@ -199,7 +188,7 @@ def _draw_spectra(axes: Axes, part: pd.DataFrame, spectra: pd.DataFrame) -> list
     for _, each in own.groupby("seed"):
         each = each.reindex(each["eigenvalue"].abs().sort_values(ascending=False).index)
         place, value = np.arange(1, len(each) + 1), each["eigenvalue"].to_numpy()
-        for sign, colour, marker in ((1, OKABE_ITO[0], "o"), (-1, NEGATIVE, "x")):
+        for sign, colour, marker in ((1, PALETTE[0], "o"), (-1, NEGATIVE, "x")):
             chosen = sign * value > 0
             axes.plot(
                 *(place[chosen], np.abs(value[chosen]), marker),

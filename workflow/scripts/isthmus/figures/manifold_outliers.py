@@ -8,20 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from isthmus.figures.axes import decade_axis
 from isthmus.figures.lines import looks_in
+from isthmus.figures.looks import GREY, PALETTE, Look, key_of
 from isthmus.figures.panels import choose, evenly, fewer_panels, nothing, panels_of, rows_of
-from isthmus.figures.style import (
-    DOUBLE_COLUMN,
-    GREY,
-    OKABE_ITO,
-    Look,
-    decade_axis,
-    footnote,
-    legend_above,
-    legend_key,
-    new_figure,
-    paper,
-)
+from isthmus.figures.style import DOUBLE_COLUMN, footnote, legend_above, new_figure, paper
 
 MOST_THEORY = 3
 MOST_PANELS = 2  # of trained networks
@@ -71,7 +62,7 @@ def _draw_theory(axes: Axes, study: str, tables: dict[str, pd.DataFrame]) -> lis
     reached = [1.0]
     for number, equations in enumerate(_apart(sorted(by_size))):
         values = by_size[equations]["eigenvalue"].to_numpy()
-        colour = OKABE_ITO[(0, 2, 3)[number]]
+        colour = PALETTE[(0, 2, 3)[number]]
         axes.step(*counted_above(values), where="post", color=colour)
         axes.axhline(equations, color=colour, linestyle=":", linewidth=0.8)
         words, place = f"$n$ = {len(values)}, $q$ = {equations}", axes.get_yaxis_transform()
@@ -144,9 +135,7 @@ def draw_manifold_outliers(study: str, tables: dict[str, pd.DataFrame]) -> Figur
         places[0].set_ylabel("positive eigenvalues above")
         for axes in places:
             axes.set_xlabel("fraction of the largest")
-        keys = [
-            legend_key(f"width {width}", Look(look.colour, "none", "-"), marker=False) for width, look in looks.items()
-        ]
+        keys = [key_of(f"width {width}", Look(look.colour, "none", "-"), marker=False) for width, look in looks.items()]
         states = [
             Line2D([], [], color=GREY, label="whole Hessian"),
             Line2D([], [], color=GREY, linestyle=(0, (4, 1.5)), label="from density"),

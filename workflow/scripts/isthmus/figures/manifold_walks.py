@@ -9,20 +9,11 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from isthmus.figures.axes import decade_axis, plain
+from isthmus.figures.looks import GREY, PALETTE, Look, key_of
 from isthmus.figures.manifold_counts import share_of
 from isthmus.figures.panels import nothing, rows_of, say
-from isthmus.figures.style import (
-    DOUBLE_COLUMN,
-    GREY,
-    OKABE_ITO,
-    Look,
-    decade_axis,
-    footnote,
-    legend_key,
-    new_figure,
-    paper,
-    plain,
-)
+from isthmus.figures.style import DOUBLE_COLUMN, footnote, new_figure, paper
 
 WALK = ["sweep", "seed", "data", "activation", "outputs", "depth", "width", "points", "kind", "walk"]
 ZERO = 1e-20
@@ -35,11 +26,11 @@ LOSSES = {
 COLOURS = "viridis"
 NO_WALKS = "No walk was taken: no zero of the loss was found, or `walks` asks for none."
 OUTCOMES = {
-    "arrived": ("arrived", Look(OKABE_ITO[0], "o", "none")),
-    "around": ("with detours", Look(OKABE_ITO[2], "^", "none")),
-    "length": ("gave up", Look(OKABE_ITO[4], "s", "none")),
-    "stuck": ("stuck", Look(OKABE_ITO[1], "D", "none")),
-    "lost": ("lost", Look(OKABE_ITO[6], "X", "none")),
+    "arrived": ("arrived", Look(PALETTE[0], "o", "none")),
+    "around": ("with detours", Look(PALETTE[2], "^", "none")),
+    "length": ("gave up", Look(PALETTE[4], "s", "none")),
+    "stuck": ("stuck", Look(PALETTE[1], "D", "none")),
+    "lost": ("lost", Look(PALETTE[6], "X", "none")),
 }
 
 
@@ -124,7 +115,7 @@ def _draw_nearest(axes: Axes, walks: pd.DataFrame) -> None:
                 alpha=0.6,
                 linestyle="none",
             )
-            keys.append(legend_key(f"{words} ({len(own)})", look))
+            keys.append(key_of(f"{words} ({len(own)})", look))
     decade_axis(axes.xaxis, ends["ratio"])
     axes.axvline(1, color=GREY, linestyle=":", linewidth=0.7)
     axes.set_ylim(-0.03, 1.05)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from isthmus.figures.axes import decade_axis, log_axis, percent_axis, zero_axis
-from isthmus.figures.looks import DASHES, Look, keys_of, looks_of, values_in
+from isthmus.figures.looks import LINES, Look, keys_of, looks_of, values_in
 from isthmus.figures.notes import note_under
 from isthmus.figures.panels import Panel, choose, fewer_panels, lay_out, panels_of, room_for_text, rows_of, say
 from isthmus.figures.style import footnote, label_of, legend_above, paper
@@ -262,13 +262,7 @@ def _by_style(rows: pd.DataFrame, lines: Lines) -> list[tuple[Any, pd.DataFrame]
     """The rows of one line, or of the lines of one colour, each with its line style; None for that of the colour."""
     if not lines.style:
         return [(None, rows)]
-    return [(line_style(place), own) for place, (_, own) in enumerate(rows.groupby(lines.style))]
-
-
-def line_style(place: int) -> Any:
-    """The style of the line number `place` of one colour."""
-    dashes = DASHES[place % len(DASHES)]
-    return (0, dashes) if dashes else "-"
+    return [(LINES[place % len(LINES)], own) for place, (_, own) in enumerate(rows.groupby(lines.style))]
 
 
 def draw_bars(axes: Axes, rows: pd.DataFrame, looks: dict[Any, Look], lines: Lines) -> None:
@@ -299,7 +293,7 @@ def draw_each(axes: Axes, dots: pd.DataFrame, looks: dict[Any, Look], lines: Lin
 def draw_dots(axes: Axes, dots: pd.DataFrame, looks: dict[Any, Look], lines: Lines) -> None:
     """Draw every network or pair as a faint small marker."""
     if not dots.empty:
-        markers = {value: look.marker or "o" for value, look in looks.items()}
+        markers = {value: look.marker for value, look in looks.items()}
         styled = _styled(looks, lines) | {"style": lines.hue, "markers": markers}
         sns.scatterplot(dots, x="at", y="value", **styled, s=6, alpha=0.35, linewidth=0, zorder=2, ax=axes)
 

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
+from isthmus.figures.axes import log_axis
 from isthmus.figures.lines import (
     FRACTION,
     Looks,
@@ -21,6 +22,7 @@ from isthmus.figures.lines import (
     looks_in,
     why_empty,
 )
+from isthmus.figures.looks import GREY, LINES, Look, key_of
 from isthmus.figures.panels import (
     Panel,
     choose,
@@ -32,7 +34,7 @@ from isthmus.figures.panels import (
     rows_of,
     say,
 )
-from isthmus.figures.style import GREY, LINES, Look, footnote, label_of, legend_above, legend_key, log_axis, paper
+from isthmus.figures.style import footnote, label_of, legend_above, paper
 from isthmus.statistics.power_law import PowerLaw, power_law
 
 MOST_STACKS = 6  # panels, of two axes above each other: two lines on a page
@@ -146,7 +148,7 @@ def draw_movement(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
             laws += _draw_slopes(placed, row, measure, looks)
         for panel, (upper, _) in placed:
             _draw_lazy(upper, panel.rows)
-        lazy = [legend_key("width$^{-1/2}$", LAZY)] if laws else []
+        lazy = [key_of("width$^{-1/2}$", LAZY)] if laws else []
         legend_above(figure, [*keys_of("depth", looks), *lazy])
         note = lines_note(rows, pd.concat(summaries), measures, MARKS)
         footnote(figure, " ".join(filter(None, (note, _slope_note(laws), chosen))))
@@ -197,7 +199,7 @@ def draw_kernel_change(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         summary = draw_row(placed, 0, CHANGE, "width", "depth", looks)
         laws = _draw_slopes(placed, 0, CHANGE, looks)
         _draw_alignment(placed, 1, start, looks)
-        states = [legend_key("end of training", Look(GREY, "o", END)), legend_key("initialization", HOLLOW)]
+        states = [key_of("end of training", Look(GREY, "o", END)), key_of("initialization", HOLLOW)]
         states[1].set_markerfacecolor("white")
         legend_above(figure, [*keys_of("depth", looks), *states])
         marks = "Dots: networks. Lines: means, geometric ones of the change. Bars"

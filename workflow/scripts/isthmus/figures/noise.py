@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from isthmus.figures.axes import decade_axis, log_axis, plain
 from isthmus.figures.lines import (
     Looks,
     Measure,
@@ -18,6 +19,7 @@ from isthmus.figures.lines import (
     looks_in,
     why_empty,
 )
+from isthmus.figures.looks import GREY, LINES, Look
 from isthmus.figures.panels import (
     Panel,
     choose,
@@ -32,18 +34,7 @@ from isthmus.figures.panels import (
     rows_of,
     say,
 )
-from isthmus.figures.style import (
-    GREY,
-    LINES,
-    Look,
-    decade_axis,
-    footnote,
-    label_of,
-    legend_above,
-    log_axis,
-    paper,
-    plain,
-)
+from isthmus.figures.style import footnote, label_of, legend_above, paper
 
 MOST_STACKS = 4  # panels beside each other, as each has up to four axes above each other
 MOST_DEPTHS = 3  # lines of each style in a panel

@@ -1,35 +1,20 @@
 """What figures of pairs of networks and the paths between them share: looks, axes with a zero, and notes."""
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from isthmus.figures.lines import Limits
+from isthmus.figures.looks import PALETTE
 from isthmus.figures.panels import throughout
-from isthmus.figures.style import LINES, OKABE_ITO, Look, draw_dots, draw_means, plain, power
+from isthmus.figures.style import draw_dots, draw_means
 from isthmus.statistics.pairs import summarize_pairs
 
 # A kind has this look in all figures, whichever others a study asked for: straight lines are blue, Bézier curves red
 # and orange, and the aligned one of two kinds is the lighter, dashed one.
-BLUE, VERMILION, GREEN, _, ORANGE, SKY, _ = OKABE_ITO
-KINDS = {
-    "linear": Look(BLUE, "o", LINES[0]),
-    "linear-aligned": Look(SKY, "s", LINES[1]),
-    "bezier": Look(VERMILION, "^", LINES[0]),
-    "polychain": Look(GREEN, "D", LINES[3]),
-    "bezier-aligned": Look(ORANGE, "v", LINES[1]),
-}
-KIND_LABELS = {
-    "linear": "linear",
-    "linear-aligned": "linear, aligned",
-    "bezier": "Bézier",
-    "polychain": "polygonal chain",
-    "bezier-aligned": "Bézier, aligned",
-}
+BLUE, VERMILION, GREEN, _, ORANGE, SKY, _ = PALETTE
 CURVES = ("bezier", "polychain", "bezier-aligned")
 
 NO_INTERVAL = "none where n is below 3 networks, or all pairs share one"
@@ -85,30 +70,6 @@ def why_empty(rows: pd.DataFrame) -> str:
     if rows.empty:
         return "no curves asked for"
     return "all diverged" if rows["diverged"].all() else "not measured"
-
-
-def zero_axis(axes: Axes, values: Iterable[float], smallest: float = 0.0, most: int = 4) -> None:
-    """A y axis for values from 0 over several powers of ten: linear from 0 to its lowest labelled power, then log.
-
-    That power is the one below the smallest positive one of `values`, but not below what can be told from 0:
-    `smallest`, and `most` powers below the largest. Where the values are within a factor of ten, or all 0, the axis is
-    linear.
-    """
-    positive = [value for value in values if value > 0 and math.isfinite(value)]
-    largest = max(positive, default=1.0)
-    top = math.ceil(math.log10(largest) - 1e-9)
-    least = max(min(positive, default=1.0), smallest)
-    lowest = max(math.floor(math.log10(least) + 1e-9), top - most)
-    if top - lowest <= 1:
-        axes.set_ylim(-0.05 * largest, 1.1 * largest)
-        return
-    powers = [10.0**exponent for exponent in range(lowest, top + 1)]
-    axes.set_yscale("symlog", linthresh=powers[0], linscale=0.8)
-    axes.set_ylim(-0.12 * powers[0], 1.6 * largest)
-    axes.yaxis.set_major_locator(FixedLocator([0.0, *powers]))
-    axes.yaxis.set_minor_locator(NullLocator())
-    label: Callable[[float], str] = power if lowest < -3 else plain
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: label(value) if value else "0"))
 
 
 def _number(count: int, what: str) -> str:

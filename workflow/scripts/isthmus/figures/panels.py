@@ -17,7 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from isthmus.core.errors import DataError
-from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, GREY, LETTER, SINGLE_COLUMN, label_of, new_figure
+from isthmus.figures.looks import GREY
+from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, LETTER, SINGLE_COLUMN, label_of, new_figure
 from isthmus.recipes.cell_table import CELLS, AxisValues, axes_in, with_axes
 from isthmus.recipes.cells import AXES, cell_name, spell
 

@@ -15,18 +15,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from isthmus.figures.axes import plain, power
 from isthmus.figures.lines import SMALLEST_LOSS, loss_label
-from isthmus.figures.pairs import KIND_LABELS, KINDS
+from isthmus.figures.looks import KINDS, words_of
 from isthmus.figures.panels import choose, nothing, rows_of, say, throughout
-from isthmus.figures.style import (
-    DOUBLE_COLUMN,
-    footnote,
-    legend_above,
-    new_figure,
-    paper,
-    plain,
-    power,
-)
+from isthmus.figures.style import DOUBLE_COLUMN, footnote, legend_above, new_figure, paper
 from isthmus.recipes.cell_table import axes_in
 
 MAP = "YlGnBu_r"  # from dark, low, to light, high; readable with any colour vision and in grey
@@ -215,7 +208,7 @@ def _legend(kinds: Sequence[str]) -> list[Line2D]:
     keys = [Line2D([], [], label="network", **NETWORK)]
     for kind in kinds:
         if kind != "random":
-            path = Line2D([], [], color=KINDS[kind].colour, linewidth=1.3, label=f"path: {KIND_LABELS[kind]}")
+            path = Line2D([], [], color=KINDS[kind].colour, linewidth=1.3, label=f"path: {words_of(kind)}")
             keys += [Line2D([], [], label="bend", **BEND), path]
     return keys
 

@@ -4,44 +4,28 @@ The axis of weights kept falls to the right, as in Frankle and Carbin (2019): th
 and every level of pruning one step to the right of the last.
 """
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter
 
+from isthmus.figures.axes import decade_axis
 from isthmus.figures.lines import Measure, apart, extent, means_of, why_empty
+from isthmus.figures.looks import PALETTE, Look, key_of
 from isthmus.figures.panels import Panel, choose, fewer_panels, lay_out, panels_by_width, room_for_text, say
-from isthmus.figures.style import LINES, OKABE_ITO, Look, decade_axis, draw_means, legend_above, legend_key, plain
+from isthmus.figures.style import draw_means, legend_above
 from isthmus.recipes.cell_table import axes_in
 from isthmus.recipes.cells import cell_name
 
 # A kind has this look in all figures, whichever others a study asked for.
-BLUE, VERMILION, GREEN, PURPLE, ORANGE, _, _ = OKABE_ITO
-KINDS = {
-    "ticket": Look(BLUE, "o", LINES[0]),
-    "one_shot": Look(VERMILION, "s", LINES[1]),
-    "magnitude_at_initialization": Look(ORANGE, "v", LINES[4]),
-    "reinitialized": Look(PURPLE, "D", LINES[3]),
-    "random": Look(GREEN, "^", LINES[2]),
-}
-KIND_LABELS = {
-    "ticket": "ticket",
-    "one_shot": "one-shot",
-    "magnitude_at_initialization": "magnitude at initialization",
-    "reinitialized": "reinitialized",
-    "random": "random mask",
-}
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, _, _ = PALETTE
 DENSE = Look("#8a8a8a", "none", "-")
 WEIGHTS_KEPT = "weights kept (%)"
 SCOPES = {"global": "over the whole network", "layerwise": "within every layer"}
 MARKER_SIZE = 2.6  # points: levels stand close to each other
-MOST_LABELS = 5  # on an axis of weights kept
 MOST_TOGETHER = 3  # widths beside each other where other axes of the grid vary, too
 PLACE = ["cell", "kind", "level"]
 
@@ -60,34 +44,6 @@ def kept_share(rows: pd.DataFrame) -> pd.Series:
     density = rows["density"].astype(float).mask(rows["diverged"].astype(bool))
     mean = density.groupby([rows[key] for key in PLACE], observed=True).transform("mean")
     return mean.fillna(rows["kept_fraction"])
-
-
-def percent(value: float) -> str:
-    """A share as a tick label, in percent: 0.2 is "20"."""
-    return plain(float(f"{100 * value:.6g}"))
-
-
-def _ticks(low: float, high: float, most: int) -> list[float]:
-    """Round shares between two limits, from the top, with room for `most` labels between them on a log axis."""
-    decades = math.log10(high / low)
-    digits = (1,) if decades >= 2.5 else (1, 2, 5) if decades >= 0.9 else range(1, 10)
-    first = math.floor(math.log10(low))
-    round_ones = [digit * 10.0**power for power in range(first, first + math.ceil(decades) + 2) for digit in digits]
-    kept: list[float] = []
-    for share in sorted((share for share in round_ones if low <= share <= high), reverse=True):
-        if not kept or math.log10(kept[-1] / share) >= decades / most:
-            kept.append(share)
-    return kept
-
-
-def percent_axis(axis: Axis, shares: Iterable[float]) -> None:
-    """A log axis of positive `shares` with labels in percent; a horizontal one falls to the right."""
-    decade_axis(axis, shares)
-    low, high = sorted(axis.get_view_interval())
-    axis.set_major_locator(FixedLocator(_ticks(low, high, MOST_LABELS)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: percent(value)))
-    if axis is axis.axes.xaxis:
-        axis.set_inverted(True)
 
 
 def few_cells(rows: pd.DataFrame, most: int) -> tuple[pd.DataFrame, str]:
@@ -176,8 +132,8 @@ def draw_measure(
 
 def kinds_above(figure: Figure, kinds: Sequence[str], *others: Line2D) -> None:
     """The legend of the kinds, the dense level and `others`."""
-    keys = [legend_key(KIND_LABELS[kind], KINDS[kind]) for kind in kinds]
-    legend_above(figure, [*keys, legend_key("dense", DENSE, marker=False, band=True), *others])
+    keys = [key_of(words_of(kind), KINDS[kind]) for kind in kinds]
+    legend_above(figure, [*keys, key_of("dense", DENSE, marker=False, band=True), *others])
 
 
 def pruning_note(rows: pd.DataFrame) -> str:

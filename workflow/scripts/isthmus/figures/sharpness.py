@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from isthmus.figures.axes import decade_axis, plain
 from isthmus.figures.lines import (
     LONGEST_BAR,
     Measure,
@@ -15,6 +16,7 @@ from isthmus.figures.lines import (
     means_of,
     why_empty,
 )
+from isthmus.figures.looks import GREY, Look, key_of
 from isthmus.figures.panels import (
     Panel,
     choose,
@@ -27,16 +29,7 @@ from isthmus.figures.panels import (
     rows_of,
     say,
 )
-from isthmus.figures.style import (
-    GREY,
-    Look,
-    decade_axis,
-    footnote,
-    legend_above,
-    legend_key,
-    paper,
-    plain,
-)
+from isthmus.figures.style import footnote, legend_above, paper
 
 MOST_PANELS = 12  # of sharpness in training: three lines on a page
 MOST_WIDTHS = 6  # lines in each of them
@@ -142,7 +135,7 @@ def draw_sharpness_in_training(study: str, tables: dict[str, pd.DataFrame]) -> F
         thresholds, lowest = _draw_thresholds(placed, max(drawn)) if drawn else ([], np.inf)
         decade_axis(placed[0][1][0].yaxis, drawn + thresholds)
         keys = keys_of("width", looks)
-        legend_above(figure, keys + ([legend_key("2 / learning rate", THRESHOLD)] if thresholds else []))
+        legend_above(figure, keys + ([key_of("2 / learning rate", THRESHOLD)] if thresholds else []))
         beyond = f"2 / learning rate is above the panels: {plain(float(f'{lowest:.2g}'))} or more."
         far = beyond if np.isfinite(lowest) and not thresholds else ""
         footnote(figure, " ".join(filter(None, (_training_note(rows, pd.concat(summaries)), far, chosen))))

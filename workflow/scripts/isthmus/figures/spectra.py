@@ -7,7 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from isthmus.figures.axes import decade_axis
 from isthmus.figures.lines import examples_note, looks_in
+from isthmus.figures.looks import GREY, PALETTE
 from isthmus.figures.panels import (
     choose,
     count_note,
@@ -19,14 +21,14 @@ from isthmus.figures.panels import (
     rows_of,
     say,
 )
-from isthmus.figures.style import GREY, OKABE_ITO, decade_axis, footnote, legend_above, paper
+from isthmus.figures.style import footnote, legend_above, paper
 from isthmus.statistics.bootstrap import bootstrap_intervals
 
 MOST_SPECTRA = 12  # panels: three lines on a page
 MOST_WIDTHS = 4  # of these, side by side
 MOST_POINTS = 2000  # of a density
 FAINTEST = 1 / 30  # of the density at the peak of a single eigenvalue: nothing below is drawn
-TOP_COLOUR = OKABE_ITO[1]
+TOP_COLOUR = PALETTE[1]
 UNDEFINED = 1e-300  # a density that is as good as zero, and still has a logarithm
 NO_SPECTRA = (
     "No spectra were asked for. Set `probes` to 1 or more under `spectrum` of the analysis `curvature` to have them."

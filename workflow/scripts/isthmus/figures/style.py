@@ -7,25 +7,20 @@ to light, for ordered ones), and a marker and a line style go with each, so that
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from isthmus.core.files import write_whole
-from isthmus.recipes.cell_table import CELLS
 
 SINGLE_COLUMN = 3.4  # inches
 DOUBLE_COLUMN = 7.0  # inches
@@ -61,16 +56,6 @@ PAPER: Any = {
     "figure.dpi": PNG_RESOLUTION,
 }
 
-GREY = "#6e6e6e"
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
-LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (7, 1.5, 1, 1, 1, 1)))
-# Ordered axes: the colour map, and the part of it that is neither black nor too light to see on white.
-ORDERED = {
-    "width": ("viridis", 0.0, 0.90),
-    "batch_size": ("inferno", 0.15, 0.82),
-    "layer": ("plasma", 0.0, 0.85),
-}
 LABELS = {"batch_size": "batch size", "learning_rate": "learning rate", "label_noise": "label noise"}
 
 
@@ -93,125 +78,6 @@ def new_figure(width: float, height: float) -> Figure:
 def label_of(axis: str) -> str:
     """The words for an axis of the grid: `batch_size` is "batch size"."""
     return LABELS.get(axis, axis.replace("_", " "))
-
-
-@dataclass(frozen=True)
-class Look:
-    """How one value of an axis is drawn: colour (hexadecimal), marker and line style of Matplotlib."""
-
-    colour: str
-    marker: str
-    line: Any
-
-
-def values_of(tables: dict[str, pd.DataFrame], axis: str) -> list[Any]:
-    """All values of an axis in all tables and studies, sorted: what `look_of` wants.
-
-    Taking them from all studies gives a value the same look in every figure drawn from the same networks.
-    """
-    drawn = [table for name, table in tables.items() if name != CELLS]
-    return sorted({value for table in drawn if axis in table for value in table[axis].unique()})
-
-
-def _slots(values: Sequence[Any]) -> dict[Any, int]:
-    """A number for each value: a small integer keeps its own, whatever else is there; others take what is free."""
-    slots: dict[Any, int] = {}
-    for position, value in enumerate(values):
-        wanted = int(value) - 1 if isinstance(value, int) or hasattr(value, "__index__") else position
-        free = [slot % len(OKABE_ITO) for slot in range(wanted, wanted + len(OKABE_ITO))]
-        taken = {slot % len(OKABE_ITO) for slot in slots.values()}
-        slots[value] = next((slot for slot in free if slot not in taken), position)
-    return slots
-
-
-def look_of(kind: str, value: Any, values: Sequence[Any]) -> Look:
-    """The look of `value` among the sorted `values` that the axis (or other kind of thing) `kind` takes.
-
-    Widths, batch sizes and layers are ordered: dark is the smallest, light the largest. Everything else gets the
-    distinct colours of Okabe and Ito; small integers, such as depths, keep theirs whatever the other values are.
-    Raises ValueError where `value` is not among `values`.
-    """
-    values = list(values)
-    if value not in values:
-        raise ValueError(f"{value!r} is not one of the values of {kind}: {values}")
-    position = values.index(value)
-    if kind in ORDERED:
-        name, first, last = ORDERED[kind]
-        place = first + (last - first) * (position / (len(values) - 1) if len(values) > 1 else 0.4)
-        colour = to_hex(matplotlib.colormaps[name](place))
-    else:
-        position = _slots(values)[value]
-        colour = OKABE_ITO[position % len(OKABE_ITO)]
-    return Look(colour, MARKERS[position % len(MARKERS)], LINES[position % len(LINES)])
-
-
-def colour_of(kind: str, value: Any, values: Sequence[Any]) -> str:
-    """The colour of `look_of`, hexadecimal."""
-    return look_of(kind, value, values).colour
-
-
-def plain(value: float) -> str:
-    """A number as a short tick label: 0.01, 512, 20k, 3M."""
-    for scale, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= scale and math.isclose(value / scale, round(value / scale, 1)):
-            return f"{value / scale:g}{unit}"
-    return f"{value:.12g}"
-
-
-def power(value: float) -> str:
-    """A positive number as a tick label in powers of ten."""
-    exponent = math.floor(math.log10(value) + 1e-9)
-    digits = value / 10.0**exponent
-    return rf"$10^{{{exponent}}}$" if math.isclose(digits, 1) else rf"${digits:g}\times10^{{{exponent}}}$"
-
-
-def _thinned(values: Sequence[float], most: int) -> list[float]:
-    """As many of the sorted positive `values` as have room on a log axis with space for `most` labels."""
-    room = math.log(values[-1] / values[0]) / max(most - 1, 1) * 0.999
-    kept = [values[0]]
-    for value in values[1:]:
-        if math.log(value / kept[-1]) >= room:
-            kept.append(value)
-    return kept
-
-
-def log_axis(axis: Axis, values: Iterable[float], most: int = 6) -> None:
-    """A log axis with plain labels at `values` themselves (widths, say), at most some `most` of them, and margins.
-
-    Works for a single value. `axis` is `axes.xaxis` or `axes.yaxis`; `values` are positive.
-    """
-    ordered = sorted(set(values))
-    limits = ordered[0] / 1.25, ordered[-1] * 1.25
-    if len(ordered) == 1:
-        limits = ordered[0] / 2, ordered[0] * 2
-    _set_log(axis, limits)
-    axis.set_major_locator(FixedLocator(_thinned(ordered, most)))
-
-
-def decade_axis(axis: Axis, values: Iterable[float], most: int = 5) -> None:
-    """A log axis over the positive ones of `values`, with some `most` labels at powers of ten.
-
-    Labels are plain numbers, or powers where they would be long. Where the axis spans less than two decades, 2 and
-    5 times the powers of ten have labels too; where it spans half a decade, numbers at equal steps have. Without any
-    positive value the axis stays linear.
-    """
-    positive = [value for value in values if value > 0 and math.isfinite(value)]
-    if not positive:
-        return
-    low, high = min(positive), max(positive)
-    margin = max((high / low) ** 0.05, 1.1)
-    _set_log(axis, (low / margin, high * margin), power if low < 1e-3 else plain)
-    decades = math.log10(high / low) + 2 * math.log10(margin)
-    steps = (1.0,) if decades >= 2 else (1.0, 2.0, 5.0)
-    even = MaxNLocator(most - 1, steps=[1, 2, 5, 10])
-    axis.set_major_locator(LogLocator(subs=steps, numticks=most + 1) if decades >= 0.6 else even)
-
-
-def _set_log(axis: Axis, limits: tuple[float, float], label: Callable[[float], str] = plain) -> None:
-    name = "x" if axis is axis.axes.xaxis else "y"
-    axis.axes.set(**{f"{name}scale": "log", f"{name}lim": limits})
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: label(value)))
 
 
 def draw_means(axes: Axes, x: Sequence[float], summary: pd.DataFrame, look: Look) -> Line2D:
@@ -247,19 +113,6 @@ def say_if_empty(axes: Axes, counts: Iterable[int]) -> None:
     """Write "all diverged" into a panel where none of the points or lines has a network left."""
     if not any(counts):
         axes.text(0.5, 0.5, "all diverged", transform=axes.transAxes, ha="center", va="center", color=GREY)
-
-
-def legend_key(label: str, look: Look, *, marker: bool = True, band: bool = False) -> Line2D:
-    """An entry of a legend: the line (thicker for a `band`) and, if wanted, the marker of a look."""
-    return Line2D(
-        [],
-        [],
-        color=look.colour,
-        linestyle=look.line,
-        marker=look.marker if marker else "none",
-        linewidth=1.6 if band else 1.0,
-        label=label,
-    )
 
 
 def _legend_width(labels: Sequence[str], columns: int) -> float:

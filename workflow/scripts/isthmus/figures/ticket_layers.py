@@ -6,17 +6,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from isthmus.figures.axes import percent_axis
 from isthmus.figures.lines import FRACTION, Measure, extent, means_of
+from isthmus.figures.looks import GREY, Look, key_of, look_of, words_of
 from isthmus.figures.panels import Panel, count_note, evenly, lay_out, nothing, room_for_text, rows_of, say, words
-from isthmus.figures.pruned import (
-    KIND_LABELS,
-    WEIGHTS_KEPT,
-    draw_summary,
-    kept_share,
-    percent_axis,
-    pruning_note,
-)
-from isthmus.figures.style import GREY, Look, footnote, legend_above, legend_key, look_of, paper
+from isthmus.figures.pruned import WEIGHTS_KEPT, draw_summary, kept_share, pruning_note
+from isthmus.figures.style import footnote, legend_above, paper
 from isthmus.recipes.cell_table import axes_in
 
 SHOWN = ("ticket", "one_shot", "magnitude_at_initialization")  # the others have the ticket's counts per layer
@@ -92,9 +87,9 @@ def _limits(placed: list[tuple[Panel, list[Axes]]], values: list[float], shares:
 
 def _keys(rows: pd.DataFrame, looks: dict[int, Look], emptied: list[int]) -> list[Line2D]:
     weights = rows.groupby("layer_index")["prunable"].first()
-    keys = [legend_key(f"layer {layer} ({weights[layer]:,} weights)", look) for layer, look in looks.items()]
-    cross = legend_key("emptied", Look(GREY, "x", "none"))
-    return [*keys, legend_key("all layers alike", EVEN, marker=False), *([cross] if emptied else [])]
+    keys = [key_of(f"layer {layer} ({weights[layer]:,} weights)", look) for layer, look in looks.items()]
+    cross = key_of("emptied", Look(GREY, "x", "none"))
+    return [*keys, key_of("all layers alike", EVEN, marker=False), *([cross] if emptied else [])]
 
 
 def draw_ticket_layers(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
@@ -116,7 +111,7 @@ def draw_ticket_layers(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         looks = {layer: look_of("layer", layer, layers) for layer in shown}
         kept = rows[~rows["diverged"].astype(bool) & rows["layer_index"].isin(shown)]
         emptied = sorted(map(int, kept.loc[kept["layer_density"] == 0, "layer_index"].unique()))
-        panels = [Panel(KIND_LABELS[kind], rows[rows["kind"].isin(("dense", kind))]) for kind in kinds]
+        panels = [Panel(words_of(kind), rows[rows["kind"].isin(("dense", kind))]) for kind in kinds]
         figure, placed = lay_out(
             [panels], [LAYER_DENSITY.label], WEIGHTS_KEPT, above=room_for_text([panels]), panel_height=PANEL_HEIGHT
         )

@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from isthmus.figures.pairs import zero_axis
+from isthmus.figures.axes import decade_axis, percent_axis, zero_axis
+from isthmus.figures.looks import GREY, KINDS
 from isthmus.figures.panels import Panel, count_note, rows_of, say
 from isthmus.figures.pruned import (
-    KINDS,
     draw_level,
     draw_summary,
     few_cells,
@@ -21,11 +21,10 @@ from isthmus.figures.pruned import (
     kinds_above,
     kinds_in,
     per_cell,
-    percent_axis,
     pruning_note,
     shifts,
 )
-from isthmus.figures.style import GREY, decade_axis, footnote, paper
+from isthmus.figures.style import footnote, paper
 
 MOST_CELLS = 6  # panels: two lines of three
 PANEL_HEIGHT = 1.4  # inches, of which the steps take more

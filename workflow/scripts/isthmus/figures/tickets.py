@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from isthmus.figures.axes import percent_axis, zero_axis
 from isthmus.figures.lines import (
     FRACTION,
     Looks,
@@ -17,7 +18,7 @@ from isthmus.figures.lines import (
     measured,
     why_empty,
 )
-from isthmus.figures.pairs import zero_axis
+from isthmus.figures.looks import GREY, Look, key_of
 from isthmus.figures.panels import (
     Panel,
     choose,
@@ -39,10 +40,9 @@ from isthmus.figures.pruned import (
     kinds_above,
     kinds_in,
     per_cell,
-    percent_axis,
     pruning_note,
 )
-from isthmus.figures.style import GREY, Look, footnote, legend_above, legend_key, paper
+from isthmus.figures.style import footnote, legend_above, paper
 from isthmus.figures.ticket_layers import draw_ticket_layers
 from isthmus.figures.ticket_speed import draw_ticket_speed
 
@@ -148,7 +148,7 @@ def draw_ticket_stability(study: str, tables: dict[str, pd.DataFrame]) -> Figure
         labels = [measure.label for measure in measures]
         figure, placed = lay_out(blocks, labels, WEIGHTS_KEPT, above=room_for_text(blocks))
         summaries = [_draw_barriers(placed, row, measure, looks) for row, measure in enumerate(measures)]
-        stable = legend_key("0.02: stable below", STABLE_LOOK, marker=False)
+        stable = key_of("0.02: stable below", STABLE_LOOK, marker=False)
         legend_above(figure, [*keys_of("width", looks), stable])
         note = lines_note(rows, pd.concat(summaries), measures, "Lines: means. Bars")
         footnote(figure, " ".join(filter(None, (note, pruning_note(rows), chosen))))

@@ -8,22 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from isthmus.figures.axes import decade_axis, log_axis
 from isthmus.figures.lines import FRACTION, SMALLEST_LOSS, Looks, apart, keys_of, looks_in, loss_label
+from isthmus.figures.looks import GREY, Look, key_of
 from isthmus.figures.panels import axes_only, count_note, lay_out, panels_of, rows_of
-from isthmus.figures.style import (
-    GREY,
-    Look,
-    decade_axis,
-    draw_dots,
-    draw_means,
-    footnote,
-    label_of,
-    legend_above,
-    legend_key,
-    log_axis,
-    paper,
-    say_if_empty,
-)
+from isthmus.figures.style import draw_dots, draw_means, footnote, label_of, legend_above, paper, say_if_empty
 from isthmus.statistics.bootstrap import bootstrap_intervals, summarize
 
 CURVE_POINTS = 100  # epochs at most that a learning curve is drawn at
@@ -199,7 +188,7 @@ def draw_interpolation(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         for axes in (axes for row in (0, 1, 2) for axes in axes_only(placed, row)):
             decade_axis(axes.xaxis, shown)
             axes.set_ylim(bottom=max(axes.get_ylim()[0], -0.04 * axes.get_ylim()[1]))  # no error is below zero
-        keys = [legend_key(name, Look(GREY, "none", line)) for name, (line, _) in THRESHOLDS.items()]
+        keys = [key_of(name, Look(GREY, "none", line)) for name, (line, _) in THRESHOLDS.items()]
         hollow = Line2D([], [], color=GREY, marker="o", markerfacecolor="none", linestyle="none")
         hollow.set_label("training accuracy below 1")
         legend_above(figure, [*keys_of("depth", looks), hollow, *keys])
