@@ -32,7 +32,6 @@ use rule draw_training as draw_claims with:
     benchmark:
         "results/benchmarks/figures/claims.tsv"
     params:
-        stage="claims",
-        code=code("isthmus/figures/claims.py"),
+        **drawing("claims"),
     message:
         "Drawing the figure of the claims"

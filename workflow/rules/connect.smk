@@ -42,5 +42,4 @@ use rule draw_training as draw_connections with:
     benchmark:
         "results/benchmarks/figures/{study}/connections.tsv"
     params:
-        stage="connect",
-        code=code("isthmus/figures/connect.py"),
+        **drawing("connect"),

@@ -42,5 +42,4 @@ use rule draw_training as draw_curvature with:
     benchmark:
         "results/benchmarks/figures/{study}/curvature.tsv"
     params:
-        stage="curvature",
-        code=code("isthmus/figures/curvature.py"),
+        **drawing("curvature"),

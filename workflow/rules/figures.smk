@@ -18,8 +18,7 @@ rule draw_training:
         runtime=lambda wildcards, attempt: 5 * attempt,
         at_once=1,  # one cluster job draws all figures, one after the other
     params:
-        stage="train",
-        code=code("isthmus/figures/train.py"),
+        **drawing("train"),
     message:
         "Drawing the figures of {wildcards.study}: {params.stage}"
     script:

@@ -40,8 +40,7 @@ use rule draw_training as draw_manifold with:
     benchmark:
         "results/benchmarks/figures/{study}/manifold.tsv"
     params:
-        stage="manifold",
-        code=code("isthmus/figures/manifold.py"),
+        **drawing("manifold"),
 
 
 use rule draw_training as draw_manifold_outliers with:
@@ -54,7 +53,6 @@ use rule draw_training as draw_manifold_outliers with:
     benchmark:
         "results/benchmarks/figures/{study}/manifold-outliers.tsv"
     params:
-        stage="manifold",
-        code=code("isthmus/figures/manifold.py"),
+        **drawing("manifold"),
     message:
         "Drawing trained networks of {wildcards.study} beside the theorem"

@@ -40,5 +40,4 @@ use rule draw_training as draw_movement with:
     benchmark:
         "results/benchmarks/figures/{study}/movement.tsv"
     params:
-        stage="movement",
-        code=code("isthmus/figures/movement.py"),
+        **drawing("movement"),

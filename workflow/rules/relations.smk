@@ -39,6 +39,5 @@ use rule draw_training as draw_relations with:
     benchmark:
         "results/benchmarks/figures/{study}/relations.tsv"
     params:
-        stage="relations",
+        **drawing("relations"),
         quantities=lambda wildcards: graph.quantities(wildcards.study),
-        code=code("isthmus/figures/relations.py"),

@@ -40,5 +40,4 @@ use rule draw_training as draw_robustness with:
     benchmark:
         "results/benchmarks/figures/{study}/robustness.tsv"
     params:
-        stage="robustness",
-        code=code("isthmus/figures/robustness.py"),
+        **drawing("robustness"),

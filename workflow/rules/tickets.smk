@@ -42,5 +42,4 @@ use rule draw_training as draw_tickets with:
     benchmark:
         "results/benchmarks/figures/{study}/tickets.tsv"
     params:
-        stage="tickets",
-        code=code("isthmus/figures/tickets.py"),
+        **drawing("tickets"),

@@ -1,26 +1,34 @@
-"""Draw the figures of one stage from the collected tables, for one study or for all studies together."""
+"""Draw the figures of one stage from its tables: those of one study, or those that cover all studies.
 
-import importlib
+A figure that has a function `draw_...` in the stage's module is drawn by it, and one of means as it is described.
+"""
+
 import logging
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from isthmus.core.logs import job_log
+from isthmus.figures.means import draw_means
 from isthmus.figures.style import save
 from isthmus.recipes.cell_table import read_tables
+from isthmus.tables.descriptions import stages
 
 
 def main(job: Any) -> None:
     study = [job.wildcards.study] if hasattr(job.wildcards, "study") else []
     tables = read_tables(job.input)
-    stage = importlib.import_module(f"isthmus.figures.{job.params.stage}")
     files: dict[str, list[Path]] = {}
     for path in map(Path, job.output):
         files.setdefault(path.stem, []).append(path)
-    for name, paths in files.items():
-        draw = getattr(stage, "draw_" + name.replace("-", "_"))
-        save(draw(*study, tables), paths)
-        logging.info("%s: drew %s", *(study or ["all studies"]), name)
+    for figure in stages()[job.params.stage].figures:
+        if figure.name in files:
+            own = None if figure.lines else import_module(f"isthmus.figures.{job.params.stage}")
+            name = "draw_" + figure.name.replace("-", "_")
+            draw = partial(draw_means, lines=figure.lines) if own is None else getattr(own, name)
+            save(draw(*study, tables), files[figure.name])
+            logging.info("%s: drew %s", *(study or ["all studies"]), figure.name)
 
 
 with job_log(snakemake.log[0]):

@@ -1,229 +1,255 @@
-"""The figures of paths between minima: barriers, losses along the paths, their geometry and sharpness, and planes."""
+"""Maps of loss and error on planes in weight space: through both ends and the bend of a path, and random ones."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import Normal, withStroke
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from isthmus.figures.axes import decade_axis, log_axis, zero_axis
-from isthmus.figures.lines import FRACTION, SMALLEST_LOSS, Limits, apart, loss_label
-from isthmus.figures.looks import KINDS, key_of, words_of
-from isthmus.figures.pairs import CURVES, draw_against_width, gather, kinds_in, pair_note, why_empty
-from isthmus.figures.panels import (
-    Panel,
-    choose,
-    fewer_panels,
-    lay_out,
-    panels_by_width,
-    panels_of,
-    room_for_text,
-    rows_of,
-    say,
-)
-from isthmus.figures.planes import draw_planes
-from isthmus.figures.style import footnote, label_of, legend_above, paper
-from isthmus.statistics.bootstrap import UNBOUNDED
-from isthmus.statistics.pairs import summarize_pairs
+from isthmus.figures.axes import plain, power
+from isthmus.figures.lines import SMALLEST_LOSS, loss_label
+from isthmus.figures.looks import KINDS, words_of
+from isthmus.figures.panels import choose, nothing, rows_of, say, throughout
+from isthmus.figures.style import DOUBLE_COLUMN, footnote, legend_above, new_figure, paper
+from isthmus.recipes.cell_table import axes_in
 
-__all__ = ["draw_barriers", "draw_loss_profiles", "draw_path_geometry", "draw_planes"]
-
-MOST_PROFILES = 12  # panels of loss profiles: three lines on a page
-MOST_WIDTHS = 4  # of these, side by side
-FEW_PAIRS = 3  # pairs of a cell that are drawn as they are, in place of a band
-MOST_GEOMETRIES = 4  # panels of path geometry: one line, as each has four axes above each other
-# Column and limits.
-BARRIERS: tuple[tuple[str, Limits], ...] = (("barrier_train_loss", (0, np.inf)), ("barrier_test_error", FRACTION))
-# Column; label; what it is for every straight line, where it is shown for curves only; limits.
-GEOMETRY: tuple[tuple[str, str, float | None, Limits], ...] = (
-    ("detour", "detour,\nlength / chord", 1.0, (1, np.inf)),
-    ("turning", "turning (rad)", 0.0, (0, np.inf)),
-    ("sharpness_mean", "top Hessian\neigenvalue", None, UNBOUNDED),
-    ("sharpness_over_loss_mean", "top eigenvalue\n/ loss", None, UNBOUNDED),
-)
+MAP = "YlGnBu_r"  # from dark, low, to light, high; readable with any colour vision and in grey
+BLANK = "#d9d9d9"  # where a loss is not finite: no colour of the map
+LEVELS = 12  # steps of the maps, about
+MOST_SHOWN = 0.8  # of the points have a loss within the levels; the highest get the colour at the end
+CURVE_POINTS = 101
+SHOWN = {"width": 2, "depth": 2}  # smallest and largest
+MAPS_WIDTH = 5.6  # inches of a line of maps that are not labels and gaps
+OUTLINE = [withStroke(linewidth=2.4, foreground="white"), Normal()]
+NETWORK: dict[str, Any] = {
+    "marker": "o",
+    "color": "black",
+    "markeredgecolor": "white",
+    "markeredgewidth": 0.6,
+    "markersize": 4.5,
+    "linestyle": "none",
+}
+BEND = NETWORK | {"marker": "D", "markersize": 4}
 
 
-def _keys(kinds: list[str], *, marker: bool = True) -> list[Line2D]:
-    return [key_of(words_of(kind), KINDS[kind], marker=marker) for kind in kinds]
+@dataclass(frozen=True)
+class Measure:
+    """What a map shows: the column of the grids, its label, and the levels between its colours."""
+
+    column: str
+    label: str
+    levels: np.ndarray
+    norm: Normalize
+    ticks: Sequence[float]
 
 
-def _examples_note(connections: pd.DataFrame) -> str:
-    """The sentence that says on how many examples paths were evaluated."""
-    train, test = (
-        " or ".join(str(count) for count in sorted(connections[column].unique()))
-        for column in ("train_examples", "test_examples")
+def path_on_plane(kind: str, chord: float, along: float, across: float) -> np.ndarray:
+    """The path on the plane of its ends (0, 0), (chord, 0) and its bend (chord/2 + along, across): [points, 2].
+
+    With c the chord and d the offset of the bend from its middle, w(t) = t c + 2 t (1-t) d for a quadratic Bézier
+    curve and w(t) = t c + (1 - |1 - 2t|) d for a chain of two legs, as in `isthmus.landscape.paths`. In the unit of
+    the weights.
+    """
+    t = np.linspace(0, 1, CURVE_POINTS)
+    share = 1 - abs(1 - 2 * t) if kind == "polychain" else 2 * t * (1 - t)
+    return np.column_stack([t * chord + share * along, share * across])
+
+
+def _loss_measure(values: np.ndarray, label: str) -> Measure:
+    """Levels of losses, equal steps of the logarithm: from the lowest one up to what most points lie below."""
+    finite = values[np.isfinite(values)]
+    low, high = np.log10(np.maximum(np.quantile(finite, [0, MOST_SHOWN]), SMALLEST_LOSS)) if len(finite) else (-1, 0)
+    step = max(math.ceil((high - low) / LEVELS * 12), 1) / 12  # decades
+    first = math.floor(low / step + 1e-9)
+    levels = 10 ** (step * np.arange(first, max(math.ceil(high / step), first + 2) + 1))
+    powers = range(math.ceil(math.log10(levels[0]) - 1e-9), math.floor(math.log10(levels[-1]) + 1e-9) + 1)
+    ticks = [10.0**power for power in powers[:: math.ceil(len(powers) / 3) or 1]]
+    if len(ticks) < 2:
+        ticks = [float(f"{level:.1g}") for level in (levels[1], levels[-2])]
+    return Measure("train_loss", label, levels, LogNorm(levels[0], levels[-1]), ticks)
+
+
+def _error_measure(values: np.ndarray) -> Measure:
+    """Levels of the error, equal steps from 0."""
+    top = max(float(np.nanmax(values)) if np.isfinite(values).any() else 1.0, 1e-3)
+    levels = np.asarray(MaxNLocator(LEVELS, steps=[1, 2, 5, 10]).tick_values(0, top))
+    ticks = np.asarray(MaxNLocator(3, steps=[1, 2, 5, 10]).tick_values(0, levels[-1]))
+    return Measure(
+        "test_error", "test error", levels, Normalize(levels[0], levels[-1]), ticks[ticks <= levels[-1]].tolist()
     )
-    return f"Evaluated on {train} training and {test} test examples."
 
 
-def _draw_row(
-    placed: list[tuple[Panel, list[Axes]]],
-    row: int,
-    column: str,
-    limits: Limits,
-    *,
-    curved: bool = False,
-    log: bool = False,
-) -> pd.DataFrame:
-    """Draw `column` against width into the axes at `row` of every panel; return what is behind the points.
+def _draw_map(axes: Axes, rows: pd.DataFrame, measure: Measure) -> QuadContourSet | None:
+    """The map of one measure on one plane; None, and a word why, where nothing was measured."""
+    table = rows.dropna(subset=["x", "y"]).pivot(index="y", columns="x", values=measure.column)
+    x, y, values = table.columns.to_numpy(), table.index.to_numpy(), np.ma.masked_invalid(table.to_numpy(dtype=float))
+    if values.count() == 0 or min(values.shape) < 2:
+        say(axes, "not finite" if len(x) else "diverged")
+        axes.set_axis_off()
+        return None
+    values = np.ma.maximum(values, measure.levels[0])
+    drawn = axes.contourf(
+        x, y, values, levels=measure.levels, norm=measure.norm, cmap=MAP, extend=_extend(measure), zorder=0
+    )
+    drawn.set_edgecolor("face")  # no seams between the colours
+    drawn.set_linewidth(0.2)
+    axes.contour(x, y, values, levels=measure.levels[1:], colors="black", linewidths=0.2, alpha=0.45, zorder=1)
+    axes.set(aspect="equal", xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), facecolor=BLANK)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+    return drawn
 
-    `curved`: for curves only, `log`: on a log axis, with geometric means.
+
+def _extend(measure: Measure) -> str:
+    """Whether there are values above the levels."""
+    return "max" if measure.column == "train_loss" else "neither"
+
+
+def _draw_marks(axes: Axes, kind: str, connection: pd.Series | None) -> None:
+    """The networks on a plane, and the bend and the path where it is a plane through these."""
+    ends = [0.0]
+    if kind != "random" and connection is not None and pd.notna(connection["bend_across"]):
+        chord, along, across = (float(connection[name]) for name in ("chord", "bend_along", "bend_across"))
+        path = path_on_plane(kind, chord, along, across)
+        axes.plot(*path.T, color=KINDS[kind].colour, linewidth=1.3, path_effects=OUTLINE, gid=f"path {kind}", zorder=3)
+        axes.plot(chord / 2 + along, across, gid="bend", zorder=4, **BEND)
+        ends.append(chord)
+    axes.plot(ends, [0.0] * len(ends), gid="networks", zorder=4, **NETWORK)
+
+
+def _connection_of(connections: pd.DataFrame, rows: pd.DataFrame, kind: str) -> pd.Series | None:
+    """The row of the path whose plane `rows` are."""
+    first = rows.iloc[0]
+    same = (connections["cell"] == first["cell"]) & (connections["kind"] == kind)
+    same &= (connections["seed_a"] == first["seed_a"]) & (connections["seed_b"] == first["seed_b"])
+    return connections[same].iloc[0] if same.any() else None
+
+
+def _heights(planes: pd.DataFrame, cells: Sequence[str], kinds: Sequence[str]) -> tuple[list[float], list[float]]:
+    """Widths of the columns, one per plane, and heights of the rows, one per cell, in inches.
+
+    Equal aspects make some planes wide and low: columns are as wide as lets their maps be about as high as
+    those beside them.
     """
-    rows = pd.concat([panel.rows for panel, _ in placed])
-    widths, shift = sorted(rows["width"].unique()), apart(rows["width"], kinds_in(rows))
-    summaries = []
-    for panel, stack in placed:
-        shown = panel.rows[panel.rows["kind"].isin(CURVES)] if curved else panel.rows
-        summaries.append(draw_against_width(stack[row], shown, column, shift, limits, geometric=log))
-        if not summaries[-1]["count"].any():
-            say(stack[row], why_empty(shown))
-        log_axis(stack[row].xaxis, widths)
-    if not any(summary["count"].any() for summary in summaries):
-        placed[0][1][row].set_yticks([])
-    return gather(summaries)
+    extent = planes.groupby(["cell", "plane"], observed=True)[["x", "y"]].agg(
+        lambda values: values.max() - values.min()
+    )
+    ratio = (extent["y"] / extent["x"]).where(extent["x"] > 0).dropna()
+    typical = [ratio[ratio.index.get_level_values("plane") == kind].median() for kind in kinds]
+    weights = np.array([1 / np.clip(1.0 if math.isnan(each) else each, 0.65, 1.5) for each in typical])
+    widths = dict(zip(kinds, MAPS_WIDTH / 2 * weights / max(weights.sum(), 2.0), strict=True))
+    heights = [max([min(widths[kind] * ratio.get((cell, kind), 0.0), 2.2) for kind in kinds] + [0.6]) for cell in cells]
+    return list(widths.values()), heights
 
 
-def draw_barriers(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
-    """Barriers of the training loss and of the test error against width, a line per kind of path.
+def _label(column: Sequence[Axes], kind: str, *, left: bool) -> None:
+    """Labels of a column of maps: x below the last of them, y where it is the `left` one of a plane."""
+    x, y = ("direction 1", "direction 2") if kind == "random" else ("along chord", "across")
+    column[-1].set_xlabel(x)
+    for axes in column:
+        axes.set(ylabel=y) if left else axes.tick_params(labelleft=False)
 
-    `tables` holds `connections`. A panel per depth and batch size; above: training loss, in nats or as mean squared
-    error; below: test error, a fraction. The axes are linear near 0 and logarithmic above, since barriers are 0 or
-    spread over orders of magnitude. Lines join means over pairs, bars are intervals, faint dots are pairs.
-    Raises DataError where the study has no pair.
-    """
-    connections = rows_of(study, tables, "connections")
-    measured = connections[~connections["diverged"]]
-    with paper():
-        labels = [f"barrier, training\n{loss_label(connections['loss'])}", "barrier,\ntest error"]
-        blocks = panels_of(connections, ["depth", "batch_size"])
-        figure, placed = lay_out(blocks, labels, label_of("width"), above=room_for_text(blocks))
-        summaries = []
-        for row, (column, limits) in enumerate(BARRIERS):
-            summaries.append(_draw_row(placed, row, column, limits))
-            values = [*measured[column].dropna(), *summaries[-1]["high"].dropna()]
-            one_example = 1 / connections["test_examples"].max()
-            zero_axis(placed[0][1][row], values, one_example if "error" in column else 0)
-        legend_above(figure, _keys(kinds_in(connections)))
-        note = pair_note(connections, gather(summaries), "Dots: pairs. Lines: means. Bars")
-        infinite = int(measured[[column for column, _ in BARRIERS]].isna().any(axis=1).sum())
-        note += f" Left out, too: barriers of {infinite} paths with a loss that is not finite." if infinite else ""
-        footnote(figure, f"{note} {_examples_note(connections)}")
+
+def _colorbar(figure: Figure, drawn: QuadContourSet, column: Sequence[Axes], measure: Measure) -> None:
+    """A bar under a column of maps with the colours of its measure."""
+    label = power if measure.column == "train_loss" and min(measure.ticks) < 1e-3 else plain
+    bar = figure.colorbar(
+        drawn,
+        ax=column,
+        location="bottom",
+        shrink=0.9,
+        aspect=20,
+        panchor=False,
+        ticks=list(measure.ticks),
+        format=FuncFormatter(lambda value, _: label(float(f"{value:.3g}")) if value else "0"),
+    )
+    bar.minorticks_off()
+    bar.outline.set_linewidth(0.5)
+    bar.set_label(measure.label)
+
+
+def _maps(
+    planes: pd.DataFrame, connections: pd.DataFrame, cells: pd.DataFrame, kinds: Sequence[str], measures: list[Measure]
+) -> Figure:
+    """The maps: a row per cell, a column per plane and measure, and a colour bar under each column."""
+    columns = [(kind, measure) for kind in kinds for measure in measures]
+    widths, heights = _heights(planes, list(cells["cell"]), kinds)
+    size = (sum(widths) * len(measures) / MAPS_WIDTH * DOUBLE_COLUMN, sum(heights) + 0.4 * len(cells) + 1.2)
+    figure = new_figure(*size)
+    ratios = {"width_ratios": np.repeat(widths, len(measures)), "height_ratios": heights}
+    grid = figure.subplots(len(cells), len(columns), squeeze=False, gridspec_kw=ratios)
+    for column, (kind, measure) in enumerate(columns):
+        drawn = []
+        for row, cell in enumerate(cells.itertuples()):
+            axes, rows = grid[row, column], planes[(planes["cell"] == cell.cell) & (planes["plane"] == kind)]
+            axes.set_anchor("N")
+            if column == 0:
+                axes.set_title(f"depth {cell.depth}, width {cell.width}")
+            if (mapped := _draw_map(axes, rows, measure)) is not None:
+                _draw_marks(axes, kind, _connection_of(connections, rows, kind))
+                drawn.append(mapped)
+        if drawn:
+            _label([mapped.axes for mapped in drawn], kind, left=column % len(measures) == 0)
+            _colorbar(figure, drawn[0], list(grid[:, column]), measure)
     return figure
 
 
-def _along(paths: pd.DataFrame, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The training loss or the test error along the paths of one kind: their summary by t, and themselves, [t, pairs].
-
-    Losses have geometric means. The summary has no interval where pairs are few.
-    """
-    logarithmic = column == "train_loss"
-    value = np.log(paths["train_loss"].clip(lower=SMALLEST_LOSS)) if logarithmic else 1 - paths["test_accuracy"]
-    paths = paths.assign(value=value)
-    summary = summarize_pairs(paths, ["t"], "value", limits=UNBOUNDED if logarithmic else FRACTION)
-    if summary["count"].max() <= FEW_PAIRS:  # three networks have intervals as wide as the panel
-        summary[["low", "high"]] = np.nan
-    # A mean over the pairs whose loss is finite would dip just where others blow up.
-    summary.loc[summary["excluded"] > 0, ["mean", "low", "high"]] = np.nan
-    curves = paths.pivot(index="t", columns=["seed_a", "seed_b"], values="value")
-    if logarithmic:
-        summary[["mean", "low", "high"]], curves = np.exp(summary[["mean", "low", "high"]]), np.exp(curves)
-    return summary, curves
+def _legend(kinds: Sequence[str]) -> list[Line2D]:
+    """The marks on the maps: networks, bend and path."""
+    keys = [Line2D([], [], label="network", **NETWORK)]
+    for kind in kinds:
+        if kind != "random":
+            path = Line2D([], [], color=KINDS[kind].colour, linewidth=1.3, label=f"path: {words_of(kind)}")
+            keys += [Line2D([], [], label="bend", **BEND), path]
+    return keys
 
 
-def _against_t(axes: Axes, rows: pd.DataFrame, column: str) -> tuple[pd.DataFrame, list[float]]:
-    """Draw the training loss or test error along the paths of one cell, a line per kind.
-
-    A band is the interval; without one, thin lines are the pairs. Returns the summaries and the values drawn.
-    """
-    summaries, drawn = [], []
-    for kind in kinds_in(rows):
-        paths = rows[(rows["kind"] == kind) & ~rows["diverged"]]
-        if paths.empty:
-            continue
-        (summary, curves), look = _along(paths, column), KINDS[kind]
-        t, mean, low, high = (summary[name] for name in ("t", "mean", "low", "high"))
-        if low.notna().any():
-            axes.fill_between(t, low, high, color=look.colour, alpha=0.18, linewidth=0, zorder=2)
-        else:
-            axes.plot(curves.index, curves, color=look.colour, linewidth=0.4, alpha=0.6, zorder=2)
-            low, high = (ends.reset_index(drop=True) for ends in (curves.min(axis=1), curves.max(axis=1)))
-        (line,) = axes.plot(t, mean, color=look.colour, linestyle=look.line, zorder=3)
-        line.set_gid(f"{column} kind={kind}")
-        summaries.append(summary)
-        if column == "train_loss":  # wider bands are cut off
-            low, high = np.maximum(low, mean / 3), np.minimum(high, 3 * mean)
-        drawn += [*low, *high]
-    return gather(summaries), drawn
+def _note(planes: pd.DataFrame, connections: pd.DataFrame, chosen: str) -> str:
+    """The sentences under the maps: one pair each, planes that diverged, and which cells are shown."""
+    lost = int(planes.groupby(["cell", "plane"])["diverged"].any().sum())
+    seeds = sorted(set(zip(planes["seed_a"], planes["seed_b"], strict=True)))
+    which = " or ".join(f"{a} and {b}" for a, b in seeds)
+    note = f"n = 1 pair per cell, networks {which}: examples, not means."
+    note += f" {lost} of {planes.groupby(['cell', 'plane']).ngroups} planes diverged." if lost else ""
+    if planes["batch_size"].nunique() == 1 and "batch size" not in chosen:
+        note += f" Batch size {planes['batch_size'].iloc[0]}."
+    return " ".join(filter(None, (note, chosen, throughout(connections))))
 
 
-def draw_loss_profiles(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
-    """Training loss and test error along the paths against t, a line per kind of path, a panel per width.
+def draw_planes(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
+    """Maps of the training loss and the test error on planes through the ends and the bend of a path, and random ones.
 
-    `tables` holds `paths` and `connections`. A line of panels per depth and batch size. Above: training loss, in nats
-    or as mean squared error, on a log axis, with geometric means over pairs; below: test error, a fraction, with
-    means. Bands are intervals; thin lines are the pairs where these are few. Of many widths, depths or batch sizes
-    some are shown, and the footnote says which. Raises DataError where the study has no pair.
+    `tables` holds `planes` and `connections`. A row per cell, for the smallest and the largest width and depth at the
+    smallest batch size and one value of any further axis, as the footnote says; the first pair of each. Losses are in
+    nats or mean squared errors with levels equal in the logarithm, errors are fractions; colours are the same in all
+    rows. Says so where no planes were asked for. Raises DataError where the study has no pair.
     """
     connections = rows_of(study, tables, "connections")
-    most = fewer_panels(connections, MOST_PROFILES, MOST_WIDTHS)
-    connections, chosen = choose(connections, most)
-    paths, _ = choose(rows_of(study, tables, "paths"), most)
     with paper():
-        labels = [f"training {loss_label(connections['loss'])}", "test error"]
-        blocks = panels_by_width(paths)
-        figure, placed = lay_out(blocks, labels, "position on the path, t", above=room_for_text(blocks))
-        summaries: list[pd.DataFrame] = []
-        for row, column in enumerate(("train_loss", "test_accuracy")):
-            values: list[float] = []
-            for panel, stack in placed:
-                stack[row].autoscale(False)  # limits are set below, once for all panels
-                found, drawn = _against_t(stack[row], panel.rows, column)
-                if not found["count"].any():
-                    say(stack[row], why_empty(panel.rows))
-                stack[row].set(xlim=(0, 1), xticks=[0, 0.5, 1])
-                summaries, values = [*summaries, found], values + drawn
-            if column == "train_loss":
-                decade_axis(placed[0][1][row].yaxis, values)
-            if column == "test_accuracy" and values:
-                placed[0][1][row].set_ylim(0, min(1.05 * max(np.nanmax(values), 1e-3), 1))
-        legend_above(figure, _keys(kinds_in(connections), marker=False))
-        marks = "Lines: means over pairs, geometric ones of the loss. Bands"
-        few = f"in their place the pairs, as thin lines, where n is at most {FEW_PAIRS} pairs or all share a network"
-        note = pair_note(connections, gather(summaries), marks, few)
-        footnote(figure, " ".join(filter(None, (note, _examples_note(connections), chosen))))
-    return figure
-
-
-def draw_path_geometry(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
-    """Detour and turning of the curves, and sharpness of all paths, against width, a line per kind of path.
-
-    `tables` holds `connections`. A panel per depth and batch size, with four axes above each other: length / chord;
-    the integral of the curvature in radians; and on log axes, with geometric means over pairs, the mean along the path
-    of the top Hessian eigenvalue of the training loss, and of that divided by the loss it belongs to. Lines join means
-    over pairs, bars are intervals, faint dots are pairs. Of many depths or batch sizes some are shown, and the
-    footnote says which. Raises DataError where the study has no pair.
-    """
-    connections = rows_of(study, tables, "connections")
-    connections, chosen = choose(connections, fewer_panels(connections, MOST_GEOMETRIES))
-    measured = connections[~connections["diverged"]]
-    with paper():
-        labels = [label for _, label, _, _ in GEOMETRY]
-        blocks = panels_of(connections, ["depth", "batch_size"])
-        figure, placed = lay_out(blocks, labels, label_of("width"), above=room_for_text(blocks))
-        summaries = []
-        for row, (column, _, straight, limits) in enumerate(GEOMETRY):
-            found = _draw_row(placed, row, column, limits, curved=straight is not None, log=straight is None)
-            if straight is None:
-                mean = found["mean"]  # wider intervals are cut off
-                ends = np.fmin(found["high"], 3 * mean), np.fmax(found["low"], mean / 3)
-                decade_axis(placed[0][1][row].yaxis, [*measured[column].dropna(), *np.concatenate(ends)])
-            elif found["count"].any():
-                placed[0][1][row].set_ylim(bottom=straight)
-            summaries.append(found)
-        legend_above(figure, _keys(kinds_in(connections)))
-        marks = "Dots: pairs. Lines: means, geometric ones of the eigenvalues. Bars"
-        note = pair_note(connections, gather(summaries), marks)
-        not_positive = int((measured[["sharpness_mean", "sharpness_over_loss_mean"]].astype(float) <= 0).sum().sum())
-        note += f" Left out, too: {not_positive} eigenvalues that are not positive." if not_positive else ""
-        footnote(figure, f"{note} {chosen}".strip())
+        if not (tables["planes"]["study"] == study).any():
+            return nothing("No planes were asked for.")
+        planes = rows_of(study, tables, "planes")
+        others = {name: 1 for axes in axes_in(planes).values() for name in axes}
+        planes, chosen = choose(planes, others | SHOWN)
+        planes["test_error"] = 1 - planes["test_accuracy"].astype(float)
+        loss = f"training {loss_label(connections['loss'])}"
+        measures = [
+            _loss_measure(planes["train_loss"].to_numpy(dtype=float), loss),
+            _error_measure(planes["test_error"].to_numpy(dtype=float)),
+        ]
+        found = set(planes["plane"])
+        kinds = [kind for kind in (*KINDS, "random") if kind in found]
+        cells = planes.drop_duplicates("cell").sort_values(["depth", "width"])
+        figure = _maps(planes, connections, cells, kinds, measures)
+        legend_above(figure, _legend(kinds))
+        footnote(figure, _note(planes, connections, chosen))
     return figure

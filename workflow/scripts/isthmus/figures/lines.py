@@ -17,8 +17,9 @@ from matplotlib.lines import Line2D
 
 from isthmus.figures.axes import decade_axis, log_axis
 from isthmus.figures.looks import Look, key_of, look_of, values_in
+from isthmus.figures.marks import draw_dots, draw_means
 from isthmus.figures.panels import Panel, count_note, lay_out, one_line, panels_of, room_for_text, say
-from isthmus.figures.style import draw_dots, draw_means, label_of, legend_above
+from isthmus.figures.style import label_of, legend_above
 from isthmus.statistics.bootstrap import UNBOUNDED, summarize
 
 FRACTION = (0.0, 1.0)

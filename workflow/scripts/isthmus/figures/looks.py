@@ -114,13 +114,14 @@ def values_in(tables: dict[str, pd.DataFrame], column: str) -> list[Any]:
     return sorted({value for table in drawn for value in table[column].dropna().unique()})
 
 
-def key_of(label: str, look: Look, *, marker: bool = True, line: bool = True, hollow: bool = False) -> Line2D:
-    """An entry of a legend, with the line and the marker of a look, or one of them."""
+def key_of(label: str, look: Look, *, marker: bool = True, band: bool = False, hollow: bool = False) -> Line2D:
+    """An entry of a legend: the line of a look, thicker for a `band`, and its marker."""
     return Line2D(
         [],
         [],
         color=look.colour,
-        linestyle=look.line if line else "none",
+        linestyle=look.line,
+        linewidth=1.6 if band else 1.0,
         marker=look.marker if marker else "none",
         markerfacecolor="none" if hollow else look.colour,
         label=label,

@@ -5,7 +5,7 @@ table `summaries`; the networks or pairs behind them, drawn as dots, from the ta
 varies by factors has a log axis, on which a value that is not positive has no place.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,9 @@ def draw_means(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -> Fig
 
 def means(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -> Means:
     """The same without legend and note; to be called within `isthmus.figures.style.paper`."""
-    rows = _positioned(rows_of(study, tables, "summaries"), lines)
+    rows = rows_of(study, tables, "summaries")
+    lines = _against_what_varies(lines, rows[rows["quantity"].isin(lines.rows)])
+    rows = _positioned(rows, lines)
     rows = rows[rows["quantity"].isin(lines.rows)]
     shown = [named(name) for name in lines.rows if rows.loc[rows["quantity"] == name, "n"].any()]
     without = [named(name).label for name in lines.rows if name not in {quantity.name for quantity in shown}]
@@ -98,6 +100,12 @@ def means(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -> Means:
     for place, quantity in enumerate(shown):
         _draw_row(made, place, quantity)
     return made
+
+
+def _against_what_varies(lines: Lines, rows: pd.DataFrame) -> Lines:
+    """The same lines, against the width if the axis that they should be drawn against has a single value."""
+    single = lines.x in AXES and lines.x != "width" and rows[lines.x].nunique() == 1
+    return replace(lines, x="width", hue="depth") if single else lines
 
 
 def _positioned(rows: pd.DataFrame, lines: Lines) -> pd.DataFrame:

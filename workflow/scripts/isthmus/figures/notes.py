@@ -27,7 +27,8 @@ def note_under(
     tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame, lines: Lines, others: Iterable[str] = ()
 ) -> str:
     """The note under a figure of means, whose `rows` of `summaries` it shows; `others` are further sentences."""
-    sentences = [_counts(tables, study, rows), _marks(rows, lines), left_out(rows), throughout(rows), *others]
+    sentences = [_counts(tables, study, rows), _marks(rows, lines), left_out(rows), _not_converged(rows)]
+    sentences += [_examples(tables, study, rows), throughout(rows), *others]
     return " ".join(filter(None, sentences))
 
 
@@ -75,6 +76,31 @@ def _marks(rows: pd.DataFrame, lines: Lines) -> str:
     if lines.bands:
         return f"Lines: {means}. Bands: 95 % {how}{none}; few {behind} are thin lines instead."
     return f"Dots: {behind}. Lines: {means}. Bars: 95 % {how}{none}."
+
+
+def _not_converged(rows: pd.DataFrame) -> str:
+    """The sentence that counts drawn estimates that did not reach their precision; empty without any."""
+    parts = [
+        f"{own['not_converged'].sum()} of {int(own['pairs'].fillna(own['n']).sum())} of {named(str(quantity)).label}"
+        for quantity, own in rows.groupby("quantity", sort=False)
+        if own["not_converged"].any()
+    ]
+    return f"Drawn without having converged to the precision asked for: {', '.join(parts)}." if parts else ""
+
+
+def _examples(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame) -> str:
+    """The sentence that says on how many examples the quantities were measured; empty where nothing says so."""
+    counts: dict[str, None] = {}
+    for quantity in map(named, rows["quantity"].unique()):
+        if quantity.examples:
+            given = rows_of(study, tables, quantity.table)[quantity.examples].dropna().astype(int)
+            kind = {"train_examples": " training", "test_examples": " test"}.get(quantity.examples, "")
+            counts |= dict.fromkeys(f"{count}{kind}" for count in sorted(given[given > 0].unique()))
+    return f"Measured on {_listed(list(counts))} examples." if counts else ""
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def left_out(rows: pd.DataFrame) -> str:

@@ -12,11 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from isthmus.figures.axes import decade_axis
+from isthmus.figures.axes import decade_axis, percent_axis
 from isthmus.figures.lines import Measure, apart, extent, means_of, why_empty
-from isthmus.figures.looks import PALETTE, Look, key_of
+from isthmus.figures.looks import KINDS, PALETTE, Look, key_of, words_of
+from isthmus.figures.marks import draw_means
 from isthmus.figures.panels import Panel, choose, fewer_panels, lay_out, panels_by_width, room_for_text, say
-from isthmus.figures.style import draw_means, legend_above
+from isthmus.figures.style import legend_above
 from isthmus.recipes.cell_table import axes_in
 from isthmus.recipes.cells import cell_name
 

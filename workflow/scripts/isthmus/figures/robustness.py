@@ -18,6 +18,7 @@ from isthmus.figures.lines import (
     means_of,
     why_empty,
 )
+from isthmus.figures.marks import draw_means
 from isthmus.figures.panels import (
     Panel,
     choose,
@@ -29,7 +30,7 @@ from isthmus.figures.panels import (
     rows_of,
     say,
 )
-from isthmus.figures.style import draw_means, footnote, label_of, legend_above, paper
+from isthmus.figures.style import footnote, label_of, legend_above, paper
 from isthmus.recipes.cell_table import axes_in
 from isthmus.recipes.cells import cell_name
 

@@ -18,6 +18,7 @@ from isthmus.tables.quantities import Quantity
 # shares of at most 2^15 examples differ by at least 2^-30, so they stay apart. Rounding errors, about 2^-52, vanish.
 SHARE_GRID = 2.0**30
 PAIR = ("seed_a", "seed_b")
+NUMBERS = ["value", "converged"]
 MEMBERS = ("cell", "sweep", "seed", *PAIR)  # what tells a study's networks or pairs apart, as far as a table has it
 
 
@@ -51,6 +52,8 @@ def measured(quantity: Quantity, table: pd.DataFrame) -> pd.DataFrame:
     found["value"] = value if quantity.floor is None else value.clip(lower=quantity.floor)
     if quantity.at:
         found["at"] = rows[quantity.at]
+    if quantity.converged:
+        found["converged"] = ~rows[quantity.converged].eq(False)
     if quantity.share:
         known = _names_in(quantity.share) <= set(rows.columns)
         found["examples"] = rows.eval(quantity.share).astype(float) if known else np.nan
@@ -89,16 +92,18 @@ def _names_in(expression: str) -> set[str]:
 
 
 def values(quantity: Quantity, table: pd.DataFrame) -> pd.DataFrame:
-    """The value of each network or pair of a study, once for each value of the columns `by`: members, `by`, `value`.
+    """The value of each network or pair of a study, once for each value of the columns `by`.
 
-    Rows that the table lacks, for instance of diverged networks, are not there; a null is a value that is not finite.
+    Columns: members, `by`, `value` and `converged`, which is true where the quantity is no estimate. Rows that the
+    table lacks, for instance of diverged networks, are not there; a null is a value that is not finite.
     """
     rows = measured(quantity, table)
-    keys = [*members(rows), *quantity.by]
+    keys, converged = [*members(rows), *quantity.by], rows.get("converged", pd.Series(True, index=rows.index))
     if not rows.duplicated(keys).any():
-        found = rows[[*keys, "value"]].reset_index(drop=True)
+        found = rows[[*keys, "value"]].assign(converged=converged).reset_index(drop=True)
     else:
-        found = averaged(rows, keys).rename("value").reset_index()
+        all_of_them = converged.groupby([rows[name] for name in keys], observed=True).all()
+        found = pd.DataFrame({"value": averaged(rows, keys), "converged": all_of_them}).reset_index()
     return _held(found, quantity) if quantity.held else found
 
 
@@ -110,15 +115,14 @@ def _held(found: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
     along, by = quantity.held, [name for name in quantity.by if name != quantity.held]
     parts = []
     for _, cell in found.groupby(["cell", *by], observed=True):
-        own = {seed: rows.set_index(along)["value"].sort_index() for seed, rows in cell.groupby("seed")}
+        own = {seed: rows.set_index(along)[NUMBERS].sort_index() for seed, rows in cell.groupby("seed")}
         shared = [
             at
             for at in sorted(cell[along].unique())
             if all(at in values.index or at > values.index[-1] for values in own.values())
         ]
         for seed, values in own.items():
-            whole = values.reindex(shared)
-            whole[whole.index > values.index[-1]] = values.iloc[-1]
+            whole = values.iloc[values.index.searchsorted(shared, side="right") - 1].reset_index(drop=True)
             first = {name: cell[name].iloc[0] for name in ["cell", *by]}
-            parts.append(pd.DataFrame({**first, "seed": seed, along: shared, "value": whole.to_numpy()}))
+            parts.append(whole.assign(**first, seed=seed, **{along: shared}))
     return pd.concat(parts, ignore_index=True) if parts else found

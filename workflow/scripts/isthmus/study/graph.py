@@ -24,6 +24,10 @@ SCRIPTS = Path(__file__).resolve().parents[2]
 CELLS_OF_STUDY = "results/{study}/cells/cells.parquet"
 """A study's rows of the table `cells`. Its jobs read these, so that they do not rerun when another study changes."""
 
+SUMMARIES = "summaries"
+SUMMARIES_OF_STAGE = "results/{study}/{stage}/summaries.parquet"
+"""A study's rows of the table `summaries` for the quantities of one stage."""
+
 
 def code(script: str) -> str:
     """The digest of the library code behind a script; as a parameter of jobs, it reruns them when that code changes."""
@@ -124,7 +128,7 @@ class Graph:
     def summaries(self) -> list[str]:
         """The files that the table `summaries` is collected from: one for each stage of a study that has quantities."""
         return [
-            f"results/{study.name}/{stage.name}/summaries.parquet"
+            SUMMARIES_OF_STAGE.format(study=study.name, stage=stage.name)
             for study in self.configuration.studies.values()
             for stage in self.stages_of(study)
             if self.summarized(stage.name)
@@ -196,11 +200,21 @@ def figures_of(stage: str, *requires: str) -> list[Figure]:
     return [figure for figure in stages()[stage].figures if figure.requires == requires]
 
 
+def drawing(stage: str) -> dict[str, Any]:
+    """The parameters of a job that draws a stage's figures: what they show, and the digests of the code for it.
+
+    Figures of means need no code of their own, so that a stage may have no module in `isthmus.figures`.
+    """
+    modules = [SCRIPTS / "isthmus" / "figures" / f"{name}.py" for name in ("means", stage)]
+    figures = {figure.name: asdict(figure) for figure in stages()[stage].figures}
+    return {"stage": stage, "figures": figures, "code": [digest(path) for path in modules if path.exists()]}
+
+
 def figure_tables(stage: str, *requires: str) -> list[str]:
     """The files of the tables that these figures are drawn from; `{study}` stands for the study."""
     names = {name: None for figure in figures_of(stage, *requires) for name in figure.tables}
-    cells = [CELLS_OF_STUDY] if CELLS in names else []
-    return _table_files([name for name in names if name != CELLS]) + cells
+    own = {CELLS: CELLS_OF_STUDY, SUMMARIES: SUMMARIES_OF_STAGE.replace("{stage}", stage)}
+    return _table_files([name for name in names if name not in own]) + [own[name] for name in names if name in own]
 
 
 def in_report(figure: Figure) -> dict[str, Any]:

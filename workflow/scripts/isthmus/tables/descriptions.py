@@ -62,10 +62,12 @@ class Table:
 class Lines:
     """A figure of the common kind: means of quantities against one column of `summaries`, with intervals.
 
-    rows: quantities, a row of axes each. x, hue, style: columns, or quantities such as `density` whose mean is then the
-    position; a line is drawn for each value of `hue`, its style set by `style`. panels: columns that have a panel for
-    each of their values, as all axes of the grid have that are not drawn otherwise. bands: intervals are bands and networks thin lines, instead of bars and dots. zero: the axis of
-    values starts at zero and is logarithmic further up. baseline: a value of `hue` that is drawn as a level.
+    rows: quantities, a row of axes each. x, hue, style: columns, or a quantity such as `density` whose mean is then the
+    position; a line is drawn for each value of `hue`, its style set by `style`. An axis of the grid with a single value
+    is no `x`: the width takes its place, and the depth that of `hue`. panels: columns that have a panel for each of
+    their values, as all axes of the grid have that are not drawn otherwise. bands: intervals are bands and networks
+    thin lines, instead of bars and dots. zero: the axis of values starts at zero and is logarithmic further up.
+    baseline: a value of `hue` that is drawn as a level.
     """
 
     rows: tuple[str, ...]
@@ -108,7 +110,7 @@ class Stage:
 
 
 def _lines(given: dict[str, Any]) -> Lines:
-    return Lines(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+    return Lines(**given | {key: tuple(given.get(key, ())) for key in ("rows", "panels")})
 
 
 def _read(path: Path) -> Stage:

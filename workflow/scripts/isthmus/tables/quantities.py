@@ -34,7 +34,8 @@ class Quantity:
     geometric. limits: the least and the greatest possible value. floor: smaller values count as this one. held: the
     column of `by`, such as the epoch, after whose last value a network that has stopped keeps its value. share: for a
     share of examples, an expression that makes it a whole number when multiplied with it, such as the number of
-    examples.
+    examples. converged: the column that says whether an estimate reached its precision. examples: the column with the
+    number of examples that it was measured on.
     """
 
     name: str
@@ -51,6 +52,8 @@ class Quantity:
     held: str = ""
     share: str = ""
     unit: str = ""
+    converged: str = ""
+    examples: str = ""
 
     @property
     def of_pairs(self) -> bool:

@@ -20,8 +20,9 @@ MEANS = {False: "mean", True: "geometric mean"}
 METHODS = {False: "bootstrap over networks", True: "bootstrap over the networks of pairs"}
 ENDS = ["value", "low", "high"]
 LEFT_OUT = ["missing", "not_positive"]
+COUNTS = [*LEFT_OUT, "not_converged"]
 KEYS = ["study", "quantity", "cell"]
-NUMBERS = [*ENDS, "n", "pairs", "diverged", *LEFT_OUT, "statistic", "method"]
+NUMBERS = [*ENDS, "n", "pairs", "diverged", *COUNTS, "statistic", "method"]
 
 
 def summarize_study(study: str, quantities: Iterable[str], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -50,7 +51,8 @@ def summarize_quantity(quantity: Quantity, table: pd.DataFrame, networks: pd.Dat
 
     table, networks: a study's rows of the quantity's table and of the table `networks`. Returns the columns `cell`,
     `by`, `value`, `low` and `high` (null where there is none), `n` (networks in the mean), `pairs` (null for a quantity
-    of networks), `diverged`, `missing` and `not_positive` (networks or pairs that are left out), `statistic`, `method`.
+    of networks), `diverged`, `missing` and `not_positive` (networks or pairs that are left out), `not_converged` (of
+    those in the mean), `statistic` and `method`.
 
     >>> from isthmus.tables.quantities import named
     >>> rows = pd.DataFrame({"cell": "a", "seed": [0, 1, 2], "final": True, "trace": [1.0, 4.0, -1.0]})
@@ -65,6 +67,7 @@ def summarize_quantity(quantity: Quantity, table: pd.DataFrame, networks: pd.Dat
         value=np.log(found["value"].where(positive)) if quantity.log else found["value"],
         missing=found["value"].isna(),
         not_positive=quantity.log & found["value"].notna() & ~positive,
+        not_converged=~found["converged"].astype(bool) & (positive if quantity.log else found["value"].notna()),
     )
     of_pairs = set(PAIR) <= set(found.columns)
     # The interval of a geometric mean is positive without being cut off.
@@ -73,12 +76,12 @@ def summarize_quantity(quantity: Quantity, table: pd.DataFrame, networks: pd.Dat
     summary = summary.rename(columns={"mean": "value"})
     summary[ENDS] = np.exp(summary[ENDS]) if quantity.log else summary[ENDS]
     summary["n"], summary["pairs"] = (summary["networks"], summary["count"]) if of_pairs else (summary["count"], np.nan)
-    left_out = counted.groupby(by, observed=True)[LEFT_OUT].sum().reset_index()
-    summary = summary.merge(left_out, on=by, validate="1:1")
+    counts = counted.groupby(by, observed=True)[COUNTS].sum().reset_index()
+    summary = summary.merge(counts, on=by, validate="1:1")
     lost = _diverged(quantity, table, networks)
     summary = summary.merge(lost, on=[name for name in by if name in lost], how="outer", validate="m:1")
-    counts = ["n", "diverged", *LEFT_OUT]
-    summary[counts] = summary[counts].fillna(0).astype(int)
+    whole = ["n", "diverged", *COUNTS]
+    summary[whole] = summary[whole].fillna(0).astype(int)
     summary["statistic"], summary["method"] = MEANS[quantity.log], METHODS[of_pairs]
     return summary[[*by, *NUMBERS]]
 
