@@ -18,7 +18,9 @@ EXCERPTS = [
     for block in re.findall(r"^```\w+\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
 ]
 QUICK = "{chains: 2, burn_in: 0, draws: 2}"
-SPARSITY = "workflow/scripts/isthmus/figures/sparsity.py", "workflow/scripts/measure_sparsity.py"
+DESCRIBED, SCRIPT = "workflow/schemas/stages/sparsity.yaml", "workflow/scripts/measure_sparsity.py"
+LINES = "    lines: {rows: [sparsity, relative_sparsity]}\n"
+DRAWING = "workflow/scripts/isthmus/figures/sparsity.py"
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -100,15 +102,16 @@ def test_a_name_that_cannot_be_used_is_refused(begun: tuple[Path, set[str]], nam
 @pytest.mark.parametrize(
     ("path", "before", "after", "expected"),
     [
-        ("workflow/schemas/stages/sparsity.yaml", "unit: seed", "unit: network", 'sparsity.yaml.unit: "network" was'),
-        ("workflow/schemas/stages/sparsity.yaml", "unit: seed", "unit: [", "stages/sparsity.yaml is not YAML: "),
-        ("workflow/schemas/stages/sparsity.yaml", None, "", "workflow/schemas/stages/sparsity.yaml is missing"),
+        (DESCRIBED, "unit: seed", "unit: network", 'sparsity.yaml.unit: "network" was'),
+        (DESCRIBED, "unit: seed", "unit: [", "stages/sparsity.yaml is not YAML: "),
+        (DESCRIBED, None, "", f"{DESCRIBED} is missing"),
+        (DESCRIBED, "[sparsity, relative", "[sparse, relative", "sparsity.lines.rows: the stage has no quantity `sparse`"),
+        (DESCRIBED, "cells, summaries]", "cells]", "a figure of means of these quantities needs `summaries`"),
+        (DESCRIBED, LINES, "", f"{DRAWING}, which draws the figures, cannot be imported: No module named"),
         ("workflow/report/sparsity.rst", None, "", "its caption workflow/report/sparsity.rst is missing"),
         ("workflow/rules/sparsity.smk", None, "", "workflow/rules/sparsity.smk, the rules of the analysis, is missing"),
         ("tests/unit/analyses/test_sparsity.py", None, "", "the unit test of the analysis, is missing"),
-        (SPARSITY[1], None, "", f"{SPARSITY[1]}, which workflow/rules/sparsity.smk runs, is missing"),
-        (SPARSITY[0], None, "", f"{SPARSITY[0]}, which draws the figures, cannot be imported: No module named"),
-        (SPARSITY[0], "draw_sparsity", "draw_it", f"{SPARSITY[0]} has no function draw_sparsity for the figure"),
+        (SCRIPT, None, "", f"{SCRIPT}, which workflow/rules/sparsity.smk runs, is missing"),
     ],
 )
 def test_a_mistake_in_the_files_is_a_sentence(
@@ -135,6 +138,8 @@ def test_adding_an_analysis_runs_its_own_jobs_and_no_others(tmp_path: Path) -> N
     assert planned(tmp_path, configuration(small=study), root=root) == {
         "Estimating the local learning coefficients of small: width=8+depth=1+batch_size=128, seeds 0 1",
         "Collecting the table sparsity",
+        "Summarizing small: sparsity",
+        "Collecting the summaries of all studies",
         "Drawing the figures of small: sparsity",
     }
 
@@ -157,13 +162,13 @@ def test_a_new_analysis_passes_its_check_until_its_table_is_wrong(edited: Path) 
     assert figure in checked.stdout
     assert (edited / figure).exists()
 
-    replace(edited / SPARSITY[1], "in block.seeds:", "in found:")
+    replace(edited / SCRIPT, "in block.seeds:", "in found:")
     checked = call(edited, "check_analysis.py", "sparsity", "--options", QUICK)
     lost = [line for line in checked.stderr.splitlines() if "has no row of the network" in line]
     assert len(lost) == 4
     assert all("learning_rate=1e+20, seed " in line and line.endswith("which diverged") for line in lost)
 
-    replace(edited / SPARSITY[1], "in found:", "in block.seeds:")
-    replace(edited / SPARSITY[1], "found.get(seed, {})", 'found.get(seed, {"coefficient": 1.0})')
+    replace(edited / SCRIPT, "in found:", "in block.seeds:")
+    replace(edited / SCRIPT, "found.get(seed, {})", 'found.get(seed, {"coefficient": 1.0})')
     checked = call(edited, "check_analysis.py", "sparsity", "--options", QUICK)
     assert "the table sparsity has values of `coefficient` for networks that diverged" in checked.stderr

@@ -33,7 +33,9 @@ def collecting(*tables: str) -> set[str]:
 
 
 def drawing(*stages: str, name: str = "small") -> set[str]:
-    return {f"Drawing the figures of {name}: {stage}" for stage in stages}
+    """The jobs behind the figures of some stages: their summaries, which are collected, and the figures."""
+    summaries = {f"Summarizing {name}: {stage}" for stage in stages} | {"Collecting the summaries of all studies"}
+    return summaries | {f"Drawing the figures of {name}: {stage}" for stage in stages}
 
 
 def listing(study: str = "small") -> set[str]:
@@ -85,7 +87,7 @@ def test_nothing_is_run_twice(finished: tuple[Path, Path]) -> None:
             configuration(small=study(), other=small_study(width=[4])),
             {training("other", 4, "0 1")}
             | listing("other")
-            | (TRAINED | drawing("train", "curvature") | drawing("train", name="other")),
+            | (TRAINED | drawing("train", "movement", "curvature") | drawing("train", name="other")),
         ),
     ],
     ids=["seeds", "width", "study"],

@@ -93,7 +93,7 @@ def test_a_table_of_a_sweep_has_the_blocks_of_the_sweep_and_one_of_a_study_a_sin
 def test_all_tables_are_those_of_the_stages_and_of_the_claims() -> None:
     graph = graph_of(movement={})
     assert graph.collected() == ["networks", "history", "movement", "kernels"]
-    assert graph.tables() == [f"results/tables/{name}.parquet" for name in (*graph.collected(), "cells", "claims")]
+    assert graph.tables() == [f"results/tables/{name}.parquet" for name in (*graph.collected(), "cells", "claims", "summaries")]
 
 
 def test_studies_share_their_tables() -> None:
@@ -239,3 +239,10 @@ def test_checkpoints_of_full_blocks_whose_results_are_there_are_done_with(
         (results / f"{block}.safetensors").touch()
     finished = list(graph_of(seed=5).finished_checkpoints())
     assert finished == [Path("results/checkpoints/small/train", CELLS[0], "0")]
+
+
+def test_summaries_are_made_for_every_stage_that_has_quantities() -> None:
+    graph = graph_of(movement={})
+    assert graph.summaries() == [f"results/small/{stage}/summaries.parquet" for stage in ("train", "movement")]
+    tables = [f"results/tables/{name}.parquet" for name in ("networks", "kernels", "movement")]
+    assert graph.summarized_tables("small", "movement") == [*tables, "results/small/cells/cells.parquet"]

@@ -39,5 +39,4 @@ use rule draw_training as draw_learning_coefficient with:
     benchmark:
         "results/benchmarks/figures/{study}/learning_coefficient.tsv"
     params:
-        stage="learning_coefficient",
-        code=code("isthmus/figures/learning_coefficient.py"),
+        **drawing("learning_coefficient"),

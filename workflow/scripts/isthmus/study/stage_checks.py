@@ -51,12 +51,25 @@ def _beyond_schema(path: Path, content: dict[str, Any], tables: dict[str, Path],
             yield f"tables.{table}.columns.{column}: every table of this unit has this column already"
         if tables[table] != path:
             yield f"tables.{table}: {tables[table].name} has a table of this name, too"
+    listed = content.get("quantities", {})
     for figure, given in content.get("figures", {}).items():
+        for quantity in given.get("lines", {}).get("rows", ()):
+            if quantity not in listed:
+                yield f"figures.{figure}.lines.rows: the stage has no quantity `{quantity}`"
+        if "lines" in given:
+            needed = {
+                "networks",
+                "cells",
+                "summaries",
+                *(listed[q]["table"] for q in given["lines"]["rows"] if q in listed),
+            }
+            for table in sorted(needed - set(given["tables"])):
+                yield f"figures.{figure}.tables: a figure of means of these quantities needs `{table}`"
         for table in given["tables"]:
             if table not in tables:
                 yield f"figures.{figure}.tables: no stage makes a table `{table}`"
         if not (captions / f"{figure}.rst").is_file():
             yield f"figures.{figure}: its caption workflow/report/{figure}.rst is missing"
-    for quantity, given in content.get("quantities", {}).items():
+    for quantity, given in listed.items():
         if given["table"] not in tables:
             yield f"quantities.{quantity}.table: no stage makes a table `{given['table']}`"
