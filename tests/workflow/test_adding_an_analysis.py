@@ -105,7 +105,7 @@ def test_a_name_that_cannot_be_used_is_refused(begun: tuple[Path, set[str]], nam
         (DESCRIBED, "unit: seed", "unit: network", 'sparsity.yaml.unit: "network" was'),
         (DESCRIBED, "unit: seed", "unit: [", "stages/sparsity.yaml is not YAML: "),
         (DESCRIBED, None, "", f"{DESCRIBED} is missing"),
-        (DESCRIBED, "[sparsity, relative", "[sparse, relative", "sparsity.lines.rows: the stage has no quantity `sparse`"),
+        (DESCRIBED, "[sparsity, relative", "[sparse, relative", "lines.rows: the stage has no quantity `sparse`"),
         (DESCRIBED, "cells, summaries]", "cells]", "a figure of means of these quantities needs `summaries`"),
         (DESCRIBED, LINES, "", f"{DRAWING}, which draws the figures, cannot be imported: No module named"),
         ("workflow/report/sparsity.rst", None, "", "its caption workflow/report/sparsity.rst is missing"),

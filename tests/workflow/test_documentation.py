@@ -1,6 +1,11 @@
 """Documentation that is made from the schemas is up to date, and every figure has a caption."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 from running import ROOT
 
@@ -24,3 +29,11 @@ def test_links_within_the_repository_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
             if not target.startswith("https://"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_page_on_figures_draws_what_it_says(finished: Path, tmp_path: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "figures.md").read_text(), re.DOTALL | re.MULTILINE)
+    shutil.copytree(finished / "results" / "tables", tmp_path / "results" / "tables")
+    environment = os.environ | {"MPLBACKEND": "agg"}
+    subprocess.run([sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, env=environment, check=True)
+    assert {path.name for path in tmp_path.glob("*.png")} == {"accuracy.png", "profiles.png"}

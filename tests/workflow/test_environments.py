@@ -12,7 +12,12 @@ import yaml
 from running import ROOT
 
 # What conda calls packages of other names on PyPI; Snakemake's extra is part of its conda package.
-CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "seaborn": "seaborn-base", "snakemake[reports]": "snakemake"}
+CONDA = {
+    "torch": "pytorch",
+    "matplotlib": "matplotlib-base",
+    "seaborn": "seaborn-base",
+    "snakemake[reports]": "snakemake",
+}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 

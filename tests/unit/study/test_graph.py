@@ -93,7 +93,8 @@ def test_a_table_of_a_sweep_has_the_blocks_of_the_sweep_and_one_of_a_study_a_sin
 def test_all_tables_are_those_of_the_stages_and_of_the_claims() -> None:
     graph = graph_of(movement={})
     assert graph.collected() == ["networks", "history", "movement", "kernels"]
-    assert graph.tables() == [f"results/tables/{name}.parquet" for name in (*graph.collected(), "cells", "claims", "summaries")]
+    names = (*graph.collected(), "cells", "claims", "summaries")
+    assert graph.tables() == [f"results/tables/{name}.parquet" for name in names]
 
 
 def test_studies_share_their_tables() -> None:
@@ -184,7 +185,8 @@ def test_a_figure_that_requires_another_analysis_is_drawn_beside_it_only() -> No
 
 def test_figures_are_drawn_from_their_tables_each_named_once() -> None:
     tables = ["results/tables/networks.parquet", "results/tables/history.parquet"]
-    assert figure_tables("train") == [*tables, "results/{study}/cells/cells.parquet"]
+    own = ["results/{study}/cells/cells.parquet", "results/{study}/train/summaries.parquet"]
+    assert figure_tables("train") == [*tables, *own]
     assert figure_tables("claims") == ["results/tables/claims.parquet"]
     assert "results/tables/curvature.parquet" in figure_tables("manifold", "curvature")
 
