@@ -14,7 +14,7 @@ from isthmus.analyses.relations.measure import relate
 from isthmus.figures import relations
 from isthmus.figures.listed import in_order, true_minus
 from isthmus.tables.descriptions import table
-from isthmus.tables.quantities import label_of
+from isthmus.tables.quantities import named
 
 DRAW = {
     "correlations": relations.draw_correlations,
@@ -76,7 +76,7 @@ def test_the_matrix_lists_every_quantity_once_from_the_top(
 ) -> None:
     axes = figures["correlations"].axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == [label_of(name) for name in in_order(tables["correlations"]["quantity"])]
+    assert labels == [named(name).label for name in in_order(tables["correlations"]["quantity"])]
     assert labels[0] == "training loss"
     low, high = axes.get_ylim()
     assert low > high

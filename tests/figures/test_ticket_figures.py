@@ -16,7 +16,7 @@ from scipy.stats import binom
 
 from isthmus.core.errors import DataError
 from isthmus.figures import style, tickets
-from isthmus.figures.pruned import KINDS, percent, percent_axis
+from isthmus.figures.axes import percent, percent_axis
 from isthmus.figures.ticket_speed import median_interval
 from isthmus.statistics.bootstrap import bootstrap_interval
 from isthmus.tables.parquet import read_table, write_table
@@ -28,7 +28,7 @@ DRAW = {
     "ticket-stability": tickets.draw_ticket_stability,
     "ticket-curvature": tickets.draw_ticket_curvature,
 }
-ALL_KINDS = tuple(KINDS)
+ALL_KINDS = ("ticket", "one_shot", "magnitude_at_initialization", "reinitialized", "random")
 # Accuracy lost, and slowness, where half of the weights that matter are gone.
 HARM = {"ticket": 1.0, "one_shot": 1.6, "magnitude_at_initialization": 2.2, "reinitialized": 3.0, "random": 4.0}
 Rows = list[dict[str, Any]]

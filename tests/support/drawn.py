@@ -1,13 +1,53 @@
-"""What the tests of figures read off a figure."""
+"""What the tests of figures draw, and what they read off a figure."""
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from invented_cells import with_cells
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from isthmus.analyses.summaries.measure import summarize_study
 from isthmus.figures import style
-from isthmus.tables.descriptions import table
+from isthmus.figures.means import draw_means
+from isthmus.tables.descriptions import Lines, stages, table
+from isthmus.tables.quantities import quantities
+
+Tables = dict[str, pd.DataFrame]
+
+
+def lines_of(name: str) -> Lines:
+    """What the figure of means called `name` shows."""
+    (lines,) = (figure.lines for stage in stages().values() for figure in stage.figures if figure.name == name)
+    assert lines is not None
+    return lines
+
+
+def means_figure(name: str) -> Callable[[str, Tables], Figure]:
+    """The function that draws the figure of means called `name` of a study, from invented tables without summaries."""
+    lines = lines_of(name)
+    return lambda study, tables: draw_means(study, summarized(tables, [*lines.rows, lines.x]), lines)
+
+
+def summarized(tables: Tables, names: Collection[str]) -> Tables:
+    """Invented tables with the summaries of those quantities that `names` has, and with `networks` and `cells`."""
+    known = tables if "cells" in tables else with_cells(tables)
+    known = known if "networks" in known else known | {"networks": _networks(known)}
+    shown = [quantity.name for quantity in quantities() if quantity.name in names]
+    studies = [summarize_study(study, shown, known) for study in known["cells"]["study"].unique()]
+    return known | {"summaries": pd.concat(studies, ignore_index=True)}
+
+
+def _networks(tables: Tables) -> pd.DataFrame:
+    """A minimal table `networks` of the networks in another table."""
+    rows = next(table for table in tables.values() if "seed" in table)
+    rows = rows.assign(diverged=rows.get("diverged", False), loss=rows.get("loss", "cross_entropy"))
+    return rows.groupby(["study", "cell", "seed"], as_index=False, observed=True)[["diverged", "loss"]].first()
 
 
 def filled(name: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -26,10 +66,25 @@ def said(figure: Figure) -> list[str]:
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
+def lines_called(axes: Axes, gid: str) -> list[Line2D]:
+    """The lines called `gid`: segments of one line, if it is broken."""
+    return [line for line in axes.lines if line.get_gid() == gid]
+
+
 def line(axes: Axes, gid: str) -> tuple[np.ndarray, np.ndarray]:
-    """The points of the line called `gid`."""
-    (found,) = (line for line in axes.lines if line.get_gid() == gid)
-    return np.asarray(found.get_xdata(), dtype=float), np.asarray(found.get_ydata(), dtype=float)
+    """The points of the line called `gid`, of all its segments."""
+    found = lines_called(axes, gid)
+    assert found, f"no line is called {gid!r}"
+    x, y = (np.concatenate([getattr(part, read)() for part in found]) for read in ("get_xdata", "get_ydata"))
+    return x.astype(float), y.astype(float)
+
+
+def bars(axes: Axes, colour: str | None = None) -> np.ndarray:
+    """Position, lower and upper end of the interval bars of one colour, or of all, [bars, 3], as they were drawn."""
+    found = [each for each in axes.collections if isinstance(each, LineCollection)]
+    of_colour = [each for each in found if colour in (None, to_hex(each.get_color()[0][:3]))]
+    drawn = [[segment[0, 0], *segment[:, 1]] for each in of_colour for segment in each.get_segments() if len(segment)]
+    return np.array(drawn).reshape(-1, 3)
 
 
 def ends(axes: Axes, number: int = 0) -> np.ndarray:
