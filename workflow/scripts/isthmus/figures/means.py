@@ -82,8 +82,9 @@ def means(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -> Means:
     lines = _against_what_varies(lines, rows[rows["quantity"].isin(lines.rows)])
     rows = _positioned(rows, lines)
     rows = rows[rows["quantity"].isin(lines.rows)]
-    shown = [named(name) for name in lines.rows if rows.loc[rows["quantity"] == name, "n"].any()]
-    without = [named(name).label for name in lines.rows if name not in {quantity.name for quantity in shown}]
+    known = set(rows.loc[(rows["n"] > 0) | (rows["not_positive"] > 0), "quantity"])
+    shown = [named(name) for name in lines.rows if name in known]
+    without = [named(name).label for name in lines.rows if name not in known]
     shown = shown or [named(name) for name in lines.rows]
     rows, chosen = choose(rows[rows["quantity"].isin([quantity.name for quantity in shown])], _most(rows, lines))
     dots = pd.concat([_dots(study, tables, quantity, rows) for quantity in shown], ignore_index=True)

@@ -28,7 +28,7 @@ def note_under(
 ) -> str:
     """The note under a figure of means, whose `rows` of `summaries` it shows; `others` are further sentences."""
     sentences = [_counts(tables, study, rows), _marks(rows, lines), left_out(rows), _not_converged(rows)]
-    sentences += [_examples(tables, study, rows), throughout(rows), *others]
+    sentences += [_examples(tables, study, rows[rows["n"] > 0]), throughout(rows), *others]
     return " ".join(filter(None, sentences))
 
 
@@ -38,10 +38,13 @@ def _counts(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame) -> 
     all_of_them, lost, what = _members(tables, study, rows)
     if used.empty:
         if lost and lost == all_of_them:
-            return f"All {all_of_them} {what}s diverged: there is nothing to draw."
+            every = f"All {all_of_them} {what}s" if lost > 1 else f"The only {what}"
+            return f"{every} diverged: there is nothing to draw."
         return "Nothing to draw: nothing was measured."
     networks = span(used["n"], "network")
     per_point = f"{span(used['pairs'].dropna(), 'pair')} of {networks}" if used["pairs"].notna().any() else networks
+    if all_of_them == 1:
+        return f"n = {per_point} per point."
     if not lost:
         return f"n = {per_point} per point; none of {number(all_of_them, what)} diverged."
     return f"n = {per_point} per point; {lost} of {number(all_of_them, what)} diverged and {_are(lost)} left out."
