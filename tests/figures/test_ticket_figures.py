@@ -16,7 +16,7 @@ from scipy.stats import binom
 
 from isthmus.core.errors import DataError
 from isthmus.figures import style, tickets
-from isthmus.figures.pruned import KINDS, percent, percent_axis
+from isthmus.figures.ticket_lines import KINDS, percent, percent_axis
 from isthmus.figures.ticket_speed import median_interval
 from isthmus.statistics.bootstrap import bootstrap_interval
 from isthmus.tables.parquet import read_table, write_table

@@ -8,7 +8,8 @@ from matplotlib.lines import Line2D
 
 from isthmus.figures.lines import FRACTION, Measure, extent, means_of
 from isthmus.figures.panels import Panel, count_note, evenly, lay_out, nothing, room_for_text, rows_of, say, words
-from isthmus.figures.pruned import (
+from isthmus.figures.style import GREY, Look, footnote, legend_above, legend_key, look_of, paper
+from isthmus.figures.ticket_lines import (
     KIND_LABELS,
     WEIGHTS_KEPT,
     draw_summary,
@@ -16,7 +17,6 @@ from isthmus.figures.pruned import (
     percent_axis,
     pruning_note,
 )
-from isthmus.figures.style import GREY, Look, footnote, legend_above, legend_key, look_of, paper
 from isthmus.recipes.cell_table import axes_in
 
 SHOWN = ("ticket", "one_shot", "magnitude_at_initialization")  # the others have the ticket's counts per layer

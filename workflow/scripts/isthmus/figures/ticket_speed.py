@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from isthmus.figures.pairs import zero_axis
 from isthmus.figures.panels import Panel, count_note, rows_of, say
-from isthmus.figures.pruned import (
+from isthmus.figures.style import GREY, decade_axis, footnote, paper
+from isthmus.figures.ticket_lines import (
     KINDS,
     draw_level,
     draw_summary,
@@ -25,7 +26,6 @@ from isthmus.figures.pruned import (
     pruning_note,
     shifts,
 )
-from isthmus.figures.style import GREY, decade_axis, footnote, paper
 
 MOST_CELLS = 6  # panels: two lines of three
 PANEL_HEIGHT = 1.4  # inches, of which the steps take more

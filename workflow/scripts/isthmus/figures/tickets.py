@@ -30,7 +30,9 @@ from isthmus.figures.panels import (
     rows_of,
     say,
 )
-from isthmus.figures.pruned import (
+from isthmus.figures.style import GREY, Look, footnote, legend_above, legend_key, paper
+from isthmus.figures.ticket_layers import draw_ticket_layers
+from isthmus.figures.ticket_lines import (
     WEIGHTS_KEPT,
     draw_kind,
     draw_measure,
@@ -42,8 +44,6 @@ from isthmus.figures.pruned import (
     percent_axis,
     pruning_note,
 )
-from isthmus.figures.style import GREY, Look, footnote, legend_above, legend_key, paper
-from isthmus.figures.ticket_layers import draw_ticket_layers
 from isthmus.figures.ticket_speed import draw_ticket_speed
 
 __all__ = [
