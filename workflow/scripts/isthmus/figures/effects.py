@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from isthmus.figures.listed import in_order, line_height, list_quantities, offset, span
 from isthmus.figures.looks import GREY, PALETTE, Look, key_of
 from isthmus.figures.panels import nothing, rows_of
+from isthmus.figures.quantity_axis import in_order, line_height, list_quantities, offset, span
 from isthmus.figures.style import DOUBLE_COLUMN, footnote, label_of, legend_above, new_figure, paper
 
 TERMS = {

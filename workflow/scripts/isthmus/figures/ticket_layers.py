@@ -10,8 +10,8 @@ from isthmus.figures.axes import percent_axis
 from isthmus.figures.lines import FRACTION, Measure, extent, means_of
 from isthmus.figures.looks import GREY, Look, key_of, look_of, words_of
 from isthmus.figures.panels import Panel, count_note, evenly, lay_out, nothing, room_for_text, rows_of, say, words
-from isthmus.figures.pruned import WEIGHTS_KEPT, draw_summary, kept_share, pruning_note
 from isthmus.figures.style import footnote, legend_above, paper
+from isthmus.figures.ticket_lines import WEIGHTS_KEPT, draw_summary, kept_share, pruning_note
 from isthmus.recipes.cell_table import axes_in
 
 SHOWN = ("ticket", "one_shot", "magnitude_at_initialization")  # the others have the ticket's counts per layer

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from isthmus.figures.axes import decade_axis, percent_axis, zero_axis
 from isthmus.figures.looks import GREY, KINDS
 from isthmus.figures.panels import Panel, count_note, rows_of, say
-from isthmus.figures.pruned import (
+from isthmus.figures.style import footnote, paper
+from isthmus.figures.ticket_lines import (
     draw_level,
     draw_summary,
     few_cells,
@@ -24,7 +25,6 @@ from isthmus.figures.pruned import (
     pruning_note,
     shifts,
 )
-from isthmus.figures.style import footnote, paper
 
 MOST_CELLS = 6  # panels: two lines of three
 PANEL_HEIGHT = 1.4  # inches, of which the steps take more

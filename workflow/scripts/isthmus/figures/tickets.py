@@ -31,7 +31,9 @@ from isthmus.figures.panels import (
     rows_of,
     say,
 )
-from isthmus.figures.pruned import (
+from isthmus.figures.style import footnote, legend_above, paper
+from isthmus.figures.ticket_layers import draw_ticket_layers
+from isthmus.figures.ticket_lines import (
     WEIGHTS_KEPT,
     draw_kind,
     draw_measure,
@@ -42,8 +44,6 @@ from isthmus.figures.pruned import (
     per_cell,
     pruning_note,
 )
-from isthmus.figures.style import footnote, legend_above, paper
-from isthmus.figures.ticket_layers import draw_ticket_layers
 from isthmus.figures.ticket_speed import draw_ticket_speed
 
 __all__ = [
