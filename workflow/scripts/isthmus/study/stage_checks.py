@@ -53,18 +53,14 @@ def _beyond_schema(path: Path, content: dict[str, Any], tables: dict[str, Path],
             yield f"tables.{table}: {tables[table].name} has a table of this name, too"
     listed = content.get("quantities", {})
     for figure, given in content.get("figures", {}).items():
-        for quantity in given.get("lines", {}).get("rows", ()):
-            if quantity not in listed:
-                yield f"figures.{figure}.lines.rows: the stage has no quantity `{quantity}`"
-        if "lines" in given:
-            needed = {
-                "networks",
-                "cells",
-                "summaries",
-                *(listed[q]["table"] for q in given["lines"]["rows"] if q in listed),
-            }
-            for table in sorted(needed - set(given["tables"])):
-                yield f"figures.{figure}.tables: a figure of means of these quantities needs `{table}`"
+        rows = given["lines"]["rows"] if "lines" in given else []
+        for name in rows:
+            if name not in listed:
+                yield f"figures.{figure}.lines.rows: the stage has no quantity `{name}`"
+        sources = {listed[name]["table"] for name in rows if name in listed}
+        needed = {"networks", "cells", "summaries", *sources} if rows else set()
+        for missing in sorted(needed - set(given["tables"])):
+            yield f"figures.{figure}.tables: a figure of means of these quantities needs `{missing}`"
         for table in given["tables"]:
             if table not in tables:
                 yield f"figures.{figure}.tables: no stage makes a table `{table}`"
