@@ -58,8 +58,8 @@ def _beyond_schema(path: Path, content: dict[str, Any], tables: dict[str, Path],
             if name not in listed:
                 yield f"figures.{figure}.lines.rows: the stage has no quantity `{name}`"
         sources = {listed[name]["table"] for name in rows if name in listed}
-        needed = {"networks", "cells", "summaries", *sources} if rows else set()
-        for missing in sorted(needed - set(given["tables"])):
+        sources |= {"networks", "cells", "summaries"} if rows else set()
+        for missing in sorted(sources - set(given["tables"])):
             yield f"figures.{figure}.tables: a figure of means of these quantities needs `{missing}`"
         for table in given["tables"]:
             if table not in tables:
