@@ -48,11 +48,8 @@ def invented_tables(
             values = {name: None if lost else value for name, value in numbers.items()}
             rows["networks"].append(first | {"loss": "cross_entropy"} | values)
             for final in (False, True):
-                values = {
-                    "top_eigenvalue": top if final else 99.0,
-                    "top_eigenvalue_over_loss": 100 * top,
-                    "trace": 9 * top,
-                }
+                values = {"top_eigenvalue": top if final else 99.0, "top_eigenvalue_over_loss": 100 * top}
+                values |= {"trace": 9 * top, "top_eigenvalue_converged": True, "trace_converged": True}
                 rows["curvature"].append(first | {"final": final} | {k: None if lost else v for k, v in values.items()})
             for (size, factor), kind in product(NOISES, ("noise", "relative_noise")):
                 if not lost:
