@@ -6,6 +6,7 @@ varies by factors has a log axis, on which a value that is not positive has no p
 """
 
 from dataclasses import dataclass, replace
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ FEW_NETWORKS, FEW_PAIRS = 2, 3  # that are drawn one by one in place of a band, 
 MOST_LINES = 6  # in a panel
 MOST_WIDTHS = 4  # side by side
 PAGE = 9.0  # inches
+LABEL_LETTERS = 22  # in a line of a label beside a panel
 LOG_AXES = ("width", "batch_size", "parameters")
 DENSITY = "density"
 LOSS = {"cross_entropy": "nats", "squared_error": "mean squared error"}
@@ -142,12 +144,14 @@ def _dots(study: str, tables: dict[str, pd.DataFrame], quantity: Quantity, rows:
 
 
 def _label(quantity: Quantity, tables: dict[str, pd.DataFrame], study: str) -> str:
-    """The label of an axis of values, with its unit."""
+    """The label of an axis of values, with its unit, in lines as long as a panel is high."""
     unit = quantity.unit
     if unit == "loss":
         kinds = sorted(set(rows_of(study, tables, "networks")["loss"]))
         unit = " or ".join(LOSS.get(kind, kind) for kind in kinds)
-    return f"{quantity.label} ({unit})" if unit else quantity.label
+    label = f"{quantity.label} ({unit})" if unit else quantity.label
+    parts = [label] if len(label) <= LABEL_LETTERS or not unit else [quantity.label, f"({unit})"]
+    return "\n".join("\n".join(wrap(part, LABEL_LETTERS)) for part in parts)
 
 
 def _x_label(lines: Lines) -> str:
