@@ -13,7 +13,7 @@ from isthmus.data.dataset import Dataset, normalized
 from isthmus.training.weights import load_network, load_weights
 
 CELL = "width=8+depth=2+batch_size=128+label_noise=0.0"
-DRAW = ("--allowed-rules", "draw_training", "--forcerun", "draw_training", "--until", "draw_training")
+DRAW = ("--allowed-rules", "list_cells", "draw_training", "--forcerun", "draw_training", "--until", "draw_training")
 
 
 def test_the_tables_hold_what_a_plain_loop_finds(finished: Path, digits: Dataset) -> None:
