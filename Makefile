@@ -15,7 +15,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake $(if $(CONFIG),--configfile $(CONFIG)) $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES))
-# The rules that draw: allowed with what they read of the configuration, they work from the tables as these are.
+# The rules that draw: allowed with the two that prepare what they read, they work from the tables as these are.
 DRAW := $(shell sed -nE 's/^(rule|use rule draw_training as) (draw_[a-z_]+)( with)?:$$/\2/p' workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
@@ -55,7 +55,7 @@ tables: $(READY) ## run the whole study as far as the tables
 	$(SNAKEMAKE) -- tables
 
 redraw: $(READY) ## draw every figure again from the tables alone
-	$(SNAKEMAKE) --allowed-rules list_cells $(DRAW) --forcerun $(DRAW) --until $(DRAW) -- figures
+	$(SNAKEMAKE) --allowed-rules list_cells summarize $(DRAW) --forcerun $(DRAW) --until $(DRAW) -- figures
 
 report: $(READY) ## Snakemake's HTML report: results/report.html
 	$(SNAKEMAKE)

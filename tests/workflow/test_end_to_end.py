@@ -13,7 +13,8 @@ from isthmus.data.dataset import Dataset, normalized
 from isthmus.training.weights import load_network, load_weights
 
 CELL = "width=8+depth=2+batch_size=128+label_noise=0.0"
-DRAW = ("--allowed-rules", "list_cells", "draw_training", "--forcerun", "draw_training", "--until", "draw_training")
+RULES = ("list_cells", "summarize", "draw_training")
+DRAW = ("--allowed-rules", *RULES, "--forcerun", "draw_training", "--until", "draw_training")
 
 
 def test_the_tables_hold_what_a_plain_loop_finds(finished: Path, digits: Dataset) -> None:
