@@ -246,8 +246,7 @@ def draw_planes(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
             _loss_measure(planes["train_loss"].to_numpy(dtype=float), loss),
             _error_measure(planes["test_error"].to_numpy(dtype=float)),
         ]
-        found = set(planes["plane"])
-        kinds = [kind for kind in (*KINDS, "random") if kind in found]
+        kinds = [kind for kind in KINDS if kind in set(planes["plane"])]
         cells = planes.drop_duplicates("cell").sort_values(["depth", "width"])
         figure = _maps(planes, connections, cells, kinds, measures)
         legend_above(figure, _legend(kinds))

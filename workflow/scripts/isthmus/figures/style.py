@@ -1,8 +1,6 @@
-"""What all figures share: sizes, colours, axes, and how they are saved.
+"""What all figures share: sizes, fonts, legends and notes, and how they are saved.
 
-Figures are made with Matplotlib's object-oriented interface on the Agg canvas: no pyplot, no global state. Colours
-are chosen for colour-blind readers (Okabe and Ito 2008 for unordered things; perceptually uniform maps, from dark
-to light, for ordered ones), and a marker and a line style go with each, so that a grey print can be read too.
+Figures are made on the Agg canvas, without a window and without Matplotlib's global state.
 """
 
 import math

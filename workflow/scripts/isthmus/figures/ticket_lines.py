@@ -34,7 +34,7 @@ PLACE = ["cell", "kind", "level"]
 def kinds_in(rows: pd.DataFrame) -> list[str]:
     """The kinds of pruned networks in `rows`, in the order in which all figures have them."""
     found = set(rows["kind"])
-    return [kind for kind in KINDS if kind in found]
+    return [kind for kind in KINDS if kind in found and kind != "dense"]
 
 
 def kept_share(rows: pd.DataFrame) -> pd.Series:

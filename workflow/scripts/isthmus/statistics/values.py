@@ -27,6 +27,17 @@ def members(table: pd.DataFrame) -> list[str]:
     return [name for name in MEMBERS if name in table]
 
 
+def of_kept(table: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
+    """A study's table without the rows of diverged networks, if it does not mark these itself, as `history` does not.
+
+    networks: the study's rows of the table `networks`.
+    """
+    if "diverged" in table or "seed" not in table:
+        return table
+    keys, lost = ["cell", "seed"], networks[networks["diverged"].astype(bool)]
+    return table[~pd.MultiIndex.from_frame(table[keys]).isin(pd.MultiIndex.from_frame(lost[keys]))]
+
+
 def measured(quantity: Quantity, table: pd.DataFrame) -> pd.DataFrame:
     """A quantity's rows in the table of one study: members, the columns `by`, `value`.
 
