@@ -99,6 +99,7 @@ def test_a_network_that_has_stopped_keeps_its_last_value() -> None:
 
 def test_averaged_weights_stand_for_the_epoch_that_training_ended_with() -> None:
     rows = {"cell": "a", "seed": 0, "epoch": [0.0, 4.0, 4.0], "final": [False, False, True]}
+    rows |= {"top_eigenvalue_converged": True}
     found = values(named("top_eigenvalue_in_training"), pd.DataFrame(rows | {"top_eigenvalue": [9.0, 5.0, 3.0]}))
     assert found["value"].tolist() == [9.0, 3.0]
 
