@@ -45,9 +45,9 @@ def measured(quantity: Quantity, table: pd.DataFrame) -> pd.DataFrame:
     diverged networks are left out; a value that is not finite is null.
 
     >>> from isthmus.tables.quantities import named
-    >>> rows = {"cell": ["a", "a"], "seed": [0, 1], "final": [True, False], "trace": [5.0, 7.0]}
-    >>> measured(named("trace"), pd.DataFrame(rows)).values.tolist()
-    [['a', 0, 5.0]]
+    >>> rows = {"cell": "a", "seed": [0, 1], "final": [True, False], "relative_change": [0.5, 0.7]}
+    >>> measured(named("kernel_change"), pd.DataFrame(rows)).values.tolist()
+    [['a', 0, 0.5]]
     """
     rows = table[~table["diverged"].astype(bool)] if "diverged" in table else table
     rows = rows.query(quantity.rows) if quantity.rows else rows

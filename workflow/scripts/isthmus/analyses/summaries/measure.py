@@ -55,9 +55,9 @@ def summarize_quantity(quantity: Quantity, table: pd.DataFrame, networks: pd.Dat
     those in the mean), `statistic` and `method`.
 
     >>> from isthmus.tables.quantities import named
-    >>> rows = pd.DataFrame({"cell": "a", "seed": [0, 1, 2], "final": True, "trace": [1.0, 4.0, -1.0]})
+    >>> rows = pd.DataFrame({"cell": "a", "seed": [0, 1, 2], "final": True, "relative_change": [1.0, 4.0, 0.0]})
     >>> networks = pd.DataFrame({"cell": "a", "seed": [0, 1, 2], "diverged": False})
-    >>> summary = summarize_quantity(named("trace"), rows, networks)
+    >>> summary = summarize_quantity(named("kernel_change"), rows, networks)
     >>> summary[["value", "n", "not_positive", "statistic"]].values.tolist()
     [[2.0, 2, 1, 'geometric mean']]
     """
