@@ -16,6 +16,7 @@ rule summarize:
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
+        at_once=1,  # a job on a cluster summarizes and draws one stage after another
     params:
         quantities=lambda wildcards: graph.summarized(wildcards.stage),
         code=code("summarize.py"),
