@@ -12,14 +12,13 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from isthmus.figures.axes import decade_axis, log_axis
 from isthmus.figures.looks import Look, key_of, look_of, values_in
 from isthmus.figures.marks import draw_dots, draw_means
-from isthmus.figures.panels import Panel, count_note, lay_out, one_line, panels_of, room_for_text, say
-from isthmus.figures.style import label_of, legend_above
+from isthmus.figures.panels import Panel, count_note, say
+from isthmus.figures.style import label_of
 from isthmus.statistics.bootstrap import UNBOUNDED, summarize
 
 FRACTION = (0.0, 1.0)
@@ -156,24 +155,6 @@ def draw_row(
     if not summary["count"].any():
         placed[0][1][row].set_yticks([])
     return summary
-
-
-def draw_stack(
-    rows: pd.DataFrame, tables: dict[str, pd.DataFrame], measures: Sequence[Measure], axes: tuple[str, str, str]
-) -> tuple[Figure, pd.DataFrame]:
-    """A row of panels for each of `measures`: against the first of `axes`, a line per value of the second and a panel
-    per value of the third. Returns the figure, without its note, and what is behind its points.
-
-    `rows` have one network per seed and cell; in `tables`, which holds them, the values of an axis have their colours.
-    """
-    against, by, panel = axes
-    looks = looks_in(tables, by, rows)
-    blocks = one_line(panels_of(rows, [panel]))
-    labels = [measure.label for measure in measures]
-    figure, placed = lay_out(blocks, labels, label_of(against), above=room_for_text(blocks))
-    summaries = [draw_row(placed, row, measure, against, by, looks) for row, measure in enumerate(measures)]
-    legend_above(figure, keys_of(by, looks))
-    return figure, pd.concat(summaries, ignore_index=True)
 
 
 def headroom(axes: Axes, share: float) -> None:

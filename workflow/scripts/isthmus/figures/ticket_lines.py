@@ -14,16 +14,14 @@ from matplotlib.lines import Line2D
 
 from isthmus.figures.axes import decade_axis, percent_axis
 from isthmus.figures.lines import Measure, apart, extent, means_of, why_empty
-from isthmus.figures.looks import KINDS, PALETTE, Look, key_of, words_of
+from isthmus.figures.looks import KINDS, Look, key_of, words_of
 from isthmus.figures.marks import draw_means
 from isthmus.figures.panels import Panel, choose, fewer_panels, lay_out, panels_by_width, room_for_text, say
 from isthmus.figures.style import legend_above
 from isthmus.recipes.cell_table import axes_in
 from isthmus.recipes.cells import cell_name
 
-# A kind has this look in all figures, whichever others a study asked for.
-BLUE, VERMILION, GREEN, PURPLE, ORANGE, _, _ = PALETTE
-DENSE = Look("#8a8a8a", "none", "-")
+DENSE = KINDS["dense"]
 WEIGHTS_KEPT = "weights kept (%)"
 SCOPES = {"global": "over the whole network", "layerwise": "within every layer"}
 MARKER_SIZE = 2.6  # points: levels stand close to each other
