@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from isthmus.figures.axes import decade_axis, log_axis, percent_axis, zero_axis
-from isthmus.figures.looks import LINES, Look, keys_of, looks_of, values_in
+from isthmus.figures.axes import decade_axis, log_axis, zero_axis
+from isthmus.figures.looks import Look, keys_of, looks_of, values_in
 from isthmus.figures.notes import note_under
 from isthmus.figures.panels import Panel, choose, fewer_panels, lay_out, panels_of, room_for_text, rows_of, say
 from isthmus.figures.style import footnote, label_of, legend_above, paper
@@ -32,8 +32,7 @@ MOST_LINES = 6  # in a panel
 MOST_WIDTHS = 4  # side by side
 PAGE = 9.0  # inches
 LABEL_LETTERS = 22  # in a line of a label beside a panel
-LOG_AXES = ("width", "batch_size", "parameters")
-DENSITY = "density"
+LOG_AXES = ("width", "batch_size")
 LOSS = {"cross_entropy": "nats", "squared_error": "mean squared error"}
 
 
@@ -57,11 +56,6 @@ class Means:
     keys: list[Line2D]
     notes: list[str]
 
-    def row(self, name: str) -> list[tuple[pd.DataFrame, Axes]]:
-        """The panels of one quantity: the rows of `summaries` that each shows, and its axes."""
-        place = [quantity.name for quantity in self.shown].index(name)
-        return [(panel.rows[panel.rows["quantity"] == name], stack[place]) for panel, stack in self.placed]
-
     def finish(self) -> Figure:
         """The figure with its legend and its note."""
         legend_above(self.figure, self.keys)
@@ -82,8 +76,7 @@ def means(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -> Means:
     """The same without legend and note; to be called within `isthmus.figures.style.paper`."""
     rows = rows_of(study, tables, "summaries")
     lines = _against_what_varies(lines, rows[rows["quantity"].isin(lines.rows)])
-    rows = _positioned(rows, lines)
-    rows = rows[rows["quantity"].isin(lines.rows)]
+    rows = rows[rows["quantity"].isin(lines.rows)].assign(at=rows[lines.x])
     known = set(rows.loc[(rows["n"] > 0) | (rows["not_positive"] > 0), "quantity"])
     shown = [named(name) for name in lines.rows if name in known]
     without = [named(name).label for name in lines.rows if name not in known]
@@ -109,15 +102,6 @@ def _against_what_varies(lines: Lines, rows: pd.DataFrame) -> Lines:
     """The same lines, against the width if the axis that they should be drawn against has a single value."""
     single = lines.x in AXES and lines.x != "width" and rows[lines.x].nunique() == 1
     return replace(lines, x="width", hue="depth") if single else lines
-
-
-def _positioned(rows: pd.DataFrame, lines: Lines) -> pd.DataFrame:
-    """The rows with their position `at`: a column, or the mean of another quantity of the same networks."""
-    if lines.x in rows:
-        return rows.assign(at=rows[lines.x])
-    by = ["cell", *named(lines.x).by]
-    at = rows.loc[rows["quantity"] == lines.x, [*by, "value"]].rename(columns={"value": "at"})
-    return rows.merge(at, on=by, how="left", validate="m:1")
 
 
 def _panel_axes(lines: Lines) -> list[str]:
@@ -157,7 +141,7 @@ def _label(quantity: Quantity, tables: dict[str, pd.DataFrame], study: str) -> s
 
 def _x_label(lines: Lines) -> str:
     """The label of the horizontal axis."""
-    return {"t": "position on the path, t", DENSITY: "weights kept (%)"}.get(lines.x, label_of(lines.x))
+    return "position on the path, t" if lines.x == "t" else label_of(lines.x)
 
 
 def _draw_row(made: Means, place: int, quantity: Quantity) -> None:
@@ -190,10 +174,8 @@ def _x_axis(axes: Axes, lines: Lines, at: pd.Series) -> None:
     """Scale, limits and ticks of a horizontal axis with values at `at`."""
     if at.empty:
         return
-    if lines.x == DENSITY:
-        percent_axis(axes.xaxis, at)
-    elif lines.x in LOG_AXES:
-        log_axis(axes.xaxis, at) if lines.x != "parameters" else decade_axis(axes.xaxis, at)
+    if lines.x in LOG_AXES:
+        log_axis(axes.xaxis, at)
     elif lines.x == "t":
         axes.set(xlim=(0, 1), xticks=[0, 0.5, 1])
     else:
@@ -204,10 +186,7 @@ def _x_axis(axes: Axes, lines: Lines, at: pd.Series) -> None:
 def _draw_panel(made: Means, axes: Axes, rows: pd.DataFrame, dots: pd.DataFrame, quantity: Quantity) -> None:
     """Draw the lines of one panel, with what lies behind them."""
     lines, labels = made.lines, {"xlabel": axes.get_xlabel(), "ylabel": axes.get_ylabel()}
-    level = rows[rows[lines.hue] == lines.baseline]
-    for _, row in level.iterrows():
-        draw_level(axes, row, made.looks[lines.baseline])
-    rows = _apart(rows[rows[lines.hue] != lines.baseline], made, "at")
+    rows = _apart(rows, made)
     if lines.bands:
         few = rows["pairs"].fillna(rows["n"]).max() <= (FEW_PAIRS if quantity.of_pairs else FEW_NETWORKS)
         if few or rows["low"].isna().all():
@@ -216,24 +195,23 @@ def _draw_panel(made: Means, axes: Axes, rows: pd.DataFrame, dots: pd.DataFrame,
             draw_bands(axes, rows, made.looks, lines)
         rows = rows.assign(value=rows["value"].mask(rows["missing"] > 0)) if quantity.of_pairs else rows
     else:
-        draw_dots(axes, _apart(dots[dots[lines.hue] != lines.baseline], made, "at"), made.looks, lines)
+        draw_dots(axes, _apart(dots, made), made.looks, lines)
         draw_bars(axes, rows, made.looks, lines)
     draw_lines(axes, rows, made.looks, lines, gid=quantity.name)
     axes.set(**labels)  # seaborn writes the names of columns where there is no label
 
 
-def _apart(rows: pd.DataFrame, made: Means, column: str) -> pd.DataFrame:
+def _apart(rows: pd.DataFrame, made: Means) -> pd.DataFrame:
     """The rows, those of different lines moved slightly apart so that dots and bars stand side by side."""
     if made.lines.bands or rows.empty:
         return rows
-    names = [value for value in made.looks if value != made.lines.baseline]
-    log = made.lines.x in (*LOG_AXES, DENSITY)
+    names, log = list(made.looks), made.lines.x in LOG_AXES
     positions = np.unique(made.rows["at"].dropna())
     gap = min(np.diff(np.log(positions) if log else positions), default=0.7)
     # A factor of 2 between positions at most: the margins of the axis do not grow with the gap.
     step = min(0.4 / max(len(names), 1), 0.13) * min(gap, 0.7 if log else 1.0)
     shift = rows[made.lines.hue].map({name: step * (i - (len(names) - 1) / 2) for i, name in enumerate(names)})
-    return rows.assign(**{column: rows[column] * np.exp(shift) if log else rows[column] + shift})
+    return rows.assign(at=rows["at"] * np.exp(shift) if log else rows["at"] + shift)
 
 
 def _styled(looks: dict[Any, Look], lines: Lines) -> dict[str, Any]:
@@ -249,34 +227,27 @@ def _styled(looks: dict[Any, Look], lines: Lines) -> dict[str, Any]:
 def draw_lines(axes: Axes, rows: pd.DataFrame, looks: dict[Any, Look], lines: Lines, *, gid: str) -> None:
     """Join the means of each line; a position without a network left breaks it. Lines are called `gid hue=value`."""
     for value, look in looks.items():
-        for style, own in _by_style(rows[rows[lines.hue] == value].sort_values("at"), lines):
-            before, drawn = len(axes.lines), own.assign(segment=own["value"].isna().cumsum()).dropna(subset="value")
-            if drawn.empty:
-                continue
-            sns.lineplot(
-                drawn,
-                x="at",
-                y="value",
-                units="segment",
-                estimator=None,
-                color=look.colour,
-                marker="" if lines.bands else look.marker,
-                linestyle=look.line if style is None else style,
-                markeredgecolor=look.colour,
-                markeredgewidth=0.6,
-                zorder=4,
-                legend=False,
-                ax=axes,
-            )
-            for line in axes.lines[before:]:
-                line.set_gid(f"{gid} {lines.hue}={value}")
-
-
-def _by_style(rows: pd.DataFrame, lines: Lines) -> list[tuple[Any, pd.DataFrame]]:
-    """The rows of one line, or of the lines of one colour, each with its line style; None for that of the colour."""
-    if not lines.style:
-        return [(None, rows)]
-    return [(LINES[place % len(LINES)], own) for place, (_, own) in enumerate(rows.groupby(lines.style))]
+        own = rows[rows[lines.hue] == value].sort_values("at")
+        before, drawn = len(axes.lines), own.assign(segment=own["value"].isna().cumsum()).dropna(subset="value")
+        if drawn.empty:
+            continue
+        sns.lineplot(
+            drawn,
+            x="at",
+            y="value",
+            units="segment",
+            estimator=None,
+            color=look.colour,
+            marker="" if lines.bands else look.marker,
+            linestyle=look.line,
+            markeredgecolor=look.colour,
+            markeredgewidth=0.6,
+            zorder=4,
+            legend=False,
+            ax=axes,
+        )
+        for line in axes.lines[before:]:
+            line.set_gid(f"{gid} {lines.hue}={value}")
 
 
 def draw_bars(axes: Axes, rows: pd.DataFrame, looks: dict[Any, Look], lines: Lines) -> None:
@@ -310,14 +281,6 @@ def draw_dots(axes: Axes, dots: pd.DataFrame, looks: dict[Any, Look], lines: Lin
         markers = {value: look.marker for value, look in looks.items()}
         styled = _styled(looks, lines) | {"style": lines.hue, "markers": markers}
         sns.scatterplot(dots, x="at", y="value", **styled, s=6, alpha=0.35, linewidth=0, zorder=2, ax=axes)
-
-
-def draw_level(axes: Axes, row: pd.Series, look: Look) -> None:
-    """Draw a mean through the whole panel: a line, and a band where it has an interval."""
-    if np.isfinite(row["low"]) and np.isfinite(row["high"]):
-        axes.axhspan(row["low"], row["high"], color=look.colour, alpha=0.22, linewidth=0, zorder=0)
-    if np.isfinite(row["value"]):
-        axes.axhline(row["value"], color=look.colour, linewidth=1.0, gid="level", zorder=1)
 
 
 def why_empty(rows: pd.DataFrame) -> str:

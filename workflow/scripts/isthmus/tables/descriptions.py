@@ -62,22 +62,19 @@ class Table:
 class Lines:
     """A figure of the common kind: means of quantities against one column of `summaries`, with intervals.
 
-    rows: quantities, a row of axes each. x, hue, style: columns, or a quantity such as `density` whose mean is then the
-    position; a line is drawn for each value of `hue`, its style set by `style`. An axis of the grid with a single value
-    is no `x`: the width takes its place, and the depth that of `hue`. panels: columns that have a panel for each of
-    their values, as all axes of the grid have that are not drawn otherwise. bands: intervals are bands and networks
-    thin lines, instead of bars and dots. zero: the axis of values starts at zero and is logarithmic further up.
-    baseline: a value of `hue` that is drawn as a level.
+    rows: quantities, a row of axes each. x, hue: columns; a line is drawn for each value of `hue`. An axis of the grid
+    with a single value is no `x`: the width takes its place, and the depth that of `hue`. panels: columns that have a
+    panel for each of their values, as all axes of the grid have that are not drawn otherwise. bands: intervals are
+    bands and networks thin lines, instead of bars and dots. zero: the axis of values starts at zero and is logarithmic
+    further up.
     """
 
     rows: tuple[str, ...]
     x: str = "width"
     hue: str = "depth"
-    style: str = ""
     panels: tuple[str, ...] = ()
     bands: bool = False
     zero: bool = False
-    baseline: str = ""
 
 
 @dataclass(frozen=True)
