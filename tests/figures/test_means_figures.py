@@ -218,7 +218,7 @@ def test_barriers_of_zero_can_be_seen_and_those_that_are_not_finite_are_counted(
         assert "0" in [label.get_text() for label in axes.get_yticklabels()]
     assert (line(figure.axes[0], "train_loss_barrier kind=bezier")[1] == 0).all()
     assert len(bars(figure.axes[0], KINDS["bezier"].colour)) == 0, "values that are all zero have no interval"
-    assert "Also left out: 6 of barrier, training loss (no finite value)." in note(figure)
+    assert "Also left out: barrier, training loss (6 values not finite)." in note(figure)
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,8 @@ def test_what_is_not_positive_or_did_not_converge_is_counted() -> None:
     rows.loc[rows["final"] & (rows["seed"] == 1), "trace"] = -1.0
     rows.loc[rows["final"] & (rows["seed"] == 2), "top_eigenvalue_converged"] = False
     figure = draw("curvature", made)
-    assert "Also left out: 2 of trace of the Hessian (not positive)." in note(figure)
-    unsure = "Drawn without having converged to the precision asked for: 2 of 6 of top eigenvalue."
+    assert "Also left out: trace of the Hessian (2 values not positive)." in note(figure)
+    unsure = "Drawn without having converged to the precision asked for: top eigenvalue (2 of 6 values)"
     assert unsure in note(figure)
     kept = rows.query("final and width == 16 and seed != 1")["trace"]
     assert line(figure.axes[1], "trace depth=1")[1][1] == pytest.approx(np.sqrt(kept.prod()))

@@ -91,16 +91,25 @@ def test_a_network_that_has_stopped_keeps_its_last_value() -> None:
         for seed, own in epochs.items()
         for epoch in own
     ]
-    found = values(named("train_loss_curve"), pd.DataFrame(rows)).pivot(index="epoch", columns="seed", values="value")
+    found = values(named("train_loss_curve"), pd.DataFrame(rows), NETWORKS).pivot(
+        index="epoch", columns="seed", values="value"
+    )
     # Epoch 7 is left out: network 0 has no value there, and nothing is interpolated.
     assert found.index.tolist() == [0, 5, 10]
     assert found[1].tolist() == [2.0, 7.0, 9.0]
 
 
+def test_a_network_that_diverged_later_is_in_no_mean_from_the_start() -> None:
+    rows = {"cell": "a", "seed": [0, 3], "epoch": 0.0, "train_loss": [1.0, 9.0]}
+    assert values(named("train_loss_curve"), pd.DataFrame(rows), NETWORKS)["value"].tolist() == [1.0]
+
+
 def test_averaged_weights_stand_for_the_epoch_that_training_ended_with() -> None:
     rows = {"cell": "a", "seed": 0, "epoch": [0.0, 4.0, 4.0], "final": [False, False, True]}
     rows |= {"top_eigenvalue_converged": True}
-    found = values(named("top_eigenvalue_in_training"), pd.DataFrame(rows | {"top_eigenvalue": [9.0, 5.0, 3.0]}))
+    found = values(
+        named("top_eigenvalue_in_training"), pd.DataFrame(rows | {"top_eigenvalue": [9.0, 5.0, 3.0]}), NETWORKS
+    )
     assert found["value"].tolist() == [9.0, 3.0]
 
 
@@ -112,7 +121,7 @@ def test_several_rows_of_a_network_have_one_mean_only_if_all_have_a_value() -> N
         "images": 10,
         "accuracy": [0.9, 0.7, 0.8, None],
     }
-    found = values(named("mean_corrupted_accuracy"), pd.DataFrame(rows | {"diverged": False}))
+    found = values(named("mean_corrupted_accuracy"), pd.DataFrame(rows | {"diverged": False}), NETWORKS)
     assert found["value"].tolist()[0] == 0.8
     assert np.isnan(found["value"].tolist()[1])
 

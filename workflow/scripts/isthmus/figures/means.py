@@ -22,7 +22,7 @@ from isthmus.figures.notes import note_under
 from isthmus.figures.panels import Panel, choose, fewer_panels, lay_out, panels_of, room_for_text, rows_of, say
 from isthmus.figures.style import footnote, label_of, legend_above, paper
 from isthmus.recipes.cells import AXES
-from isthmus.statistics.values import members, of_kept, values
+from isthmus.statistics.values import members, values
 from isthmus.tables.descriptions import Lines
 from isthmus.tables.quantities import Quantity, named
 
@@ -120,8 +120,7 @@ def _most(rows: pd.DataFrame, lines: Lines) -> dict[str, int]:
 
 def _dots(study: str, tables: dict[str, pd.DataFrame], quantity: Quantity, rows: pd.DataFrame) -> pd.DataFrame:
     """The networks or pairs behind the rows of one quantity, with the columns of these."""
-    kept = of_kept(rows_of(study, tables, quantity.table), rows_of(study, tables, "networks"))
-    found = values(quantity, kept)
+    found = values(quantity, rows_of(study, tables, quantity.table), rows_of(study, tables, "networks"))
     keys = ["cell", *quantity.by]
     own = rows[rows["quantity"] == quantity.name]
     dots = found.merge(own.drop(columns=["value", "low", "high"]), on=keys, how="inner", validate="m:1")

@@ -83,11 +83,11 @@ def _marks(rows: pd.DataFrame, lines: Lines) -> str:
 
 def _not_converged(rows: pd.DataFrame) -> str:
     """The sentence that counts drawn estimates that did not reach their precision; empty without any."""
-    parts = [
-        f"{own['not_converged'].sum()} of {int(own['pairs'].fillna(own['n']).sum())} of {named(str(quantity)).label}"
-        for quantity, own in rows.groupby("quantity", sort=False)
-        if own["not_converged"].any()
-    ]
+    parts = []
+    for quantity, own in rows.groupby("quantity", sort=False):
+        drawn = int(own["pairs"].fillna(own["n"]).sum())
+        if count := int(own["not_converged"].sum()):
+            parts.append(f"{named(str(quantity)).label} ({count} of {drawn} values)")
     return f"Drawn without having converged to the precision asked for: {', '.join(parts)}." if parts else ""
 
 
@@ -110,7 +110,7 @@ def left_out(rows: pd.DataFrame) -> str:
     """The sentence that counts values of networks that did not diverge and yet are not drawn; empty without any."""
     parts = []
     for quantity, own in rows.groupby("quantity", sort=False):
-        for column, why in (("not_positive", "not positive"), ("missing", "no finite value")):
+        for column, why in (("not_positive", "not positive"), ("missing", "not finite")):
             count = int(own[column].sum())
-            parts += [f"{count} of {named(str(quantity)).label} ({why})"] if count else []
+            parts += [f"{named(str(quantity)).label} ({number(count, 'value')} {why})"] if count else []
     return f"Also left out: {', '.join(parts)}." if parts else ""

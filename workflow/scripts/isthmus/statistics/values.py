@@ -27,7 +27,7 @@ def members(table: pd.DataFrame) -> list[str]:
     return [name for name in MEMBERS if name in table]
 
 
-def of_kept(table: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
+def _of_kept(table: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
     """A study's table without the rows of diverged networks, if it does not mark these itself, as `history` does not.
 
     networks: the study's rows of the table `networks`.
@@ -102,13 +102,14 @@ def _names_in(expression: str) -> set[str]:
     return {node.id for node in ast.walk(ast.parse(expression)) if isinstance(node, ast.Name)}
 
 
-def values(quantity: Quantity, table: pd.DataFrame) -> pd.DataFrame:
+def values(quantity: Quantity, table: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
     """The value of each network or pair of a study, once for each value of the columns `by`.
 
-    Columns: members, `by`, `value` and `converged`, which is true where the quantity is no estimate. Rows that the
-    table lacks, for instance of diverged networks, are not there; a null is a value that is not finite.
+    table, networks: a study's rows of the quantity's table and of the table `networks`. Columns: members, `by`, `value`
+    and `converged`, which is true where the quantity is no estimate. Diverged networks and pairs are left out; a null
+    is a value that is not finite.
     """
-    rows = measured(quantity, table)
+    rows = measured(quantity, _of_kept(table, networks))
     keys, converged = [*members(rows), *quantity.by], rows.get("converged", pd.Series(True, index=rows.index))
     if not rows.duplicated(keys).any():
         found = rows[[*keys, "value"]].assign(converged=converged).reset_index(drop=True)

@@ -13,7 +13,7 @@ import pandas as pd
 from isthmus.recipes.cell_table import CELLS, rows_of_study
 from isthmus.statistics.bootstrap import summarize
 from isthmus.statistics.pairs import summarize_pairs
-from isthmus.statistics.values import PAIR, of_kept, values
+from isthmus.statistics.values import PAIR, values
 from isthmus.tables.quantities import Quantity, named
 
 MEANS = {False: "mean", True: "geometric mean"}
@@ -61,7 +61,7 @@ def summarize_quantity(quantity: Quantity, table: pd.DataFrame, networks: pd.Dat
     >>> summary[["value", "n", "not_positive", "statistic"]].values.tolist()
     [[2.0, 2, 1, 'geometric mean']]
     """
-    found, by = values(quantity, of_kept(table, networks)), ["cell", *quantity.by]
+    found, by = values(quantity, table, networks), ["cell", *quantity.by]
     positive = found["value"] > 0
     counted = found.assign(
         value=np.log(found["value"].where(positive)) if quantity.log else found["value"],
