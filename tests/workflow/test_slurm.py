@@ -37,9 +37,19 @@ SMALL = {
         "tickets": {"kept_fractions": [0.5, 0.2], "curvature": {"images": 50}},
         "robustness": {"corruptions": ["gaussian_noise"]},
         "manifold": {"sweeps": {"edge": {"width": [3, 4], "points": [8], "seeds": 1}}},
-        "relations": {},
     },
 }
+# One file of every analysis, and the figures of both studies.
+ANALYSES = {
+    "connect": "connections",
+    "curvature": "curvature",
+    "movement": "movement",
+    "tickets": "tickets",
+    "robustness": "robustness",
+}
+MEASURED = [f"results/small/{stage}/{SMALL_CELL}/0.{table}.parquet" for stage, table in ANALYSES.items()]
+MEASURED += ["results/small/manifold/edge/0.manifold.parquet", f"results/long/train/{CELL}/0.networks.parquet"]
+DRAWN = ["results/figures/small/learning-curves.pdf", "results/figures/long/learning-curves.pdf"]
 CONNECT, CURVATURE, TICKETS, TRAIN = (
     Target("", "", script) for script in ("connect.py", "measure_curvature.py", "find_tickets.py", "train.py")
 )
@@ -84,6 +94,13 @@ class Run:
         self.snakemake.kill()
         self.snakemake.wait()
 
+    def finish(self, seconds: float) -> None:
+        """Wait until the whole run has succeeded; AssertionError with what it printed if it does not."""
+        try:
+            assert self.snakemake.wait(timeout=seconds) == 0, self.printed()
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"Not within {seconds:g} s:\n{self.printed()}") from error
+
     def printed(self) -> str:
         return (self.folder / "snakemake.log").read_text()
 
@@ -101,7 +118,7 @@ class Run:
             found[:] = target.processes(self.folder)
             return bool(found)
 
-        until(f"a job runs {target.script}", 150, there)
+        until(f"a job runs {target.script}", 240, there)
         return found[0]
 
 
@@ -119,14 +136,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def assert_equal_tables(first: Path, second: Path) -> None:
-    names = sorted(path.name for path in (first / "results/tables").glob("*.parquet"))
-    assert len(names) > 20
-    assert {"claims.parquet", "correlations.parquet", "networks.parquet"} < set(names)
-    assert names == sorted(path.name for path in (second / "results/tables").glob("*.parquet"))
+    names = {path.relative_to(first) for path in (first / "results").glob("*/*/*/0.*.parquet")}
+    assert {Path(name) for name in MEASURED} < names
     for name in names:
-        read = [pq.read_table(folder / "results/tables" / name) for folder in (first, second)]
+        read = [pq.read_table(folder / name) for folder in (first, second)]
         kept = [column for column in read[0].column_names if not column.startswith("seconds")]
-        assert read[0].num_rows > 0 or name == "effects.parquet"  # which take more cells
+        assert read[0].num_rows > 0
         assert read[0].select(kept).equals(read[1].select(kept)), name
 
 
@@ -143,7 +158,7 @@ def test_a_study_survives_all_that_a_cluster_does_to_it(
 
     # The job of the long training gets a GPU, and then SLURM's shortest time limit: it saves, and is tried again.
     log = there / f"results/logs/train/long/{CELL}/0.log"
-    until("the long training has begun", 90, lambda: log.exists() and "stacks" in log.read_text())
+    until("the long training has begun", 240, lambda: log.exists() and "stacks" in log.read_text())
     (long,) = first.jobs("train_wildcards_long")
     asked = cluster.ask("scontrol", "show", "job", long) or ""
     assert "gpu:pretend:1" in asked
@@ -157,7 +172,7 @@ def test_a_study_survives_all_that_a_cluster_does_to_it(
         said = log.read_text() if log.exists() else ""
         return "saved" in first.printed() and "stacks" in said and "saved" not in said
 
-    until("the long training goes on from its checkpoint", 240, goes_on)
+    until("the long training goes on from its checkpoint", 300, goes_on)
     assert first.printed().count("Trying to restart") == 1
     (checkpoint,) = (there / f"results/checkpoints/long/train/{CELL}/0").glob("seeds-*.safetensors")
     assert json.loads(load_tensors(checkpoint)[1]["state"])["step"] > 0
@@ -166,10 +181,9 @@ def test_a_study_survives_all_that_a_cluster_does_to_it(
     first.end()
     left = (cluster.ask("squeue", "-h", "-o", "%i %j") or "").splitlines()
     cluster.ask("scancel", *(line.split()[0] for line in left if line.split()[1].startswith("isthmus_")))
-    until("they have ended", 40, lambda: not (cluster.ask("squeue", "-h") or "").strip())
+    until("they have ended", 120, lambda: not (cluster.ask("squeue", "-h") or "").strip())
     subprocess.run([*first.command, "--unlock"], check=True, capture_output=True)
-    drawn = [f"results/figures/{name}.pdf" for name in ("small/learning-curves", "long/learning-curves", "claims")]
-    second = Run(cluster, there, config, "tables", *drawn)
+    second = Run(cluster, there, config, *MEASURED, *DRAWN)
     request.addfinalizer(second.end)
 
     # One job fails, one is cancelled, one is taken off its node and queued again, as the preempted are; all this in
@@ -196,15 +210,15 @@ def test_a_study_survives_all_that_a_cluster_does_to_it(
             disturbances.pop(target)()
         return not disturbances
 
-    until("all has gone wrong that was to go wrong", 240, all_done)
+    until("all has gone wrong that was to go wrong", 400, all_done)
     local = subprocess.run(
-        [*command(here, config | {"jobs": config["jobs"] | {"gpu": 0}}, "tables", "--cores", "2")],
+        [*command(here, config | {"jobs": config["jobs"] | {"gpu": 0}}, *MEASURED, "--cores", "2")],
         capture_output=True,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert local.returncode == 0, local.stderr
-    assert second.snakemake.wait(timeout=400) == 0, second.printed()
+    second.finish(600)
     assert second.printed().count("Trying to restart") == 1 + 2  # `printed` has the first Snakemake's words, too
     assert_equal_tables(here, there)
     drawing = [path.name for path in (there / "results/logs/slurm").glob("group_figures*/**/*.log")]
