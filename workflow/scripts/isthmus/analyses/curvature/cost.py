@@ -16,9 +16,9 @@ def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int
     examples, _, forward = sizes_of(recipe, facts)
     images, count = min(options["images"], examples), parameters(recipe.network, facts.shape, facts.classes)
     moments = 1 + (1 + len(recipe.training.snapshots)) * options["during_training"]
-    # About thirty products for the first eigenvalue, ten for every further one, two hundred for a trace.
+    # About thirty products for the first eigenvalue, ten for every further one, forty for the rest of a trace.
     wanted = options["eigenvalues"] * moments + options["smallest_eigenvalues"] + options["gauss_newton_eigenvalues"]
-    searched = 30 * (moments + 2) + 10 * wanted + 200 * (options["trace_precision"] is not None)
+    searched = 30 * (moments + 2) + 10 * wanted + 40 * (options["trace_precision"] is not None)
     fixed = options["spectrum"]["probes"] * options["spectrum"]["steps"]
     fixed += count if count <= options["dense_limit"] else 0
     noise = options["noise"]
