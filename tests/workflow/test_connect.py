@@ -1,6 +1,5 @@
 """The analysis connect in the real workflow: its tables against the networks, growth, packing, diverged networks."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from running import configuration, read, small_study, succeed
 from shared_study import KINDS, PLAIN
 
 from isthmus.core.errors import ConfigurationError
-from isthmus.core.resume import Task, recall
 from isthmus.data.dataset import load_dataset, normalized
 from isthmus.data.subsets import subset
 from isthmus.landscape.alignment.choice import METHODS
@@ -179,22 +177,6 @@ def test_bad_options_are_refused(options: dict[str, Any], seeds: int, message: s
     study = small_study(seed=seeds) | {"analyses": {"connect": options}}
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         load(configuration(small=study))
-
-
-def test_a_damaged_record_is_measured_anew(tmp_path: Path) -> None:
-    calls: list[int] = []
-    path = tmp_path / "x.json"
-
-    def measure() -> dict[str, float]:
-        calls.append(1)
-        return {"value": 0.1 + 0.2}
-
-    assert recall(path, Task("a", measure)) == recall(path, Task("a", measure)) == {"value": 0.1 + 0.2}
-    assert len(calls) == 1
-    recall(path, Task("b", measure))
-    path.write_text(json.dumps({"fingerprint": "b", "content": 3})[:-5])
-    assert recall(path, Task("b", measure)) == {"value": 0.1 + 0.2}
-    assert len(calls) == 3
 
 
 @pytest.mark.slow

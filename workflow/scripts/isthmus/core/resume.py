@@ -1,7 +1,7 @@
 """A job's finished measurements, one small file each, so that a restarted job continues where it stopped.
 
-A record is plain JSON, stored with a fingerprint of everything it depends on and written atomically. Numbers are
-restored to the last bit.
+A record is plain JSON, stored with a fingerprint of everything it depends on and a checksum, and written atomically.
+Numbers are restored to the last bit; a record with a flipped bit is never used.
 """
 
 import json
@@ -51,17 +51,21 @@ def measure_all(folder: Path | str, tasks: Mapping[str, Task], stop: StopRequest
 def recall(path: Path, task: Task) -> Any:
     """The result in the file `path`, if it has the task's fingerprint; else measure the task and store its result.
 
-    A file that is damaged or has another fingerprint is reported in the log and replaced.
+    A file that has another fingerprint is reported in the log and replaced; a damaged one is renamed to `.damaged`.
     """
     if path.exists():
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
+            if kept["sha256"] != fingerprint(kept["fingerprint"], kept["content"]):
+                raise ValueError("its checksum does not fit")
             if kept["fingerprint"] == task.fingerprint:
                 return kept["content"]
             logging.info("%s belongs to another recipe, data or code: measuring again", path)
         except (ValueError, KeyError, TypeError) as error:
-            logging.warning("%s is damaged (%s): measuring again", path, error)
-    content = task.measure()
-    text = json.dumps({"fingerprint": task.fingerprint, "content": content}, allow_nan=False)
+            logging.warning("%s is damaged (%s): set aside, measuring again", path, error)
+            path.replace(path.with_name(path.name + ".damaged"))
+    content = json.loads(json.dumps(task.measure(), allow_nan=False))  # as another attempt will read it
+    record = {"fingerprint": task.fingerprint, "content": content, "sha256": fingerprint(task.fingerprint, content)}
+    text = json.dumps(record)
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return content
