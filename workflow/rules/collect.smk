@@ -21,7 +21,32 @@ rule collect_table:
         "../scripts/collect_table.py"
 
 
+rule describe_tables:
+    input:
+        graph.tables(),
+    output:
+        DATA_PACKAGE,
+    log:
+        "results/logs/tables/datapackage.log",
+    benchmark:
+        "results/benchmarks/tables/datapackage.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+    params:
+        studies=list(graph.configuration.studies),
+        code=code("describe_tables.py"),
+    message:
+        "Describing all tables"
+    script:
+        "../scripts/describe_tables.py"
+
+
 rule tables:
     input:
         graph.tables(),
+        DATA_PACKAGE,
     localrule: True

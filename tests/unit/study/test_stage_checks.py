@@ -19,6 +19,7 @@ WRONG = [
     ("movement", {"tables.movement.columns.width": {"type": "int64", "description": "w"}}, "has this column"),
     ("movement", {"tables.movement.columns.norm.type": "real"}, "norm.type: \"real\" was given; allowed is one of"),
     ("movement", {"tables.paths": {"row": "a point", "columns": {"t": {"type": "int64", "description": "t"}}}}, "has"),
+    ("movement", {"tables.kernels.key": ["norm"]}, "kernels.key: `norm` is not a column of this table that is never"),
     ("movement", {"figures.movement.tables": ["moves"]}, "figures.movement.tables: no stage makes a table `moves`"),
     ("movement", {"figures.speed": {"title": "Speed", "tables": ["movement"]}}, "workflow/report/speed.rst is missing"),
     ("movement", {"quantities.kernel_change.table": "kernel"}, "kernel_change.table: no stage makes a table `kernel`"),

@@ -24,6 +24,9 @@ SCRIPTS = Path(__file__).resolve().parents[2]
 CELLS_OF_STUDY = "results/{study}/cells/cells.parquet"
 """A study's rows of the table `cells`. Its jobs read these, so that they do not rerun when another study changes."""
 
+DATA_PACKAGE = "results/tables/datapackage.json"
+"""The description of all tables, which other programs understand."""
+
 SUMMARIES = "summaries"
 SUMMARIES_OF_STAGE = "results/{study}/{stage}/summaries.parquet"
 """A study's rows of the table `summaries` for the quantities of one stage."""

@@ -49,6 +49,9 @@ def _beyond_schema(path: Path, content: dict[str, Any], tables: dict[str, Path],
     for table, given in content.get("tables", {}).items():
         for column in sorted(KEYS[content["unit"]].keys() & given["columns"].keys()):
             yield f"tables.{table}.columns.{column}: every table of this unit has this column already"
+        always = {column for column, about in given["columns"].items() if not about.get("nullable")}
+        for column in sorted(set(given.get("key", [])) - always):
+            yield f"tables.{table}.key: `{column}` is not a column of this table that is never null"
         if tables[table] != path:
             yield f"tables.{table}: {tables[table].name} has a table of this name, too"
     listed = content.get("quantities", {})

@@ -4,6 +4,7 @@ Each stage has one file, with the schema of its options, its tables with a descr
 figures. Nothing about a stage is written down anywhere else.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,7 @@ KEYS["sweep"] = {
     "seed": {"type": "int64", "description": "seed of the network, within the sweep"},
 }
 KEYS["configuration"] = {}  # one job for all studies, on their collected tables
+AXES = ("width", "depth", "batch_size")  # of these first columns, those that the cell determines
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: the stage that makes it, what one row stands for, and its columns, keys first."""
+    """A table: the stage that makes it, what one row stands for, and its columns, keys first.
+
+    key: the columns that tell its rows apart and are never null, if it has such columns.
+    """
 
     name: str
     stage: str
     row: str
     columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,11 @@ class Stage:
     figures: tuple[Figure, ...]
 
 
+def key_of(unit: str, further: Iterable[str]) -> tuple[str, ...]:
+    """The primary key of a table: what its unit begins with, and `further` columns."""
+    return (*(column for column in KEYS[unit] if column not in AXES), *further)
+
+
 def _lines(given: dict[str, Any]) -> Lines:
     return Lines(**given | {key: tuple(given.get(key, ())) for key in ("rows", "panels")})
 
@@ -119,6 +130,7 @@ def _read(path: Path) -> Stage:
             name,
             content["row"],
             tuple(Column(column, **given) for column, given in (KEYS[unit] | content["columns"]).items()),
+            key_of(unit, content["key"]) if "key" in content else (),
         )
         for table, content in described.get("tables", {}).items()
     )
