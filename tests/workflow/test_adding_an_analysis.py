@@ -141,6 +141,8 @@ def test_adding_an_analysis_runs_its_own_jobs_and_no_others(tmp_path: Path) -> N
         "Summarizing small: sparsity",
         "Collecting the summaries of all studies",
         "Drawing the figures of small: sparsity",
+        "Describing all tables",
+        "Writing the overview of all studies",
     }
 
 

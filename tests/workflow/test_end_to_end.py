@@ -6,10 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from running import read, succeed
-from shared_study import CONFIG, SIZES, TARGETS
+from shared_study import CONFIG, SIZES
 
 from isthmus.core import seeds
 from isthmus.data.dataset import Dataset, normalized
+from isthmus.overview.sentences import count_sentence
+from isthmus.overview.verdicts import verdict_sentence
 from isthmus.training.weights import load_network, load_weights
 
 CELL = "width=8+depth=2+batch_size=128+label_noise=0.0"
@@ -92,10 +94,10 @@ def test_a_network_is_rebuilt_from_its_file(finished: Path, digits: Dataset) -> 
 
 def test_figures_are_drawn_and_redrawn_from_the_tables_alone(finished_copy: Path) -> None:
     figures = sorted((finished_copy / "results/figures/sizes").iterdir())
-    assert {path.suffix for path in figures} == {".pdf", ".png"}
+    assert {path.suffix for path in figures} == {".pdf", ".png", ".csv"}
     before = {path.name: path.read_bytes() for path in figures}
     of_training = [path for path in figures if path.stem == "learning-curves"]
-    assert len(of_training) == 2
+    assert len(of_training) == 3
     for path in of_training:
         path.unlink()
     for part in (finished_copy / "results/sizes").rglob("*.parquet"):
@@ -106,9 +108,15 @@ def test_figures_are_drawn_and_redrawn_from_the_tables_alone(finished_copy: Path
 
 
 @pytest.mark.slow
-def test_the_report_holds_every_figure_with_its_caption(finished_copy: Path) -> None:
-    succeed(finished_copy, CONFIG, *TARGETS, "--report", "report.html")
+def test_the_report_opens_on_the_overview_and_holds_every_figure_with_its_caption(finished_copy: Path) -> None:
+    succeed(finished_copy, CONFIG)
+    succeed(finished_copy, CONFIG, "all", "--report", "report.html")
     report = (finished_copy / "report.html").read_text()
+    opening = report.split('<script id="workflow-desc">')[1].split("</script>")[0]
+    claims, networks = read(finished_copy, "claims"), read(finished_copy, "networks")
+    assert verdict_sentence(claims) in opening
+    for study in CONFIG["studies"]:
+        assert count_sentence(study, networks) in opening
     for title in ("Test accuracy and generalization gap", "Learning curves", "Published claims, and what was measured"):
         assert title in report
     assert '"1. Claims"' in report  # the first of the categories, which are sorted by name
@@ -116,7 +124,8 @@ def test_the_report_holds_every_figure_with_its_caption(finished_copy: Path) -> 
 
 def test_claims_are_tested_on_the_collected_tables(finished: Path) -> None:
     claims, paths = read(finished, "claims").set_index("claim"), read(finished, "connections", "plain")
-    assert {path.name for path in (finished / "results/figures").glob("*.*")} == {"claims.pdf", "claims.png"}
+    drawn = {path.name for path in (finished / "results/figures").glob("*.*")}
+    assert drawn == {"claims.pdf", "claims.png", "claims.csv"}
     row = claims[claims["study"] == "plain"].loc["B2a"]  # a curve with one bend, and the line
     barriers = paths.groupby(["kind", "cell"])["barrier_test_error"].mean()
     assert row["settings"] == len(barriers["linear"]) == 2

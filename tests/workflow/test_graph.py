@@ -42,7 +42,9 @@ def listing(study: str = "small") -> set[str]:
     return {f"Listing the cells of {name}" for name in (study, "all studies")}
 
 
+# What follows from any change of a table: the claims, the description of all tables, and the overview.
 CLAIMS = {"Testing the published claims on all studies", "Drawing the figure of the claims"}
+CLAIMS |= {"Describing all tables", "Writing the overview of all studies"}
 TRAINED, MOVED = collecting("networks", "history"), collecting("movement", "kernels")
 CURVED = collecting("curvature", "eigenvalues", "spectrum", "perturbations")
 # All that follows when every network is trained again.

@@ -12,8 +12,19 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.g
 from isthmus.analyses.claims.statements import read_claims
 from isthmus.core.errors import ConfigurationError
 from isthmus.study.config import load
-from isthmus.study.graph import DATA_PACKAGE, Graph, code, drawing, figure_tables, figures_of, in_report, overall_stages
+from isthmus.study.graph import (
+    DATA_PACKAGE,
+    Graph,
+    code,
+    drawing,
+    figure_tables,
+    figures_of,
+    in_report,
+    kinds,
+    overall_stages,
+)
 from isthmus.study.jobs import Jobs
+from isthmus.study.overview import described_claims, described_studies, overview_figures, overview_tables
 from isthmus.tables.descriptions import stages
 
 try:
@@ -42,11 +53,12 @@ wildcard_constraints:
 
 
 def figure_files(stage, *requires):
-    """The files of the figures of a stage that draw tables of exactly these other analyses: PDF, and PNG for the report."""
+    """The files of the figures of a stage that draw tables of exactly these other analyses; PNG and CSV are in the report."""
     folder = "" if stages()[stage] in overall_stages() else "{study}/"
     return [
         file
         for figure in figures_of(stage, *requires)
-        for path in [f"results/figures/{folder}{figure.name}"]
-        for file in (f"{path}.pdf", report(f"{path}.png", **in_report(figure)))
+        for kind in kinds(figure)
+        for path in [f"results/figures/{folder}{figure.name}.{kind}"]
+        for file in [path if kind == "pdf" else report(path, **in_report(figure, kind))]
     ]

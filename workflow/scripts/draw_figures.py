@@ -1,6 +1,7 @@
 """Draw the figures of one stage from its tables: those of one study, or those that cover all studies.
 
-A figure that has a function `draw_...` in the stage's module is drawn by it, and one of means as it is described.
+A figure that has a function `draw_...` in the stage's module is drawn by it, and one of means as it is described. The
+numbers that it shows go into a CSV file beside it.
 """
 
 import logging
@@ -9,11 +10,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from isthmus.core.files import write_whole
 from isthmus.core.logs import job_log
 from isthmus.figures.means import draw_means
 from isthmus.figures.style import save
-from isthmus.recipes.cell_table import read_tables
+from isthmus.recipes.cell_table import read_tables, rows_of_study
 from isthmus.tables.descriptions import stages
+from isthmus.tables.figure_numbers import figure_numbers
 
 
 def main(job: Any) -> None:
@@ -27,7 +30,11 @@ def main(job: Any) -> None:
             own = None if figure.lines else import_module(f"isthmus.figures.{job.params.stage}")
             name = "draw_" + figure.name.replace("-", "_")
             draw = partial(draw_means, lines=figure.lines) if own is None else getattr(own, name)
-            save(draw(*study, tables), files[figure.name])
+            save(draw(*study, tables), [path for path in files[figure.name] if path.suffix != ".csv"])
+            for path in (path for path in files[figure.name] if path.suffix == ".csv"):
+                rows = tables[figure.summary]
+                numbers = figure_numbers(figure, rows_of_study(rows, *study) if study else rows)
+                write_whole(path, partial(numbers.to_csv, index=False))
             logging.info("%s: drew %s", *(study or ["all studies"]), figure.name)
 
 

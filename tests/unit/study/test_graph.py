@@ -10,7 +10,7 @@ from isthmus.analyses.claims.statements import read_claims
 from isthmus.core.digest import digest
 from isthmus.core.errors import ConfigurationError
 from isthmus.study.config import load
-from isthmus.study.graph import Graph, code, figure_tables, figures_of, in_report, overall_stages
+from isthmus.study.graph import Graph, code, figure_tables, figures_of, in_report, kinds, overall_stages
 from isthmus.study.schema import axis_columns
 from isthmus.tables.descriptions import stages
 
@@ -169,9 +169,18 @@ def test_quantities_are_those_of_the_tables_that_are_there() -> None:
 
 def test_figures_are_drawn_for_what_a_study_asks_for_and_for_the_claims() -> None:
     figures = graph_of(movement={}).figures()
-    wanted = [figure.name for name in ("train", "movement") for figure in stages()[name].figures]
-    assert figures[:2] == ["results/figures/claims.pdf", "results/figures/claims.png"]
-    assert figures[2:] == [f"results/figures/small/{name}.{kind}" for name in wanted for kind in ("pdf", "png")]
+    wanted = [figure for name in ("train", "movement") for figure in stages()[name].figures]
+    assert figures[:3] == [f"results/figures/claims.{kind}" for kind in ("pdf", "png", "csv")]
+    assert figures[3:] == [f"results/figures/small/{figure.name}.{kind}" for figure in wanted for kind in kinds(figure)]
+
+
+def test_figures_have_their_numbers_beside_them_unless_they_draw_single_measurements() -> None:
+    summaries = {figure.name: figure.summary for stage in stages().values() for figure in stage.figures}
+    assert summaries["test-accuracy"] == "summaries"
+    assert summaries["effects"] == "effects"
+    assert summaries["claims"] == "claims"
+    assert summaries["planes"] == ""
+    assert all(summaries[figure.name] for stage in stages().values() for figure in stage.figures if figure.lines)
 
 
 def test_a_figure_that_requires_another_analysis_is_drawn_beside_it_only() -> None:
@@ -193,10 +202,10 @@ def test_figures_are_drawn_from_their_tables_each_named_once() -> None:
 
 def test_the_report_shows_the_claims_first_and_other_figures_by_study() -> None:
     claims, accuracy = figures_of("claims")[0], figures_of("train")[0]
-    first, other = in_report(claims), in_report(accuracy)
+    first, other = in_report(claims, "png"), in_report(accuracy, "csv")
     assert first["category"] == f"1. {stages()['claims'].title}" < other["category"] == stages()["train"].title
-    assert first["labels"] == {"figure": claims.title}
-    assert other["labels"] == {"study": "{study}", "figure": accuracy.title}
+    assert first["labels"] == {"figure": claims.title, "as": "figure"}
+    assert other["labels"] == {"study": "{study}", "figure": accuracy.title, "as": "numbers (CSV)"}
     assert other["caption"] == f"../report/{accuracy.name}.rst"
 
 

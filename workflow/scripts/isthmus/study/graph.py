@@ -32,6 +32,9 @@ SUMMARIES_OF_STAGE = "results/{study}/{stage}/summaries.parquet"
 """A study's rows of the table `summaries` for the quantities of one stage."""
 
 
+SHOWN_AS = {"png": {"as": "figure"}, "csv": {"as": "numbers (CSV)"}}
+
+
 def code(script: str) -> str:
     """The digest of the library code behind a script; as a parameter of jobs, it reruns them when that code changes."""
     return digest(SCRIPTS / script, plumbing=script == "collect_table.py")
@@ -150,16 +153,16 @@ class Graph:
     # Figures
 
     def figures(self) -> list[str]:
-        """The files of all figures, each as PDF for papers and as PNG for the report."""
-        overall = [f"results/figures/{figure.name}" for stage in overall_stages() for figure in stage.figures]
-        own = [
-            f"results/figures/{study.name}/{figure.name}"
-            for study in self.configuration.studies.values()
-            for stage in self.stages_of(study)
-            for figure in stage.figures
-            if set(figure.requires) <= study.analyses.keys()
-        ]
-        return [f"{path}.{kind}" for path in overall + own for kind in ("pdf", "png")]
+        """The files of all figures: PDF for papers, PNG for the report, and CSV with the numbers that they show."""
+        drawn = [("results/figures", figure) for stage in overall_stages() for figure in stage.figures]
+        for study in self.configuration.studies.values():
+            drawn += [(f"results/figures/{study.name}", figure) for figure in self.figures_of_study(study)]
+        return [f"{folder}/{figure.name}.{kind}" for folder, figure in drawn for kind in kinds(figure)]
+
+    def figures_of_study(self, study: Study) -> list[Figure]:
+        """The figures of a study, in the order of its stages."""
+        found = [figure for stage in self.stages_of(study) for figure in stage.figures]
+        return [figure for figure in found if set(figure.requires) <= study.analyses.keys()]
 
     # Checkpoints
 
@@ -203,12 +206,18 @@ def figures_of(stage: str, *requires: str) -> list[Figure]:
     return [figure for figure in stages()[stage].figures if figure.requires == requires]
 
 
+def kinds(figure: Figure) -> list[str]:
+    """The kinds of files that a figure has: two pictures, and its numbers if it does not draw single measurements."""
+    return ["pdf", "png", *(["csv"] if figure.summary else [])]
+
+
 def drawing(stage: str) -> dict[str, Any]:
     """The parameters of a job that draws a stage's figures: what they show, and the digests of the code for it.
 
     Figures of means need no code of their own, so that a stage may have no module in `isthmus.figures`.
     """
-    modules = [SCRIPTS / "isthmus" / "figures" / f"{name}.py" for name in ("means", stage)]
+    names = ("tables/figure_numbers", "figures/means", f"figures/{stage}")
+    modules = [SCRIPTS / "isthmus" / f"{name}.py" for name in names]
     figures = {figure.name: asdict(figure) for figure in stages()[stage].figures}
     return {"stage": stage, "figures": figures, "code": [digest(path) for path in modules if path.exists()]}
 
@@ -220,17 +229,18 @@ def figure_tables(stage: str, *requires: str) -> list[str]:
     return _table_files([name for name in names if name not in own]) + [own[name] for name in names if name in own]
 
 
-def in_report(figure: Figure) -> dict[str, Any]:
-    """The arguments of Snakemake's `report` that put a figure in its place.
+def in_report(figure: Figure, kind: str) -> dict[str, Any]:
+    """The arguments of Snakemake's `report` that put a figure's PNG or CSV in its place.
 
-    The report sorts categories by name, so a number puts figures about all studies first.
+    The report sorts categories by name, so a number puts figures about all studies first. It sorts a label's values,
+    too, and where all figures of a category have numbers, it shows a switch between the two kinds.
     """
     stage = stages()[figure.stage]
     overall = stage in overall_stages()
     return {
         "category": f"1. {stage.title}" if overall else stage.title,
         "caption": f"../report/{figure.name}.rst",
-        "labels": ({} if overall else {"study": "{study}"}) | {"figure": figure.title},
+        "labels": ({} if overall else {"study": "{study}"}) | {"figure": figure.title} | SHOWN_AS[kind],
     }
 
 

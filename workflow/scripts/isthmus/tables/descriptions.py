@@ -98,6 +98,13 @@ class Figure:
     requires: tuple[str, ...] = ()
     lines: Lines | None = None
 
+    @property
+    def summary(self) -> str:
+        """The table that has the numbers it shows, `summaries` or statistics of a study; empty if it draws all rows."""
+        if "summaries" in self.tables:
+            return "summaries"
+        return self.tables[0] if stages()[self.stage].unit in ("study", "configuration") else ""
+
 
 @dataclass(frozen=True)
 class Stage:
