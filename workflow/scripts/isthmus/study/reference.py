@@ -35,7 +35,8 @@ def tables_page() -> str:
     lines = [NOTICE, "", "# Tables", "", TABLES_INTRODUCTION, ""]
     for stage in stages().values():
         for table in stage.tables:
-            lines += [f"## `{table.name}`", "", f"A row is {table.row}. Made by the stage `{stage.name}`.", ""]
+            key = f" Key: {', '.join(f'`{name}`' for name in table.key)}." if table.key else ""
+            lines += [f"## `{table.name}`", "", f"A row is {table.row}. Made by the stage `{stage.name}`.{key}", ""]
             lines += ["| column | type | null | meaning |", "| --- | --- | --- | --- |"]
             for column in table.columns:
                 unit = f" ({column.unit})" if column.unit else ""
@@ -116,7 +117,11 @@ A **study** trains one network for each combination of the values in its grid. T
 TABLES_INTRODUCTION = """Every table is one Parquet file, `results/tables/NAME.parquet`, with the rows of all
 studies. Strings are dictionary-encoded. Accuracies are fractions in [0, 1]. Losses are means over examples and contain
 no weight penalty. Unknown values are null, never NaN. The files also contain the descriptions and units, as field
-metadata. Tables are checked against this description whenever they are written."""
+metadata. Tables are checked against this description whenever they are written.
+
+`results/tables/datapackage.json` describes them for other programs: path, type, meaning and unit of every column, and
+the key, columns that are never null and together tell rows apart. It is a
+[Data Package](https://specs.frictionlessdata.io/data-package), version 1."""
 
 QUANTITIES_INTRODUCTION = """A quantity is one number per network, or per pair of networks, computed from the rows of a
 table that meet a condition. Where it has several values per network, the columns under "several by" tell them apart; if
