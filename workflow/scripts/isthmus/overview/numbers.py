@@ -1,4 +1,4 @@
-"""Numbers as they are written in a sentence: two digits, and three where a third is needed to tell them apart."""
+"""Numbers as they are written in a sentence, with two significant digits."""
 
 from math import floor, log10
 
