@@ -14,16 +14,23 @@ from matplotlib.lines import Line2D
 
 from isthmus.analyses.summaries.measure import summarize_study
 from isthmus.figures import style
-from isthmus.figures.means import draw_means
+from isthmus.figures.drawing import drawer
+from isthmus.tables.descriptions import Figure as Described
 from isthmus.tables.descriptions import Lines, stages, table
 from isthmus.tables.quantities import quantities
 
 Tables = dict[str, pd.DataFrame]
 
 
+def figure_called(name: str) -> Described:
+    """The description of the figure called `name`."""
+    (found,) = (figure for stage in stages().values() for figure in stage.figures if figure.name == name)
+    return found
+
+
 def lines_of(name: str) -> Lines:
     """What the figure of means called `name` shows."""
-    (lines,) = (figure.lines for stage in stages().values() for figure in stage.figures if figure.name == name)
+    lines = figure_called(name).lines
     assert lines is not None
     return lines
 
@@ -31,7 +38,8 @@ def lines_of(name: str) -> Lines:
 def means_figure(name: str) -> Callable[[str, Tables], Figure]:
     """The function that draws the figure of means called `name` of a study, from invented tables without summaries."""
     lines = lines_of(name)
-    return lambda study, tables: draw_means(study, summarized(tables, [*lines.rows, lines.x]), lines)
+    draw = drawer(figure_called(name))
+    return lambda study, tables: draw(study, summarized(tables, [*lines.rows, lines.x]))
 
 
 def summarized(tables: Tables, names: Collection[str]) -> Tables:

@@ -1,18 +1,16 @@
 """Draw the figures of one stage from its tables: those of one study, or those that cover all studies.
 
-A figure that has a function `draw_...` in the stage's module is drawn by it, and one of means as it is described. The
-numbers that it shows go into a CSV file beside it.
+The numbers that a figure shows go into a CSV file beside it.
 """
 
 import logging
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from isthmus.core.files import write_whole
 from isthmus.core.logs import job_log
-from isthmus.figures.means import draw_means
+from isthmus.figures.drawing import drawer
 from isthmus.figures.style import save
 from isthmus.recipes.cell_table import read_tables, rows_of_study
 from isthmus.tables.descriptions import stages
@@ -27,10 +25,7 @@ def main(job: Any) -> None:
         files.setdefault(path.stem, []).append(path)
     for figure in stages()[job.params.stage].figures:
         if figure.name in files:
-            own = None if figure.lines else import_module(f"isthmus.figures.{job.params.stage}")
-            name = "draw_" + figure.name.replace("-", "_")
-            draw = partial(draw_means, lines=figure.lines) if own is None else getattr(own, name)
-            save(draw(*study, tables), [path for path in files[figure.name] if path.suffix != ".csv"])
+            save(drawer(figure)(*study, tables), [path for path in files[figure.name] if path.suffix != ".csv"])
             for path in (path for path in files[figure.name] if path.suffix == ".csv"):
                 rows = tables[figure.summary]
                 numbers = figure_numbers(figure, rows_of_study(rows, *study) if study else rows)

@@ -74,18 +74,20 @@ def _set_log(axis: Axis, limits: tuple[float, float], label: Callable[[float], s
     axis.set_major_formatter(FuncFormatter(lambda value, _: label(value)))
 
 
-def zero_axis(axes: Axes, values: Iterable[float], smallest: float = 0.0, most: int = 4) -> None:
+def zero_axis(
+    axes: Axes, values: Iterable[float], most: int = 4, written: Callable[[float], str] | None = None
+) -> None:
     """A y axis for values from 0 over several powers of ten: linear from 0 to its lowest labelled power, then log.
 
-    That power is the one below the smallest positive one of `values`, but not below what can be told from 0:
-    `smallest`, and `most` powers below the largest. Where the values are within a factor of ten, or all 0, the axis is
-    linear.
+    That power is the one below the smallest positive one of `values`, but at most `most` powers below the largest.
+    Where the values are within a factor of ten, or all 0, the axis is linear. Tick labels are `written`.
     """
     positive = [value for value in values if value > 0 and math.isfinite(value)]
     largest = max(positive, default=1.0)
     top = math.ceil(math.log10(largest) - 1e-9)
-    least = max(min(positive, default=1.0), smallest)
-    lowest = max(math.floor(math.log10(least) + 1e-9), top - most)
+    lowest = max(math.floor(math.log10(min(positive, default=1.0)) + 1e-9), top - most)
+    if written is not None:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
     if top - lowest <= 1:
         axes.set_ylim(-0.05 * largest, 1.1 * largest)
         return
@@ -94,8 +96,15 @@ def zero_axis(axes: Axes, values: Iterable[float], smallest: float = 0.0, most: 
     axes.set_ylim(-0.12 * powers[0], 1.6 * largest)
     axes.yaxis.set_major_locator(FixedLocator([0.0, *powers]))
     axes.yaxis.set_minor_locator(NullLocator())
-    label: Callable[[float], str] = power if lowest < -3 else plain
+    label = written or (power if lowest < -3 else plain)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: label(value) if value else "0"))
+
+
+def headroom(axes: Axes, share: float) -> None:
+    """Leave the upper `share` of a panel, whose limits are set, free for text; shared scales follow."""
+    low, high = axes.get_ylim()
+    log = axes.get_yscale() == "log"
+    axes.set_ylim(low, low * (high / low) ** (1 / (1 - share)) if log else low + (high - low) / (1 - share))
 
 
 def percent_axis(axis: Axis, shares: Iterable[float]) -> None:

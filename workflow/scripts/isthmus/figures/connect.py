@@ -16,12 +16,12 @@ from matplotlib.patheffects import Normal, withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from isthmus.figures.axes import plain, power
-from isthmus.figures.lines import SMALLEST_LOSS, loss_label
 from isthmus.figures.looks import KINDS, words_of
 from isthmus.figures.panels import choose, nothing, rows_of, say, throughout
-from isthmus.figures.style import DOUBLE_COLUMN, footnote, legend_above, new_figure, paper
+from isthmus.figures.style import DOUBLE_COLUMN, footnote, legend_above, loss_unit, new_figure, paper
 from isthmus.recipes.cell_table import axes_in
 
+SMALLEST_LOSS = 1e-12  # float32 cannot tell smaller losses from zero
 MAP = "YlGnBu_r"  # from dark, low, to light, high; readable with any colour vision and in grey
 BLANK = "#d9d9d9"  # where a loss is not finite: no colour of the map
 LEVELS = 12  # steps of the maps, about
@@ -241,7 +241,7 @@ def draw_planes(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         others = {name: 1 for axes in axes_in(planes).values() for name in axes}
         planes, chosen = choose(planes, others | SHOWN)
         planes["test_error"] = 1 - planes["test_accuracy"].astype(float)
-        loss = f"training {loss_label(connections['loss'])}"
+        loss = f"training loss ({loss_unit(connections['loss'])})"
         measures = [
             _loss_measure(planes["train_loss"].to_numpy(dtype=float), loss),
             _error_measure(planes["test_error"].to_numpy(dtype=float)),

@@ -25,17 +25,23 @@ LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0
 ORDERED = {
     "width": ("viridis", 0.0, 0.90),
     "batch_size": ("inferno", 0.15, 0.82),
-    "layer": ("plasma", 0.0, 0.85),
+    "layer_index": ("plasma", 0.0, 0.85),
 }
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one thing is drawn: colour (hexadecimal), marker and line style of Matplotlib."""
+    """How one thing is drawn: colour (hexadecimal), marker and line style of Matplotlib, and whether it is hollow."""
+
+    @property
+    def face(self) -> str:
+        """The colour inside of the marker."""
+        return "white" if self.hollow else self.colour
 
     colour: str
     marker: str
     line: Any = "-"
+    hollow: bool = False
 
 
 # A kind has this look in all figures, whichever others a study asked for: straight lines are blue, Bézier curves red
@@ -114,7 +120,13 @@ def values_in(tables: dict[str, pd.DataFrame], column: str) -> list[Any]:
     return sorted({value for table in drawn for value in table[column].dropna().unique()})
 
 
-def key_of(label: str, look: Look, *, marker: bool = True, band: bool = False, hollow: bool = False) -> Line2D:
+def looks_in(tables: dict[str, pd.DataFrame], column: str, rows: pd.DataFrame) -> dict[Any, Look]:
+    """The look of every value of a column of `rows`, which is the same in all studies."""
+    present = set(rows[column])
+    return {value: look for value, look in looks_of(column, values_in(tables, column)).items() if value in present}
+
+
+def key_of(label: str, look: Look, *, marker: bool = True, band: bool = False) -> Line2D:
     """An entry of a legend: the line of a look, thicker for a `band`, and its marker."""
     return Line2D(
         [],
@@ -123,9 +135,29 @@ def key_of(label: str, look: Look, *, marker: bool = True, band: bool = False, h
         linestyle=look.line,
         linewidth=1.6 if band else 1.0,
         marker=look.marker if marker else "none",
-        markerfacecolor="none" if hollow else look.colour,
+        markerfacecolor=look.face,
         label=label,
     )
+
+
+# The lines of a column of styles: the value whose line is solid comes first.
+STATES = {True: "end of training", False: "initialization"}
+ORDER = {2: ("smaller", "larger"), 3: ("smallest", "middle", "largest")}
+
+
+def styles_of(values: Sequence[Any]) -> dict[Any, tuple[Any, bool]]:
+    """The line style of each of the values of a column, and whether its markers are hollow; solid is the first."""
+    ordered = sorted(values, reverse=all(value in (True, False) for value in values))
+    return {value: (LINES[place], place > 0) for place, value in enumerate(ordered)}
+
+
+def style_keys(column: str, most: Sequence[Any]) -> list[Line2D]:
+    """The entries of a legend for the styles of a column, given as many values as any line of it has."""
+    names = [STATES.get(value) for value in styles_of(most)]
+    if None in names:
+        names = [f"{word} {label_of(column)}" for word in ORDER[len(most)]]
+    looks = [Look(GREY, "o", line, hollow) for line, hollow in styles_of(most).values()]
+    return [key_of(str(name), look) for name, look in zip(names, looks, strict=True)]
 
 
 def keys_of(column: str, looks: dict[Any, Look], *, marker: bool = True) -> list[Line2D]:

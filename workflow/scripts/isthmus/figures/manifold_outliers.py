@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from isthmus.figures.axes import decade_axis
-from isthmus.figures.lines import looks_in
-from isthmus.figures.looks import GREY, PALETTE, Look, key_of
+from isthmus.figures.looks import GREY, PALETTE, Look, key_of, looks_in
 from isthmus.figures.panels import choose, evenly, fewer_panels, nothing, panels_of, rows_of
 from isthmus.figures.style import DOUBLE_COLUMN, footnote, legend_above, new_figure, paper
 

@@ -5,43 +5,52 @@ table `summaries`; the networks or pairs behind them, drawn as dots, from the ta
 varies by factors has a log axis, on which a value that is not positive has no place.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from textwrap import wrap
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from isthmus.figures.axes import decade_axis, log_axis, zero_axis
-from isthmus.figures.looks import Look, keys_of, looks_of, values_in
-from isthmus.figures.notes import note_under
-from isthmus.figures.panels import Panel, choose, fewer_panels, lay_out, panels_of, room_for_text, rows_of, say
-from isthmus.figures.style import footnote, label_of, legend_above, paper
-from isthmus.recipes.cells import AXES
-from isthmus.statistics.values import members, values
+from isthmus.figures.axes import decade_axis, log_axis, percent, percent_axis, plain, zero_axis
+from isthmus.figures.looks import KINDS, Look, key_of, keys_of, style_keys, styles_of, words_of
+from isthmus.figures.marks import draw_band, draw_bars, draw_dots, draw_each, draw_level, draw_line, why_empty
+from isthmus.figures.notes import listed, note_under
+from isthmus.figures.panels import Panel, lay_out, nothing, panels_of, room_for_text, rows_of, say
+from isthmus.figures.shown import (
+    LOG_AXES,
+    against_what_varies,
+    apart,
+    dots_behind,
+    few,
+    looks_in,
+    panel_axes,
+    positions,
+    shared,
+    styles_in,
+    x_quantity,
+)
+from isthmus.figures.style import footnote, label_of, legend_above, loss_unit, paper
 from isthmus.tables.descriptions import Lines
 from isthmus.tables.quantities import Quantity, named
 
 LONGEST_BAR = 3.0  # times the mean, or a part of it: the axis cuts off longer bars and wider bands
 FEW_NETWORKS, FEW_PAIRS = 2, 3  # that are drawn one by one in place of a band, which would cover the panel
-MOST_LINES = 6  # in a panel
-MOST_WIDTHS = 4  # side by side
-PAGE = 9.0  # inches
 LABEL_LETTERS = 22  # in a line of a label beside a panel
-LOG_AXES = ("width", "batch_size")
-LOSS = {"cross_entropy": "nats", "squared_error": "mean squared error"}
 
 
 @dataclass
 class Means:
     """A figure of means: what is drawn where, for what a figure adds of its own.
 
-    rows: the rows of `summaries` that are shown, with their position `at`. dots: the networks or pairs behind them,
-    with their `value` and `at`. looks: those of the lines. placed: panels with their axes, one for each of `shown`.
+    rows: the rows of `summaries` that are shown, with their position before lines are set apart, `x`, and as drawn,
+    `at`. dots: the networks or pairs behind them, with their `value`, `x` and `at`. looks: those of the lines. placed:
+    panels with their axes, one for each of `shown`.
     """
 
     study: str
@@ -62,35 +71,64 @@ class Means:
         footnote(self.figure, note_under(self.tables, self.study, self.rows, self.lines, self.notes))
         return self.figure
 
+    def of(self, panel: Panel, quantity: Quantity) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The rows and the dots of a quantity in a panel, in the order of lines."""
+        rows = panel.rows[panel.rows["quantity"] == quantity.name].sort_values("order", kind="stable")
+        dots = self.dots[(self.dots["quantity"] == quantity.name) & self.dots["cell"].isin(rows["cell"])]
+        for column in self.lines.panels:
+            dots = dots[dots[column].isin(rows[column])]
+        return rows, dots
 
-def draw_means(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -> Figure:
-    """A figure of means as `lines` describe it. Raises DataError where the study has no summary of its quantities.
 
-    tables: `summaries`, `cells`, `networks` and the tables of the quantities.
+def draw_means(
+    study: str,
+    tables: dict[str, pd.DataFrame],
+    lines: Lines,
+    add: Callable[[Means], None] = lambda _: None,
+    **layout: Any,
+) -> Figure:
+    """A figure of means as `lines` describe it. Raises DataError where the study has no summary at all.
+
+    tables: `summaries`, `cells`, `networks` and the tables of the quantities. add: draws what else the figure shows.
+    layout: options of `lay_out`.
     """
     with paper():
-        return means(study, tables, lines).finish()
+        rows = rows_of(study, tables, "summaries")
+        own = rows[rows["quantity"].isin(lines.rows)]
+        if own.empty and rows_of(study, tables, "networks")["diverged"].all():
+            return nothing("All networks diverged.")
+        if own.empty or (lines.absent and not own[["n", "diverged", "not_positive"]].any(axis=None)):
+            return nothing(lines.absent or "Nothing to draw: nothing was measured.")
+        made = means(study, tables, lines, **layout)
+        add(made)
+        return made.finish()
 
 
-def means(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -> Means:
+def means(study: str, tables: dict[str, pd.DataFrame], lines: Lines, **layout: Any) -> Means:
     """The same without legend and note; to be called within `isthmus.figures.style.paper`."""
     rows = rows_of(study, tables, "summaries")
-    lines = _against_what_varies(lines, rows[rows["quantity"].isin(lines.rows)])
-    rows = rows[rows["quantity"].isin(lines.rows)].assign(at=rows[lines.x])
+    lines = against_what_varies(lines, rows[rows["quantity"].isin(lines.rows)])
+    rows = positions(rows, lines)
+    rows = rows[rows["quantity"].isin(lines.rows)]
     known = set(rows.loc[(rows["n"] > 0) | (rows["not_positive"] > 0), "quantity"])
     shown = [named(name) for name in lines.rows if name in known]
     without = [named(name).label for name in lines.rows if name not in known]
     shown = shown or [named(name) for name in lines.rows]
-    rows, chosen = choose(rows[rows["quantity"].isin([quantity.name for quantity in shown])], _most(rows, lines))
-    dots = pd.concat([_dots(study, tables, quantity, rows) for quantity in shown], ignore_index=True)
-    present = sorted(rows[lines.hue].dropna().unique(), key=str if rows[lines.hue].dtype == object else None)
-    every = values_in({"summaries": tables["summaries"]}, lines.hue) if lines.hue in AXES else present
-    looks = {value: look for value, look in looks_of(lines.hue, every).items() if value in present}
-    blocks = panels_of(rows, _panel_axes(lines))
-    figure, placed = lay_out(
-        blocks, [_label(each, tables, study) for each in shown], _x_label(lines), above=room_for_text(blocks)
-    )
+    rows, chosen = few(rows[rows["quantity"].isin([quantity.name for quantity in shown])], lines)
+    rows = apart(rows, lines)
+    dots = pd.concat([dots_behind(study, tables, quantity, rows, lines) for quantity in shown], ignore_index=True)
+    rows = shared(rows, lines)
+    looks = looks_in(tables, rows, lines)
+    rows = rows[rows[lines.hue].isin([*looks, lines.level])].reset_index(drop=True)
+    blocks = panels_of(rows, panel_axes(lines))
+    labels = [_label(quantity, tables, study, styles_in(rows, quantity, lines)) for quantity in shown]
+    quantity = x_quantity(lines)
+    x_label = _with_unit(quantity.label, quantity.unit) if quantity else label_of(lines.x)
+    figure, placed = lay_out(blocks, labels, x_label, above=room_for_text(blocks), **layout)
     keys = keys_of(lines.hue, looks, marker=not lines.bands)
+    keys += [key_of(words_of(lines.level), KINDS[lines.level], marker=False, band=True)] if lines.level else []
+    most = max((styles_in(rows, quantity, lines) for quantity in shown), key=len)
+    keys += style_keys(lines.style, most) if len(most) > 1 else []
     left = f"Not measured: {', '.join(without)}." if without and len(without) < len(lines.rows) else ""
     made = Means(study, tables, lines, shown, rows, dots, looks, figure, placed, keys, [chosen, left])
     for place, quantity in enumerate(shown):
@@ -98,202 +136,98 @@ def means(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -> Means:
     return made
 
 
-def _against_what_varies(lines: Lines, rows: pd.DataFrame) -> Lines:
-    """The same lines, against the width if the axis that they should be drawn against has a single value."""
-    single = lines.x in AXES and lines.x != "width" and rows[lines.x].nunique() == 1
-    return replace(lines, x="width", hue="depth") if single else lines
+def _with_unit(label: str, unit: str) -> str:
+    return f"{label} ({unit})" if unit else label
 
 
-def _panel_axes(lines: Lines) -> list[str]:
-    """The columns that have panels of their own: those described, and every common axis that is not drawn."""
-    return [*(axis for axis in ("depth", "batch_size", "width") if axis not in (lines.x, lines.hue)), *lines.panels]
-
-
-def _most(rows: pd.DataFrame, lines: Lines) -> dict[str, int]:
-    """How many values of each axis to keep, so that the figure fits a page."""
-    panels = 4 * max(1, min(3, int(PAGE / (1.45 * len(lines.rows) + 0.4))))
-    together = [axis for axis in (lines.x, lines.hue) if axis in AXES]
-    widths = None if "width" in together else MOST_WIDTHS
-    most = fewer_panels(rows, panels, widths, together=[axis for axis in together if axis != "width"])
-    return most | ({lines.hue: MOST_LINES} if lines.hue in AXES else {})
-
-
-def _dots(study: str, tables: dict[str, pd.DataFrame], quantity: Quantity, rows: pd.DataFrame) -> pd.DataFrame:
-    """The networks or pairs behind the rows of one quantity, with the columns of these."""
-    found = values(quantity, rows_of(study, tables, quantity.table), rows_of(study, tables, "networks"))
-    keys = ["cell", *quantity.by]
-    own = rows[rows["quantity"] == quantity.name]
-    dots = found.merge(own.drop(columns=["value", "low", "high"]), on=keys, how="inner", validate="m:1")
-    return dots[dots["value"] > 0] if quantity.log else dots[dots["value"].notna()]
-
-
-def _label(quantity: Quantity, tables: dict[str, pd.DataFrame], study: str) -> str:
-    """The label of an axis of values, with its unit, in lines as long as a panel is high."""
-    unit = quantity.unit
-    if unit == "loss":
-        kinds = sorted(set(rows_of(study, tables, "networks")["loss"]))
-        unit = " or ".join(LOSS.get(kind, kind) for kind in kinds)
-    label = f"{quantity.label} ({unit})" if unit else quantity.label
+def _label(quantity: Quantity, tables: dict[str, pd.DataFrame], study: str, sizes: list[Any]) -> str:
+    """The label of an axis of values, with its unit, and the `sizes` that line styles tell apart."""
+    unit = loss_unit(rows_of(study, tables, "networks")["loss"]) if quantity.unit == "loss" else quantity.unit
+    label = _with_unit(quantity.label, unit)
     parts = [label] if len(label) <= LABEL_LETTERS or not unit else [quantity.label, f"({unit})"]
+    numbers = [plain(size) for size in sizes if not isinstance(size, bool | np.bool_)]
+    parts += [f"size {listed(numbers)}"] if numbers else []
     return "\n".join("\n".join(wrap(part, LABEL_LETTERS)) for part in parts)
-
-
-def _x_label(lines: Lines) -> str:
-    """The label of the horizontal axis."""
-    return "position on the path, t" if lines.x == "t" else label_of(lines.x)
 
 
 def _draw_row(made: Means, place: int, quantity: Quantity) -> None:
     """Draw one quantity into its row of axes, and set their scales and limits."""
-    lines, rows = made.lines, made.rows[made.rows["quantity"] == quantity.name]
-    dots = made.dots[made.dots["quantity"] == quantity.name]
+    lines, every = made.lines, made.rows[made.rows["quantity"] == quantity.name]
     for panel, stack in made.placed:
-        axes, own = stack[place], panel.rows[panel.rows["quantity"] == quantity.name]
-        behind = dots[dots["cell"].isin(own["cell"])]
-        for column in lines.panels:
-            behind = behind[behind[column].isin(own[column])]
+        axes, (rows, dots) = stack[place], made.of(panel, quantity)
         axes.autoscale(not (quantity.log or lines.zero))
-        _draw_panel(made, axes, own, behind, quantity)
-        if not own["n"].any():
-            say(axes, why_empty(own))
-        _x_axis(axes, lines, rows["at"].dropna())
-    first = made.placed[0][1][place]
-    drawn = extent(rows, dots if not lines.bands else dots.iloc[:0], quantity.log)
-    if not rows["n"].any():
-        first.set_yticks([])
-    elif lines.zero:
-        zero_axis(first, drawn)
-    elif quantity.log:
-        decade_axis(first.yaxis, drawn)
-    elif quantity.limits[0] in (0.0, 1.0) and lines.bands:
-        first.set_ylim(quantity.limits[0], quantity.limits[0] + 1.05 * max(max(drawn) - quantity.limits[0], 1e-3))
+        _draw_panel(made, axes, rows, dots, quantity)
+        if not rows["n"].any():
+            say(axes, why_empty(rows))
+        _x_axis(axes, lines, made.rows["x"].dropna())
+    if every["n"].any():
+        _y_axis(made.placed[0][1][place], lines, quantity, extent(made, quantity))
+    else:
+        made.placed[0][1][place].set_yticks([])
 
 
 def _x_axis(axes: Axes, lines: Lines, at: pd.Series) -> None:
     """Scale, limits and ticks of a horizontal axis with values at `at`."""
+    quantity = x_quantity(lines)
     if at.empty:
         return
-    if lines.x in LOG_AXES:
+    if quantity:
+        (percent_axis if quantity.unit == "%" else decade_axis)(axes.xaxis, at)
+    elif lines.x in LOG_AXES:
         log_axis(axes.xaxis, at)
     elif lines.x == "t":
         axes.set(xlim=(0, 1), xticks=[0, 0.5, 1])
     else:
         margin = 0.0 if lines.bands else 0.5
         axes.set_xlim(at.min() - margin, max(at.max(), 1e-9) + margin)
+        if (at == at.round()).all():
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+
+
+def _y_axis(axes: Axes, lines: Lines, quantity: Quantity, drawn: list[float]) -> None:
+    """Scale and limits of an axis of values that has to show what is `drawn`."""
+    if lines.zero:
+        zero_axis(axes, drawn, written=percent if quantity.unit == "%" else None)
+    elif quantity.log:
+        decade_axis(axes.yaxis, drawn, most=4)
+    elif quantity.limits[0] in (0.0, 1.0) and lines.bands:
+        axes.set_ylim(quantity.limits[0], quantity.limits[0] + 1.05 * max(max(drawn) - quantity.limits[0], 1e-3))
 
 
 def _draw_panel(made: Means, axes: Axes, rows: pd.DataFrame, dots: pd.DataFrame, quantity: Quantity) -> None:
     """Draw the lines of one panel, with what lies behind them."""
     lines, labels = made.lines, {"xlabel": axes.get_xlabel(), "ylabel": axes.get_ylabel()}
-    rows = _apart(rows, made)
-    if lines.bands:
-        few = rows["pairs"].fillna(rows["n"]).max() <= (FEW_PAIRS if quantity.of_pairs else FEW_NETWORKS)
-        if few or rows["low"].isna().all():
-            draw_each(axes, dots, made.looks, lines)
-        else:
-            draw_bands(axes, rows, made.looks, lines)
-        rows = rows.assign(value=rows["value"].mask(rows["missing"] > 0)) if quantity.of_pairs else rows
-    else:
-        draw_dots(axes, _apart(dots, made), made.looks, lines)
-        draw_bars(axes, rows, made.looks, lines)
-    draw_lines(axes, rows, made.looks, lines, gid=quantity.name)
+    most = rows["pairs"].fillna(rows["n"]).max()
+    few_of_them = most <= (FEW_PAIRS if quantity.of_pairs else FEW_NETWORKS) or rows["low"].isna().all()
+    if not lines.bands:
+        draw_dots(axes, dots, made.looks, lines.hue)
+    if lines.level:
+        draw_level(axes, rows[rows[lines.hue] == lines.level], KINDS[lines.level], gid=f"{quantity.name} {lines.level}")
+    for value, look in made.looks.items():
+        own, gid = rows[rows[lines.hue] == value], f"{quantity.name} {lines.hue}={value}"
+        if lines.bands and few_of_them:
+            draw_each(axes, dots[dots[lines.hue] == value], look)
+        elif lines.bands:
+            draw_band(axes, own, look)
+            own = own.assign(value=own["value"].mask(own["missing"] > 0)) if quantity.of_pairs else own
+        for style, (line, hollow) in styles_of(styles_in(made.rows, quantity, lines)).items():
+            # A cell in which all networks diverged has a single row, without a style, that breaks all lines.
+            part = own[(own[lines.style] == style) | own[lines.style].isna()]
+            draw_bars(axes, part, look)
+            styled = replace(look, line=line, hollow=hollow)
+            draw_line(axes, part, styled, gid=f"{gid} {lines.style}={style}")
+        if not styles_in(made.rows, quantity, lines):
+            draw_line(axes, own, look, gid=gid, marker=not lines.bands)
+            if not lines.bands:
+                draw_bars(axes, own, look)
     axes.set(**labels)  # seaborn writes the names of columns where there is no label
 
 
-def _apart(rows: pd.DataFrame, made: Means) -> pd.DataFrame:
-    """The rows, those of different lines moved slightly apart so that dots and bars stand side by side."""
-    if made.lines.bands or rows.empty:
-        return rows
-    names, log = list(made.looks), made.lines.x in LOG_AXES
-    positions = np.unique(made.rows["at"].dropna())
-    gap = min(np.diff(np.log(positions) if log else positions), default=0.7)
-    # A factor of 2 between positions at most: the margins of the axis do not grow with the gap.
-    step = min(0.4 / max(len(names), 1), 0.13) * min(gap, 0.7 if log else 1.0)
-    shift = rows[made.lines.hue].map({name: step * (i - (len(names) - 1) / 2) for i, name in enumerate(names)})
-    return rows.assign(at=rows["at"] * np.exp(shift) if log else rows["at"] + shift)
-
-
-def _styled(looks: dict[Any, Look], lines: Lines) -> dict[str, Any]:
-    """How seaborn is told the looks of lines."""
-    return {
-        "hue": lines.hue,
-        "hue_order": list(looks),
-        "palette": {value: look.colour for value, look in looks.items()},
-        "legend": False,
-    }
-
-
-def draw_lines(axes: Axes, rows: pd.DataFrame, looks: dict[Any, Look], lines: Lines, *, gid: str) -> None:
-    """Join the means of each line; a position without a network left breaks it. Lines are called `gid hue=value`."""
-    for value, look in looks.items():
-        own = rows[rows[lines.hue] == value].sort_values("at")
-        before, drawn = len(axes.lines), own.assign(segment=own["value"].isna().cumsum()).dropna(subset="value")
-        if drawn.empty:
-            continue
-        sns.lineplot(
-            drawn,
-            x="at",
-            y="value",
-            units="segment",
-            estimator=None,
-            color=look.colour,
-            marker="" if lines.bands else look.marker,
-            linestyle=look.line,
-            markeredgecolor=look.colour,
-            markeredgewidth=0.6,
-            zorder=4,
-            legend=False,
-            ax=axes,
-        )
-        for line in axes.lines[before:]:
-            line.set_gid(f"{gid} {lines.hue}={value}")
-
-
-def draw_bars(axes: Axes, rows: pd.DataFrame, looks: dict[Any, Look], lines: Lines) -> None:
-    """Draw the intervals of means as bars."""
-    for value, look in looks.items():
-        own = rows[rows[lines.hue] == value]
-        axes.vlines(own["at"], own["low"], own["high"], color=look.colour, linewidth=0.8, alpha=0.8, zorder=3)
-
-
-def draw_bands(axes: Axes, rows: pd.DataFrame, looks: dict[Any, Look], lines: Lines) -> None:
-    """Draw the intervals of means as bands."""
-    for value, look in looks.items():
-        own = rows[rows[lines.hue] == value].sort_values("at")
-        axes.fill_between(own["at"], own["low"], own["high"], color=look.colour, alpha=0.18, linewidth=0, zorder=2)
-
-
-def draw_each(axes: Axes, dots: pd.DataFrame, looks: dict[Any, Look], lines: Lines) -> None:
-    """Draw every network or pair as a thin line."""
-    if not dots.empty:
-        one = dots[members(dots)].astype(str).agg(" ".join, axis=1)
-        styled = _styled(looks, lines)
-        sns.lineplot(
-            dots.assign(one=one), x="at", y="value", units="one", estimator=None, **styled, linewidth=0.4, alpha=0.6,
-            zorder=2, ax=axes,
-        )  # fmt: skip
-
-
-def draw_dots(axes: Axes, dots: pd.DataFrame, looks: dict[Any, Look], lines: Lines) -> None:
-    """Draw every network or pair as a faint small marker."""
-    if not dots.empty:
-        markers = {value: look.marker for value, look in looks.items()}
-        styled = _styled(looks, lines) | {"style": lines.hue, "markers": markers}
-        sns.scatterplot(dots, x="at", y="value", **styled, s=6, alpha=0.35, linewidth=0, zorder=2, ax=axes)
-
-
-def why_empty(rows: pd.DataFrame) -> str:
-    """Why a panel with these rows of `summaries` shows no mean."""
-    if rows.empty or not rows[["diverged", "missing", "not_positive"]].any(axis=None):
-        return "not measured"
-    if not rows[["missing", "not_positive"]].any(axis=None):
-        return "all diverged"
-    return "none positive" if rows["not_positive"].any() else "not measured"
-
-
-def extent(rows: pd.DataFrame, dots: pd.DataFrame, log: bool) -> list[float]:
+def extent(made: Means, quantity: Quantity) -> list[float]:
     """What an axis has to show: all dots, and the intervals as far as they are not very long."""
-    low, high, mean = (rows[name].astype(float) for name in ("low", "high", "value"))
-    if log:
+    rows, dots = (part[part["quantity"] == quantity.name] for part in (made.rows, made.dots))
+    low, high, mean = (rows[name].astype(float).replace(np.inf, np.nan) for name in ("low", "high", "value"))
+    if quantity.log:
         low, high = np.fmax(low, mean / LONGEST_BAR), np.fmin(high, mean * LONGEST_BAR)
-    return [*dots["value"].dropna(), *mean.dropna(), *low.dropna(), *high.dropna()]
+    networks = [] if made.lines.bands else dots["value"].dropna()
+    return [*networks, *mean.dropna(), *low.dropna(), *high.dropna()]

@@ -1,6 +1,6 @@
 """The note under a figure: how many networks are behind a mark, what was left out and why, and what the marks are."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -56,11 +56,14 @@ def _are(count: int) -> str:
 
 def _members(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame) -> tuple[int, int, str]:
     """How many networks or paths there are in the cells of the rows, how many of them diverged, and their name."""
-    table = named(rows["quantity"].iloc[0]).table
-    of_pairs = named(rows["quantity"].iloc[0]).of_pairs
-    source = rows_of(study, tables, "connections" if of_pairs else table if "diverged" in tables[table] else "networks")
+    quantity = named(rows["quantity"].iloc[0])
+    table, of_pairs = quantity.table, quantity.of_pairs
+    own = "diverged" in tables[table]
+    source = rows_of(study, tables, "connections" if of_pairs else table if own else "networks")
+    source = source.query(quantity.rows) if quantity.rows and own and not of_pairs else source
     source = source[source["cell"].isin(rows["cell"].unique())]
-    keys = ["cell", *(["seed_a", "seed_b", "kind"] if of_pairs else ["seed"])]
+    told = [] if of_pairs or "kind" not in source else [name for name in ("kind", "level") if name in quantity.by]
+    keys = ["cell", *(["seed_a", "seed_b", "kind"] if of_pairs else ["seed"]), *told]
     flags = source.groupby(keys, observed=True)["diverged"].any()
     return len(flags), int(flags.sum()), "path" if of_pairs else "network"
 
@@ -70,15 +73,19 @@ def _marks(rows: pd.DataFrame, lines: Lines) -> str:
     if not rows["n"].any():
         return ""
     statistics = set(rows["statistic"])
-    means = statistics.pop() + "s" if len(statistics) == 1 else "means, geometric on log axes"
+    means = f"{rows['statistic'].iloc[0]}s" if len(statistics) == 1 else "means, geometric on log axes"
+    means = "medians of steps, means of shares" if len(statistics) > 1 and "median" in statistics else means
     of_pairs = rows["pairs"].notna().any()
     behind = "pairs" if of_pairs else "networks"
     how = "bootstrap intervals, which resample networks" if of_pairs else "bootstrap intervals over networks"
     without = (rows["low"].isna() & rows["value"].notna()).any()
     none = f" ({NO_PAIRS_INTERVAL if of_pairs else 'none where n = 1 or all are equal'})" if without else ""
+    if "median" in statistics:
+        how = "intervals over networks, order statistics of medians (all networks if below six), bootstrap of means"
     if lines.bands:
         return f"Lines: {means}. Bands: 95 % {how}{none}; few {behind} are thin lines instead."
-    return f"Dots: {behind}. Lines: {means}. Bars: 95 % {how}{none}."
+    dots, bars = f"Dots: {behind}. " if lines.dots else "", "Bars and bands" if lines.level else "Bars"
+    return f"{dots}Lines: {means}. {bars}: 95 % {how}{none}."
 
 
 def _not_converged(rows: pd.DataFrame) -> str:
@@ -99,10 +106,11 @@ def _examples(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame) -
             given = rows_of(study, tables, quantity.table)[quantity.examples].dropna().astype(int)
             kind = {"train_examples": " training", "test_examples": " test"}.get(quantity.examples, "")
             counts |= dict.fromkeys(f"{count}{kind}" for count in sorted(given[given > 0].unique()))
-    return f"Measured on {_listed(list(counts))} examples." if counts else ""
+    return f"Measured on {listed(list(counts))} examples." if counts else ""
 
 
-def _listed(words: list[str]) -> str:
+def listed(words: Sequence[str]) -> str:
+    """Words joined by commas and \"and\"."""
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 

@@ -17,13 +17,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from isthmus.core.errors import DataError
-from isthmus.figures.looks import GREY
+from isthmus.figures.looks import GREY, KINDS, words_of
 from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, LETTER, SINGLE_COLUMN, label_of, new_figure
 from isthmus.recipes.cell_table import CELLS, AxisValues, axes_in, with_axes
 from isthmus.recipes.cells import AXES, cell_name, spell
 
 MOST_COLUMNS = 4
 PANEL_HEIGHT = 1.45  # inches
+MEAN_OF_ALL = "mean over corruptions"  # a panel that comes last
 
 Value = TypeVar("Value")
 
@@ -71,6 +72,11 @@ def _order(value: Any) -> tuple[bool, float, str]:
     return (False, value, "") if _is_number(value) else (True, 0.0, spell(value))
 
 
+def _panel_order(value: Any) -> tuple[Any, ...]:
+    """A key that sorts kinds as legends do, and the mean of other panels to the end."""
+    return value == MEAN_OF_ALL, list(KINDS).index(value) if value in KINDS else -1, _order(value)
+
+
 @dataclass(frozen=True)
 class Panel:
     """A panel: its title, and the rows of the table that belong to it."""
@@ -91,8 +97,13 @@ def panels_of(frame: pd.DataFrame, axes: Sequence[str]) -> list[list[Panel]]:
     for key in sorted(set(combination), key=lambda items: [(name, _order(value)) for name, value in items]):
         heading = words(dict(key))
         block = []
-        for values, rows in frame[combination == key].groupby(list(axes), observed=True):
-            titled = ", ".join(f"{label_of(axis)} {value}" for axis, value in zip(axes, values, strict=True))
+        found = dict(iter(frame[combination == key].groupby(list(axes), observed=True)))
+        for values in sorted(found, key=lambda values: [*map(_panel_order, values)]):
+            rows = found[values]
+            titled = ", ".join(
+                words_of(value) if isinstance(value, str) else f"{label_of(axis)} {value}"
+                for axis, value in zip(axes, values, strict=True)
+            )
             block.append(Panel("\n".join(filter(None, (heading, titled))), rows))
         blocks += _split(block, axes[0]) if len(axes) > 1 else [block]
     return _joined(blocks)
@@ -126,11 +137,11 @@ def panels_by_width(frame: pd.DataFrame) -> list[list[Panel]]:
     return _joined(list(lines.values()))
 
 
-def _lines(blocks: list[list[Panel]]) -> list[list[Panel]]:
-    """The panels in lines of at most `MOST_COLUMNS`, a new line for each block, lines of a block about as long."""
+def _lines(blocks: list[list[Panel]], most: int) -> list[list[Panel]]:
+    """The panels in lines of at most so many, a new line for each block, lines of a block about as long."""
     lines = []
     for block in blocks:
-        columns = math.ceil(len(block) / math.ceil(len(block) / MOST_COLUMNS))
+        columns = math.ceil(len(block) / math.ceil(len(block) / most))
         lines += [block[start : start + columns] for start in range(0, len(block), columns)]
     return lines
 
@@ -149,14 +160,15 @@ def lay_out(
     *,
     above: float = 0.4,
     panel_height: float = PANEL_HEIGHT,
+    columns: int = MOST_COLUMNS,
 ) -> tuple[Figure, list[tuple[Panel, list[Axes]]]]:
     """An empty figure with a column of `len(y_labels)` axes for each panel, wrapped into lines.
 
     The axes of one y label share their scale in all panels; x scales are the panels' own. Each has `panel_height`
-    inches, labels included, and `above` inches are added for the legend. Returns the figure, and each panel with its
-    axes from top to bottom.
+    inches, labels included, and `above` inches are added for the legend. A line has at most so many `columns`. Returns
+    the figure, and each panel with its axes from top to bottom.
     """
-    lines = _lines(blocks)
+    lines = _lines(blocks, columns)
     columns, stack = max(map(len, lines)), len(y_labels)
     width = {1: SINGLE_COLUMN, 2: 0.75 * DOUBLE_COLUMN}.get(columns, DOUBLE_COLUMN)
     titles = sum(_titled(line[0], width / columns).count("\n") + 1 for line in lines)

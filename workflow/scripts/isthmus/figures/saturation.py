@@ -1,5 +1,7 @@
 """From which width on nothing changes any more, for every quantity."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -7,8 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from isthmus.figures.axes import log_axis
-from isthmus.figures.lines import keys_of, looks_in
-from isthmus.figures.looks import GREY, Look
+from isthmus.figures.looks import GREY, Look, keys_of, looks_in
 from isthmus.figures.panels import choose, fewer_panels, lay_out, nothing, panels_of, rows_of
 from isthmus.figures.quantity_axis import in_order, line_height, list_quantities, offset, span
 from isthmus.figures.style import footnote, label_of, legend_above, paper
@@ -53,7 +54,7 @@ def draw_saturation(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         names = in_order(rows.loc[rows["within_noise"].notna(), "quantity"])
         if not names:
             return nothing(NO_WIDTHS)
-        looks = looks_in(tables, "depth", rows)
+        looks = {depth: replace(look, line="-") for depth, look in looks_in(tables, "depth", rows).items()}
         height = line_height(len(looks), len(names)) * len(names)
         blocks = panels_of(rows[rows["quantity"].isin(names)], ["batch_size"])
         figure, placed = lay_out(blocks, [""], label_of("width"), above=0.9, panel_height=height + 0.4)
@@ -71,7 +72,7 @@ def draw_saturation(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         ]
         states[0].set_label("within the noise of the largest width")
         states[1].set_label("not within it")
-        legend_above(figure, [*keys_of("depth", looks, line=False), *states])
+        legend_above(figure, [*keys_of("depth", looks), *states])
         used = rows[rows["networks"] > 0]
         note = f"n = {span(used['networks'])} networks per width. Within the noise: the 95 % interval of the difference"
         note += (

@@ -8,8 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from isthmus.figures.axes import decade_axis
-from isthmus.figures.lines import examples_note, looks_in
-from isthmus.figures.looks import GREY, PALETTE
+from isthmus.figures.looks import GREY, PALETTE, looks_in
 from isthmus.figures.panels import (
     choose,
     count_note,
@@ -128,5 +127,6 @@ def draw_spectra(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         legend_above(figure, _keys(band=max(counts) > 2))
         note = count_note(networks, counts, "Lines: means. Bands")
         few = "There is no band below three networks." if {1, 2} & set(counts) else ""
-        footnote(figure, " ".join(filter(None, (note, few, examples_note(networks), chosen))))
+        images = " or ".join(str(count) for count in sorted(networks["images"].unique()))
+        footnote(figure, " ".join(filter(None, (note, few, f"On {images} training examples.", chosen))))
     return figure

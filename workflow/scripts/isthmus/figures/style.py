@@ -21,16 +21,15 @@ from isthmus.core.files import write_whole
 SINGLE_COLUMN = 3.4  # inches
 DOUBLE_COLUMN = 7.0  # inches
 PNG_RESOLUTION = 200  # dots per inch
-FONT_SIZE = 8  # points
-NOTE_SIZE = 7  # points
+FONT_SIZE = 8  # points, of all text
 LETTER = 0.53  # mean width of a letter / font size, for deciding where lines break
 
 PAPER: Any = {
     "font.size": FONT_SIZE,
     "axes.titlesize": FONT_SIZE,
     "axes.labelsize": FONT_SIZE,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
+    "xtick.labelsize": FONT_SIZE,
+    "ytick.labelsize": FONT_SIZE,
     "legend.fontsize": FONT_SIZE,
     "legend.frameon": False,
     "legend.handlelength": 2.4,
@@ -52,7 +51,8 @@ PAPER: Any = {
     "figure.dpi": PNG_RESOLUTION,
 }
 
-LABELS = {"batch_size": "batch size", "learning_rate": "learning rate", "label_noise": "label noise"}
+LOSS = {"cross_entropy": "nats", "squared_error": "mean squared error"}
+LABELS = {"t": "position on the path, t", "severity": "severity (0: clean)", "layer_index": "layer"}
 
 
 @contextmanager
@@ -72,8 +72,13 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def label_of(axis: str) -> str:
-    """The words for an axis of the grid: `batch_size` is "batch size"."""
+    """The words for an axis of the grid or another column: `batch_size` is "batch size"."""
     return LABELS.get(axis, axis.replace("_", " "))
+
+
+def loss_unit(kinds: Iterable[str]) -> str:
+    """The unit of losses of these kinds."""
+    return " or ".join(LOSS.get(kind, kind) for kind in sorted(set(kinds)))
 
 
 def _legend_width(labels: Sequence[str], columns: int) -> float:
@@ -97,12 +102,12 @@ def footnote(figure: Figure, text: str) -> None:
     """Write a note under the panels: how many networks are behind a point, and how many are left out."""
     width, height = figure.get_size_inches()
     text = text.replace(" %", "\xa0%").replace(" = ", "\xa0=\xa0")  # no line breaks there
-    lines = textwrap.wrap(text, width=int(0.98 * width * 72 / (NOTE_SIZE * LETTER)))
-    reserved = (len(lines) * NOTE_SIZE * 1.25 + 4) / 72 / height
+    lines = textwrap.wrap(text, width=int(0.98 * width * 72 / (FONT_SIZE * LETTER)))
+    reserved = (len(lines) * FONT_SIZE * 1.25 + 4) / 72 / height
     layout = figure.get_layout_engine()
     if isinstance(layout, ConstrainedLayoutEngine):
         layout.set(rect=(0, reserved, 1, 1 - reserved))
-    figure.text(0.01, 2 / 72 / height, "\n".join(lines), fontsize=NOTE_SIZE, va="bottom", color="0.25", gid="footnote")
+    figure.text(0.01, 2 / 72 / height, "\n".join(lines), fontsize=FONT_SIZE, va="bottom", color="0.25", gid="footnote")
 
 
 def save(figure: Figure, paths: Iterable[Path | str]) -> None:

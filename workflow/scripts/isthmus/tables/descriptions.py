@@ -68,19 +68,27 @@ class Table:
 class Lines:
     """A figure of the common kind: means of quantities against one column of `summaries`, with intervals.
 
-    rows: quantities, a row of axes each. x, hue: columns; a line is drawn for each value of `hue`. An axis of the grid
-    with a single value is no `x`: the width takes its place, and the depth that of `hue`. panels: columns that have a
-    panel for each of their values, as all axes of the grid have that are not drawn otherwise. bands: intervals are
-    bands and networks thin lines, instead of bars and dots. zero: the axis of values starts at zero and is logarithmic
-    further up.
+    rows: quantities, a row of axes each. x: a column, or a quantity, whose mean is then the position. hue: a column; a
+    line is drawn for each of its values. An axis of the grid with a single value is no `x`: the width takes its place,
+    and the depth that of `hue`. style: a column whose values differ in the style of the line. panels: columns that have
+    a panel for each of their values, as all axes of the grid have that are not drawn otherwise. level: a value of `hue`
+    that is a horizontal line through the panel. shared: a value of the only column of `panels`, whose points belong to
+    the lines of all panels. bands: intervals are bands and networks thin lines, instead of bars and dots. dots: whether
+    networks are dots. zero: the axis of values starts at zero and is logarithmic further up. absent: what to say where
+    nothing was measured.
     """
 
     rows: tuple[str, ...]
     x: str = "width"
     hue: str = "depth"
+    style: str = ""
     panels: tuple[str, ...] = ()
+    level: str = ""
+    shared: str = ""
     bands: bool = False
+    dots: bool = True
     zero: bool = False
+    absent: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ class Figure:
     """A figure: its title in the report and the tables it is drawn from.
 
     requires: other analyses whose tables it needs; only studies that ask for these too get the figure. lines: what it
-    shows, if it is of the common kind, for which no code is needed.
+    shows, if it is of the common kind, for which no code is needed (`isthmus.figures.drawing`).
     """
 
     name: str

@@ -24,18 +24,20 @@ GROUPS = (OUTCOME, "training", "movement", "curvature", "noise", "paths")
 class Quantity:
     """A number per network or pair.
 
-    label: name in figures. unit: its unit, empty for pure numbers and losses. value: expression in the columns of
-    `table`. rows: condition on its rows; empty selects all. by: columns of the table that a network has several values
-    of the quantity for, such as the kind of path or the epoch. If several rows remain for one network and one value of
-    these, their mean is taken; in statistics on networks, the mean over the network's pairs. at: a column, such as the
-    noise size; only rows with its smallest value in the study are used.
+    label: name in figures. unit: its unit, empty for pure numbers; `loss` is that of the loss, and `%` says that
+    figures label a share in percent. value: expression in the columns of `table`. rows: condition on its rows; empty
+    selects all. by: columns of the table that a network has several values of the quantity for, such as the kind of
+    path or the epoch. If several rows remain for one network and one value of these, their mean is taken; in statistics
+    on networks, the mean over the network's pairs. at: a column, such as the noise size; only rows with its smallest
+    value in the study are used.
 
     log: whether to model the logarithm, because the quantity is positive and varies by factors; its means are then
     geometric. limits: the least and the greatest possible value. floor: smaller values count as this one. held: the
     column of `by`, such as the epoch, after whose last value a network that has stopped keeps its value. share: for a
     share of examples, an expression that makes it a whole number when multiplied with it, such as the number of
     examples. converged: the column that says whether an estimate reached its precision. examples: the column with the
-    number of examples that it was measured on.
+    number of examples that it was measured on. median: whether its summary is the median, because a null stands for a
+    number that is too large to be seen, such as the steps of a network that never gets there.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Quantity:
     unit: str = ""
     converged: str = ""
     examples: str = ""
+    median: bool = False
 
     @property
     def of_pairs(self) -> bool:

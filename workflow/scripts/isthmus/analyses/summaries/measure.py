@@ -2,7 +2,8 @@
 
 Means of quantities that vary by factors are geometric: the exponential of the mean of the logarithms, with the interval
 of that. A value that is not positive has no logarithm; it is left out and counted. Intervals are those of
-`isthmus.statistics.bootstrap` over networks, or of `isthmus.statistics.pairs` over pairs of networks.
+`isthmus.statistics.bootstrap` over networks, or of `isthmus.statistics.pairs` over pairs of networks. Numbers that may
+be too large to be seen have a median (`isthmus.statistics.medians`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ import pandas as pd
 
 from isthmus.recipes.cell_table import CELLS, rows_of_study
 from isthmus.statistics.bootstrap import summarize
+from isthmus.statistics.medians import summarize_medians
 from isthmus.statistics.pairs import summarize_pairs
 from isthmus.statistics.values import PAIR, values
 from isthmus.tables.quantities import Quantity, named
@@ -62,20 +64,23 @@ def summarize_quantity(quantity: Quantity, table: pd.DataFrame, networks: pd.Dat
     [[2.0, 2, 1, 'geometric mean']]
     """
     found, by = values(quantity, table, networks), ["cell", *quantity.by]
-    positive = found["value"] > 0
+    positive, log = found["value"] > 0, quantity.log and not quantity.median
     counted = found.assign(
-        value=np.log(found["value"].where(positive)) if quantity.log else found["value"],
-        missing=found["value"].isna(),
-        not_positive=quantity.log & found["value"].notna() & ~positive,
-        not_converged=~found["converged"].astype(bool) & (positive if quantity.log else found["value"].notna()),
+        value=np.log(found["value"].where(positive)) if log else found["value"],
+        missing=found["value"].isna() & ~quantity.median,
+        not_positive=log & found["value"].notna() & ~positive,
+        not_converged=~found["converged"].astype(bool) & (positive if log else found["value"].notna()),
     )
     of_pairs = set(PAIR) <= set(found.columns)
     # The interval of a geometric mean is positive without being cut off.
-    limits = (-np.inf, np.inf) if quantity.log else quantity.limits
-    summary = (summarize_pairs if of_pairs else summarize)(counted, by, "value", limits=limits)
+    limits = (-np.inf, np.inf) if log else quantity.limits
+    if quantity.median:
+        summary = summarize_medians(counted, by, "value")
+    else:
+        summary = (summarize_pairs if of_pairs else summarize)(counted, by, "value", limits=limits)
     # Without a single group there are no keys to take types from.
     summary = summary.rename(columns={"mean": "value"}).astype(found.dtypes[by].to_dict())
-    summary[ENDS] = np.exp(summary[ENDS]) if quantity.log else summary[ENDS]
+    summary[ENDS] = np.exp(summary[ENDS]) if log else summary[ENDS]
     summary["n"], summary["pairs"] = (summary["networks"], summary["count"]) if of_pairs else (summary["count"], np.nan)
     counts = counted.groupby(by, observed=True)[COUNTS].sum().reset_index()
     summary = summary.merge(counts, on=by, validate="1:1")
@@ -83,7 +88,8 @@ def summarize_quantity(quantity: Quantity, table: pd.DataFrame, networks: pd.Dat
     summary = summary.merge(lost, on=[name for name in by if name in lost], how="outer", validate="m:1")
     whole = ["n", "diverged", *COUNTS]
     summary[whole] = summary[whole].fillna(0).astype(int)
-    summary["statistic"], summary["method"] = MEANS[quantity.log], METHODS[of_pairs]
+    summary["statistic"] = "median" if quantity.median else MEANS[log]
+    summary["method"] = "order statistics" if quantity.median else METHODS[of_pairs]
     return summary[[*by, *NUMBERS]]
 
 

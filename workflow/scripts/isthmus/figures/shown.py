@@ -1,0 +1,139 @@
+"""What a figure of means shows: which rows of `summaries`, at which positions, with which networks behind them."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from isthmus.figures.looks import Look, looks_of, values_in, words_of
+from isthmus.figures.panels import choose, evenly, fewer_panels, rows_of
+from isthmus.figures.style import label_of
+from isthmus.recipes.cells import AXES
+from isthmus.statistics.values import values
+from isthmus.tables.descriptions import Lines
+from isthmus.tables.quantities import Quantity, quantities
+
+MOST_LINES, MOST_DEPTHS = 6, 4  # in a panel
+MOST_STYLES = 3
+MOST_WIDTHS = 4  # side by side
+PAGE = 9.0  # inches
+LOG_AXES = ("width", "batch_size")
+
+
+def against_what_varies(lines: Lines, rows: pd.DataFrame) -> Lines:
+    """The same lines, against the width if the axis that they should be drawn against has a single value."""
+    single = lines.x in AXES and lines.x != "width" and rows[lines.x].nunique() == 1
+    return replace(lines, x="width", hue="depth") if single else lines
+
+
+def x_quantity(lines: Lines) -> Quantity | None:
+    """The quantity whose mean is the position; None for a column."""
+    return next((quantity for quantity in quantities() if quantity.name == lines.x), None)
+
+
+def positions(rows: pd.DataFrame, lines: Lines) -> pd.DataFrame:
+    """The rows of `summaries` with their position, `x`, and their place in the `order` of a line.
+
+    Where all networks diverged a quantity has no mean, but the order says where the line is broken.
+    """
+    quantity = x_quantity(lines)
+    if quantity is None:
+        return rows.assign(x=rows[lines.x], order=rows[lines.x])
+    keys = ["cell", *quantity.by]
+    means = rows[rows["quantity"] == quantity.name].drop_duplicates(keys).rename(columns={"value": "x"})
+    found = rows.merge(means[[*keys, "x"]], on=keys, how="left", validate="m:1")
+    return found.assign(order=found[quantity.by[-1] if quantity.by else "width"])
+
+
+def drawn_axes(lines: Lines) -> set[str]:
+    """The axes of the grid that need no panels; a quantity of whole networks, such as parameters, is like the width."""
+    quantity = x_quantity(lines)
+    return {lines.x, lines.hue} | ({"width"} if quantity and not quantity.by else set())
+
+
+def panel_axes(lines: Lines) -> list[str]:
+    """The columns that have panels of their own: those described, and every common axis that is not drawn."""
+    return [*(axis for axis in ("depth", "batch_size", "width") if axis not in drawn_axes(lines)), *lines.panels]
+
+
+def few(rows: pd.DataFrame, lines: Lines) -> tuple[pd.DataFrame, str]:
+    """The rows of as many cells and lines as fit a page, and the sentences that say which."""
+    rows, cells = choose(rows, _most(rows, lines))
+    if lines.hue in AXES or rows[lines.hue].nunique() <= MOST_LINES:
+        return rows, cells
+    every = sorted(rows[lines.hue].dropna().unique())
+    kept = evenly(every, MOST_LINES)
+    listed = ", ".join(str(words_of(value) if isinstance(value, str) else value) for value in kept)
+    fewer = f"Shown: {label_of(lines.hue)} {listed} ({len(kept)} of {len(every)})."
+    return rows[rows[lines.hue].isin(kept)].reset_index(drop=True), f"{cells} {fewer}".strip()
+
+
+def _most(rows: pd.DataFrame, lines: Lines) -> dict[str, int]:
+    """How many values of each axis to keep, so that the figure fits a page."""
+    panels = 4 * max(1, min(3, int(PAGE / (1.45 * len(lines.rows) + 0.4))))
+    for column in lines.panels:
+        panels //= max(1, len({*rows[column].dropna()} - {lines.shared}))
+    together = [axis for axis in (lines.x, lines.hue) if axis in AXES and axis != "width"]
+    most = fewer_panels(rows, panels, None if "width" in drawn_axes(lines) else MOST_WIDTHS, together=together)
+    return most | ({lines.hue: MOST_DEPTHS if lines.hue == "depth" else MOST_LINES} if lines.hue in AXES else {})
+
+
+def apart(rows: pd.DataFrame, lines: Lines) -> pd.DataFrame:
+    """The rows with the positions at which they are drawn, `at`: lines that share positions stand slightly apart."""
+    names, log = list(looks_of(lines.hue, sorted(set(rows[lines.hue].dropna()) - {lines.level}))), is_log(lines)
+    by_line = rows.dropna(subset="x").groupby(["cell", lines.hue], observed=True)["x"].unique()
+    if lines.bands or len(names) < 2 or not pd.Series(np.concatenate([[], *by_line.values])).duplicated().any():
+        return rows.assign(at=rows["x"])
+    every = np.unique(rows["x"].dropna()) if x_quantity(lines) is None else None
+    lines_at = [every] if every is not None else [np.sort(found) for found in by_line]
+    gaps = [np.diff(np.log(found) if log else found) for found in lines_at]
+    gap = min(np.concatenate([each[each > 0] for each in gaps]), default=0.7)
+    # A factor of 2 between positions at most: the margins of the axis do not grow with the gap.
+    step = min(0.4 / len(names), 0.13) * min(gap, 0.7 if log else 1.0)
+    shift = rows[lines.hue].map({name: step * (i - (len(names) - 1) / 2) for i, name in enumerate(names)}).fillna(0.0)
+    return rows.assign(at=rows["x"] * np.exp(shift) if log else rows["x"] + shift)
+
+
+def is_log(lines: Lines) -> bool:
+    """Whether the horizontal axis is logarithmic: widths, batch sizes, and whatever is a quantity."""
+    return lines.x in LOG_AXES or x_quantity(lines) is not None
+
+
+def dots_behind(
+    study: str, tables: dict[str, pd.DataFrame], quantity: Quantity, rows: pd.DataFrame, lines: Lines
+) -> pd.DataFrame:
+    """The networks or pairs behind the rows of one quantity, with the columns of these."""
+    own = rows[rows["quantity"] == quantity.name]
+    if not lines.dots:
+        return own.iloc[:0]
+    found = values(quantity, rows_of(study, tables, quantity.table), rows_of(study, tables, "networks"))
+    keys = ["cell", *quantity.by]
+    dots = found.merge(own.drop(columns=["value", "low", "high"]), on=keys, how="inner", validate="m:1")
+    return dots[dots["value"] > 0] if quantity.log else dots[dots["value"].notna()]
+
+
+def shared(rows: pd.DataFrame, lines: Lines) -> pd.DataFrame:
+    """The rows, those of the value of `panels` that all panels share copied to each."""
+    if not lines.shared:
+        return rows
+    (column,) = lines.panels
+    common = rows[column] == lines.shared
+    copies = [rows[common].assign(**{column: value}) for value in rows.loc[~common, column].dropna().unique()]
+    return pd.concat([rows[~common], *copies], ignore_index=True)
+
+
+def looks_in(tables: dict[str, pd.DataFrame], rows: pd.DataFrame, lines: Lines) -> dict[Any, Look]:
+    """The look of each line; a value of an axis looks the same in all studies."""
+    some = rows[rows["n"] > 0] if lines.hue not in AXES and rows["n"].any() else rows
+    present = sorted(set(some[lines.hue].dropna()) - {lines.level})
+    every = values_in({"summaries": tables["summaries"]}, lines.hue) if lines.hue in AXES else present
+    found = {value: look for value, look in looks_of(lines.hue, every).items() if value in present}
+    return {value: replace(look, line="-") for value, look in found.items()} if lines.style else found
+
+
+def styles_in(rows: pd.DataFrame, quantity: Quantity, lines: Lines) -> list[Any]:
+    """The values of a quantity in the column of styles, not more than can be told apart."""
+    if lines.style not in quantity.by:
+        return []
+    return evenly(sorted(rows.loc[rows["quantity"] == quantity.name, lines.style].dropna().unique()), MOST_STYLES)
