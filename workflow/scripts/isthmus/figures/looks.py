@@ -162,5 +162,7 @@ def style_keys(column: str, most: Sequence[Any]) -> list[Line2D]:
 
 def keys_of(column: str, looks: dict[Any, Look], *, marker: bool = True) -> list[Line2D]:
     """The entries of a legend for the values of an axis or the kinds in a column."""
-    named = {value: words_of(value) if isinstance(value, str) else f"{label_of(column)} {value}" for value in looks}
+    named = {
+        value: words_of(value) if isinstance(value, str) else f"{label_of(column)} {value:.12g}" for value in looks
+    }
     return [key_of(named[value], look, marker=marker) for value, look in looks.items()]

@@ -41,7 +41,7 @@ from isthmus.tables.quantities import Quantity, named
 
 LONGEST_BAR = 3.0  # times the mean, or a part of it: the axis cuts off longer bars and wider bands
 FEW_NETWORKS, FEW_PAIRS = 2, 3  # that are drawn one by one in place of a band, which would cover the panel
-LABEL_LETTERS = 22  # in a line of a label beside a panel
+LABEL_LETTERS = 20  # in a line of a label beside a panel
 
 
 @dataclass
@@ -120,7 +120,7 @@ def means(study: str, tables: dict[str, pd.DataFrame], lines: Lines, **layout: A
     rows = shared(rows, lines)
     looks = looks_in(tables, rows, lines)
     rows = rows[rows[lines.hue].isin([*looks, lines.level])].reset_index(drop=True)
-    blocks = panels_of(rows, panel_axes(lines))
+    blocks = panels_of(rows, panel_axes(lines), brief=True)
     labels = [_label(quantity, tables, study, styles_in(rows, quantity, lines)) for quantity in shown]
     quantity = x_quantity(lines)
     x_label = _with_unit(quantity.label, quantity.unit) if quantity else label_of(lines.x)
@@ -144,7 +144,7 @@ def _label(quantity: Quantity, tables: dict[str, pd.DataFrame], study: str, size
     """The label of an axis of values, with its unit, and the `sizes` that line styles tell apart."""
     unit = loss_unit(rows_of(study, tables, "networks")["loss"]) if quantity.unit == "loss" else quantity.unit
     label = _with_unit(quantity.label, unit)
-    parts = [label] if len(label) <= LABEL_LETTERS or not unit else [quantity.label, f"({unit})"]
+    parts = [label] if len(label) <= LABEL_LETTERS or len(unit) < 4 else [quantity.label, f"({unit})"]
     numbers = [plain(size) for size in sizes if not isinstance(size, bool | np.bool_)]
     parts += [f"size {listed(numbers)}"] if numbers else []
     return "\n".join("\n".join(wrap(part, LABEL_LETTERS)) for part in parts)

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from isthmus.figures.panels import rows_of, throughout
+from isthmus.figures.panels import in_all_panels, rows_of, throughout
+from isthmus.figures.shown import panel_axes
 from isthmus.tables.descriptions import Lines
 from isthmus.tables.quantities import named
 
@@ -28,7 +29,12 @@ def note_under(
 ) -> str:
     """The note under a figure of means, whose `rows` of `summaries` it shows; `others` are further sentences."""
     sentences = [_counts(tables, study, rows), _marks(rows, lines), left_out(rows), _not_converged(rows)]
-    sentences += [_examples(tables, study, rows[rows["n"] > 0]), throughout(rows), *others]
+    sentences += [
+        _examples(tables, study, rows[rows["n"] > 0]),
+        in_all_panels(rows, panel_axes(lines)),
+        throughout(rows),
+    ]
+    sentences += others
     return " ".join(filter(None, sentences))
 
 

@@ -85,11 +85,23 @@ class Panel:
     rows: pd.DataFrame
 
 
-def panels_of(frame: pd.DataFrame, axes: Sequence[str]) -> list[list[Panel]]:
+def varying(frame: pd.DataFrame, axes: Sequence[str]) -> list[str]:
+    """Those of `axes` that have several values, or all where none has."""
+    return [axis for axis in axes if frame[axis].nunique() > 1] or list(axes)
+
+
+def in_all_panels(frame: pd.DataFrame, axes: Sequence[str]) -> str:
+    """The sentence that says which values all panels share that have brief titles; empty without any."""
+    same = [axis for axis in axes if axis not in varying(frame, axes)]
+    shared = ", ".join(f"{label_of(axis)} {value}" for axis in same for value in frame[axis].dropna().unique())
+    return f"In all panels: {shared}." if shared else ""
+
+
+def panels_of(frame: pd.DataFrame, axes: Sequence[str], *, brief: bool = False) -> list[list[Panel]]:
     """Panels by the values of `axes`, in one list per combination of the extra axes.
 
-    Every panel is titled with what sets it apart. A list of more panels than fit a line is split by the first of
-    `axes`. Where each list would hold a single panel, they share one list.
+    Every panel is titled with what sets it apart; a `brief` title names only axes that vary. A list of more panels than
+    fit a line is split by the first of `axes`. Where each list would hold a single panel, they share one list.
     """
     extra, _ = _extra_axes(frame)
     combination = frame["cell"].map(lambda cell: tuple(extra[cell].items()))
@@ -103,6 +115,7 @@ def panels_of(frame: pd.DataFrame, axes: Sequence[str]) -> list[list[Panel]]:
             titled = ", ".join(
                 words_of(value) if isinstance(value, str) else f"{label_of(axis)} {value}"
                 for axis, value in zip(axes, values, strict=True)
+                if not brief or axis in varying(frame, axes)
             )
             block.append(Panel("\n".join(filter(None, (heading, titled))), rows))
         blocks += _split(block, axes[0]) if len(axes) > 1 else [block]
@@ -150,7 +163,8 @@ def _titled(panel: Panel, inches: float) -> str:
     """The title of a panel, broken between axes to fit `inches`."""
     letters = int(inches * 72 / (FONT_SIZE * LETTER))
     joined = [line.replace(", ", ",\n").replace(" ", "\xa0").replace("\n", " ") for line in panel.title.split("\n")]
-    return "\n".join("\n".join(textwrap.wrap(line, letters)) for line in joined).replace("\xa0", " ")
+    wrapped = (textwrap.wrap(line, letters, break_on_hyphens=False) for line in joined)
+    return "\n".join(map("\n".join, wrapped)).replace("\xa0", " ")
 
 
 def lay_out(

@@ -46,7 +46,9 @@ def draw_ticket_speed(study: str, tables: dict[str, pd.DataFrame], lines: Lines)
     """
     every = rows_of(study, tables, "summaries")
     some = every[(every["quantity"] == "steps_to_dense") & (every["kind"] != "dense")]["value"].notna().any()
-    return draw_means(study, tables, lines if some else replace(lines, rows=("reached_dense",)), _say_who_arrived)
+    return draw_means(
+        study, tables, lines if some else replace(lines, rows=("reached_dense",)), _say_who_arrived, panel_height=1.6
+    )
 
 
 def _say_how_pruned(made: Means) -> None:
