@@ -20,6 +20,8 @@ from isthmus.tables.descriptions import Lines, stages, table
 from isthmus.tables.quantities import quantities
 
 Tables = dict[str, pd.DataFrame]
+# Quantities that a study has summaries of, whatever else was measured, or that a figure computes with.
+BESIDE = ("distance", "top_eigenvalue", "mean_corrupted_accuracy", "accuracy_at_severity", "ticket_accuracy")
 
 
 def figure_called(name: str) -> Described:
@@ -39,14 +41,14 @@ def means_figure(name: str) -> Callable[[str, Tables], Figure]:
     """The function that draws the figure of means called `name` of a study, from invented tables without summaries."""
     lines = lines_of(name)
     draw = drawer(figure_called(name))
-    return lambda study, tables: draw(study, summarized(tables, [*lines.rows, lines.x]))
+    return lambda study, tables: draw(study, summarized(tables, [*lines.rows, lines.x, *BESIDE]))
 
 
 def summarized(tables: Tables, names: Collection[str]) -> Tables:
     """Invented tables with the summaries of those quantities that `names` has, and with `networks` and `cells`."""
     known = tables if "cells" in tables else with_cells(tables)
     known = known if "networks" in known else known | {"networks": _networks(known)}
-    shown = [quantity.name for quantity in quantities() if quantity.name in names]
+    shown = [quantity.name for quantity in quantities() if quantity.name in names and quantity.table in known]
     studies = [summarize_study(study, shown, known) for study in known["cells"]["study"].unique()]
     return known | {"summaries": pd.concat(studies, ignore_index=True)}
 
