@@ -1,11 +1,11 @@
-"""The figures of spectra, disturbed weights and sharpness in training say what the tables say."""
+"""The figures of spectra, noise and sharpness in training say what the tables say."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import assert_laid_out, bars, line, note, said
+from drawn import assert_laid_out, bars, line, lines_of, means_figure, note, said
 from invented_curvature import IMAGES, SIZES, frames
 from matplotlib.figure import Figure
 
@@ -17,8 +17,8 @@ from isthmus.statistics.bootstrap import bootstrap_interval
 
 DRAW = {
     "spectra": curvature.draw_spectra,
-    "noise-response": curvature.draw_noise_response,
-    "sharpness-in-training": curvature.draw_sharpness_in_training,
+    "noise-response": means_figure("noise-response"),
+    "sharpness-in-training": means_figure("sharpness-in-training"),
 }
 
 
@@ -78,14 +78,15 @@ def test_rises_are_drawn_by_kind_and_size(
         for depth in (1, 3):
             samples = given[(given["size"] == size) & (given["depth"] == depth)].groupby("width")["relative_rise"]
             means, ends = geometric([sample.to_numpy() for _, sample in samples])
-            gid = f"{kind} size={size:g} depth={depth}"
+            gid = f"{lines_of('noise-response').rows[row]} depth={depth} size={size:g}"
             np.testing.assert_allclose(line(axes, gid)[1], means)
             (drawn,) = (each for each in axes.lines if each.get_gid() == gid)
             assert drawn.get_linestyle() == ("-" if styled == "-" else "--")
             intervals.append(ends)
-    np.testing.assert_allclose(bars(axes)[:, 1:], np.vstack(intervals))
-    legend = figures["noise-response"].axes[row].get_legend()
-    assert [text.get_text()[4:] for text in legend.get_texts()] == [f"{size:g}" for size in SIZES[kind]]
+    drawn_bars, expected = bars(axes)[:, 1:], np.vstack(intervals)
+    np.testing.assert_allclose(drawn_bars[drawn_bars[:, 0].argsort()], expected[expected[:, 0].argsort()])
+    label = figures["noise-response"].axes[row].get_ylabel().replace("\n", " ")
+    assert label.endswith("size " + " and ".join(f"{size:g}" for size in SIZES[kind]))
 
 
 def test_sharpness_in_training_shows_means_intervals_and_the_threshold(
@@ -96,7 +97,7 @@ def test_sharpness_in_training_shows_means_intervals_and_the_threshold(
     rows = tables["curvature"].query("depth == 3 and batch_size == 32")
     here = rows.query("width == 8 and not diverged").groupby("epoch")["top_eigenvalue"]
     means, ends = geometric([sample.to_numpy() for _, sample in here])
-    epochs, drawn = line(axes, "top_eigenvalue width=8")
+    epochs, drawn = line(axes, "top_eigenvalue_in_training width=8")
     assert epochs.tolist() == [0, 1, 3, 10, 20, 30]
     np.testing.assert_allclose(drawn, means)
     band = axes.collections[0].get_paths()[0].vertices
@@ -113,9 +114,9 @@ def test_a_network_that_stopped_early_keeps_its_last_sharpness() -> None:
     rows = rows[(rows["seed"] != 0) | (rows["epoch"] <= 10)].copy()
     rows.loc[(rows["seed"] == 0) & (rows["epoch"] == 10), "final"] = True
     rows["stability_threshold"] = None  # momentum, say
-    figure = curvature.draw_sharpness_in_training("digits", tables | {"curvature": rows})
+    figure = DRAW["sharpness-in-training"]("digits", tables | {"curvature": rows})
     at = rows.set_index(["seed", "epoch"])["top_eigenvalue"]
-    _, means = line(figure.axes[0], "top_eigenvalue width=8")
+    _, means = line(figure.axes[0], "top_eigenvalue_in_training width=8")
     assert means[-1] == pytest.approx((at[0, 10.0] * at[1, 30.0] * at[2, 30.0]) ** (1 / 3))
     assert not [each for each in figure.axes[0].lines if each.get_gid() == "threshold"]
 
@@ -123,7 +124,7 @@ def test_a_network_that_stopped_early_keeps_its_last_sharpness() -> None:
 def test_a_threshold_far_above_is_said_and_not_drawn() -> None:
     tables = frames(widths=[8], depths=[1], batch_sizes=[32], seeds=2)
     tables["curvature"]["stability_threshold"] *= 1e4
-    figure = curvature.draw_sharpness_in_training("digits", tables)
+    figure = DRAW["sharpness-in-training"]("digits", tables)
     assert "2 / learning rate is above the panels: 200k or more." in note(figure)
     assert figure.axes[0].get_ylim()[1] < 1e4
 
@@ -132,23 +133,23 @@ def test_a_threshold_far_above_is_said_and_not_drawn() -> None:
 def test_diverged_networks_are_left_out_and_counted(figures: dict[str, Figure], name: str) -> None:
     text = note(figures[name])
     assert "n = 3 to 4 networks per point; 2 of 32 networks diverged and are left out" in text
-    assert f"On {5000 if name == 'noise-response' else IMAGES} training examples." in text
+    assert f"n {5000 if name == 'noise-response' else IMAGES} " in text
 
 
 def test_rises_that_are_not_finite_are_counted() -> None:
     tables = frames(widths=(8, 16), depths=(1,), batch_sizes=(32,), seeds=3, diverged=[])
     rises = tables["perturbations"]
     rises.loc[(rises["kind"] == "noise") & (rises["seed"] == 0), "relative_rise"] = None
-    text = note(curvature.draw_noise_response("digits", tables))
-    assert "Values left out, too: 4 of the rises under noise (no finite number)." in text
+    text = note(DRAW["noise-response"]("digits", tables))
+    assert "Also left out: loss rise / loss, noise (4 values not finite)." in text
 
 
 def test_what_nobody_asked_for_is_said() -> None:
     few = {"widths": (8,), "depths": (1,), "batch_sizes": (32,), "seeds": 2, "diverged": []}
     tables = frames(**few, snapshots=(), spectra=False, sizes={})
     assert note(curvature.draw_spectra("digits", tables)).startswith("No spectra were asked for. Set `probes`")
-    assert note(curvature.draw_noise_response("digits", tables)).startswith("No disturbances of the weights were asked")
-    text = note(curvature.draw_sharpness_in_training("digits", tables))
+    assert note(DRAW["noise-response"]("digits", tables)).startswith("No disturbances of the weights were asked")
+    text = note(DRAW["sharpness-in-training"]("digits", tables))
     assert text.startswith("No snapshots were asked for.")
     assert all(name in text for name in ("`during_training: true`", "`curvature`", "`snapshots`", "`training`"))
 
@@ -187,7 +188,7 @@ def test_of_many_panels_and_lines_some_are_shown_and_the_note_says_which() -> No
     assert shown["spectra"][0] <= 12
     assert "width 8, 32, 128 and 512 (4 of 7 values)" in shown["spectra"][1]
     assert shown["noise-response"][0] == 16
-    assert shown["noise-response"][1].endswith(f"Shown: {batches}.")
+    assert f"Shown: {batches}." in shown["noise-response"][1]
     assert shown["sharpness-in-training"][0] <= 12
     assert "(6 of 7 values)" in shown["sharpness-in-training"][1]
 

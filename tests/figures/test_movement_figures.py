@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import assert_laid_out, ends, filled, line, note
+from drawn import assert_laid_out, bars, filled, line, means_figure, note
 from invented_cells import NO_MORE, Extra, keys_of, with_cells
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from isthmus.core.errors import DataError
 from isthmus.figures import movement
+from isthmus.figures.looks import look_of
 from isthmus.statistics.bootstrap import bootstrap_interval
 from isthmus.statistics.power_law import power_law
 from isthmus.tables.descriptions import table
 
-DRAW = {"movement": movement.draw_movement, "kernel-change": movement.draw_kernel_change}
+DRAW = {name: means_figure(name) for name in ("movement", "kernel-change")}
 Rows = list[dict[str, Any]]
 
 
@@ -90,11 +91,15 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
 
 
 @pytest.mark.parametrize(
-    ("name", "row", "column"),
-    [("movement", 0, "relative"), ("movement", 1, "distance"), ("kernel-change", 0, "relative_change")],
+    ("name", "row", "quantity", "column"),
+    [
+        ("movement", 0, "relative_distance", "relative"),
+        ("movement", 1, "distance", "distance"),
+        ("kernel-change", 0, "kernel_change", "relative_change"),
+    ],
 )
 def test_lines_slopes_and_intervals_are_those_of_the_table(
-    tables: dict[str, pd.DataFrame], figures: dict[str, Figure], name: str, row: int, column: str
+    tables: dict[str, pd.DataFrame], figures: dict[str, Figure], name: str, row: int, quantity: str, column: str
 ) -> None:
     table = tables["movement"].query("layer == 'all'") if name == "movement" else tables["kernels"]
     for panel, batch_size in enumerate((32, 256)):
@@ -104,9 +109,10 @@ def test_lines_slopes_and_intervals_are_those_of_the_table(
             own = table.query("final and not diverged")
             own = own[(own["depth"] == depth) & (own["batch_size"] == batch_size)]
             samples = [np.log(sample.to_numpy()) for _, sample in own.groupby("width")[column]]
-            np.testing.assert_allclose(line(axes, f"{column} depth={depth}")[1], [np.exp(x.mean()) for x in samples])
+            np.testing.assert_allclose(line(axes, f"{quantity} depth={depth}")[1], [np.exp(x.mean()) for x in samples])
             if depth == 1:
-                np.testing.assert_allclose(ends(axes), np.exp([bootstrap_interval(sample) for sample in samples]))
+                blue = bars(axes, look_of("depth", 1, [1, 3]).colour)[:, 1:]
+                np.testing.assert_allclose(blue, np.exp([bootstrap_interval(sample) for sample in samples]))
             law = power_law(own["width"], own[column])
             written.append(f"{law.slope:.2f} [{law.low:.2f}, {law.high:.2f}]".replace("-", "−"))
         assert [text.removesuffix(" *") for text in slopes(axes)] == written
@@ -124,15 +130,16 @@ def test_alignment_is_shown_before_and_after_training(
 ) -> None:
     kernels = tables["kernels"].query("depth == 1 and batch_size == 32")
     axes = figures["kernel-change"].axes[1]
-    for gid, rows in (("", kernels.query("final")), ("initial ", kernels.query("epoch == 0"))):
+    for final, rows in ((True, kernels.query("final")), (False, kernels.query("epoch == 0"))):
         means = rows.groupby("width")["target_alignment"].mean()
-        np.testing.assert_allclose(line(axes, f"{gid}target_alignment depth=1")[1], means)
+        gid = f"kernel_alignment_then_and_now depth=1 final={final}"
+        np.testing.assert_allclose(line(axes, gid)[1], means)
 
 
 def test_a_star_says_where_no_power_law_holds() -> None:
     given = {"widths": (8, 16, 32, 64), "depths": (1,), "batch_sizes": (32,), "scatter": 0.02}
-    straight = movement.draw_movement("digits", frames(**given))
-    bent = movement.draw_movement("digits", frames(**given, bend=0.1))
+    straight = DRAW["movement"]("digits", frames(**given))
+    bent = DRAW["movement"]("digits", frames(**given, bend=0.1))
     assert not slopes(straight.axes[0])[0].endswith("*")
     assert slopes(bent.axes[0])[0].endswith(" *")
     assert "*" not in note(straight)
@@ -155,8 +162,8 @@ def test_a_network_that_did_not_move_is_counted() -> None:
     tables = frames(widths=(8, 16), depths=(1,), batch_sizes=(32,), seeds=3)
     rows = tables["movement"]
     rows.loc[(rows["layer"] == "all") & rows["final"] & (rows["seed"] == 0), ["distance", "relative"]] = 0.0
-    text = note(movement.draw_movement("digits", tables))
-    assert "2 of the relative distance (not positive), 2 of the distance (not positive)" in text
+    text = note(DRAW["movement"]("digits", tables))
+    assert "relative distance from initialization (2 values not positive), distance from initialization (2 v" in text
 
 
 @pytest.mark.parametrize("name", DRAW)
@@ -180,14 +187,14 @@ def test_other_axes_get_panels_of_their_own(name: str) -> None:
 
 def test_of_many_depths_and_batch_sizes_some_are_shown() -> None:
     tables = frames(widths=(8, 16), depths=range(1, 6), batch_sizes=[2**k for k in range(3, 11)], seeds=1, diverged=[])
-    figure = movement.draw_movement("digits", tables)
+    figure = DRAW["movement"]("digits", tables)
     assert len(figure.axes) == 2 * 6
     assert [len(slopes(axes)) for axes in figure.axes] == [4] * 12
     assert "(6 of 8 values); depth 1, 2, 4 and 5 (4 of 5 values)." in note(figure)
 
 
 def test_where_no_kernels_were_asked_for_the_figure_says_so() -> None:
-    figure = movement.draw_kernel_change("digits", frames(widths=(8,), kernels=False))
+    figure = DRAW["kernel-change"]("digits", frames(widths=(8,), kernels=False))
     assert note(figure).startswith("No tangent kernels were asked for. Set `kernel_images`")
 
 

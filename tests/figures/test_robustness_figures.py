@@ -6,16 +6,16 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import assert_laid_out, ends, line, note
+from drawn import assert_laid_out, bars, line, means_figure, note
 from invented_cells import NO_MORE, Extra, keys_of, with_cells
 from matplotlib.figure import Figure
 
 from isthmus.core.errors import DataError
-from isthmus.figures import robustness
+from isthmus.figures.looks import looks_of
 from isthmus.statistics.bootstrap import bootstrap_interval
 from isthmus.tables.descriptions import table
 
-DRAW = {"robustness": robustness.draw_robustness, "robustness-width": robustness.draw_robustness_width}
+DRAW = {name: means_figure(name) for name in ("robustness", "robustness-width")}
 CORRUPTIONS = ("gaussian_noise", "contrast", "jpeg")
 COLUMNS = [column.name for column in table("robustness").columns]
 
@@ -67,18 +67,20 @@ def test_a_panel_per_corruption_starts_from_the_clean_accuracy(
     tables: dict[str, pd.DataFrame], figures: dict[str, Figure]
 ) -> None:
     panels = figures["robustness"].axes
-    titles = [axes.get_title("left") for axes in panels]
-    assert titles == ["Gaussian noise", "contrast", "JPEG", "mean over corruptions"]
+    names = ("contrast", "gaussian_noise", "jpeg")
+    titles = ["contrast", "Gaussian noise", "JPEG", "mean over corruptions"]
+    drawn = [axes.get_title("left").replace("\n", " ") for axes in panels]
+    assert drawn == [f"depth {depth}, {title}" for depth in (1, 3) for title in titles]
     own = tables["robustness"].query("depth == 1 and batch_size == 32")
-    for axes, name in zip(panels[:3], CORRUPTIONS, strict=True):
-        for number, width in enumerate((8, 32, 128)):
+    for axes, name in zip(panels[:3], names, strict=True):
+        for width, look in looks_of("width", [8, 32, 128]).items():
             rows = own[own["corruption"].isin([name, "none"]) & (own["width"] == width)]
             samples = [sample.to_numpy() for _, sample in rows.groupby("severity")["accuracy"]]
-            at, means = line(axes, f"{name} width={width}")
+            at, means = line(axes, f"corrupted_accuracy width={width}")
             np.testing.assert_allclose(means, [sample.mean() for sample in samples])
             np.testing.assert_array_equal(at.round(), range(6))
             expected = [bootstrap_interval(sample, limits=(0, 1)) for sample in samples]
-            np.testing.assert_allclose(ends(axes, number), expected)
+            np.testing.assert_allclose(bars(axes, look.colour)[:, 1:], expected)
 
 
 def test_the_last_panel_is_the_mean_over_the_corruptions_of_each_network(
@@ -88,8 +90,9 @@ def test_the_last_panel_is_the_mean_over_the_corruptions_of_each_network(
     networks = own.groupby(["severity", "seed"])["accuracy"].mean()
     samples = [sample.to_numpy() for _, sample in networks.groupby("severity")]
     axes = figures["robustness"].axes[3]
-    np.testing.assert_allclose(line(axes, "mean over corruptions width=32")[1][1:], [each.mean() for each in samples])
-    np.testing.assert_allclose(ends(axes, 1)[1:], [bootstrap_interval(each, limits=(0, 1)) for each in samples])
+    np.testing.assert_allclose(line(axes, "corrupted_accuracy width=32")[1][1:], [each.mean() for each in samples])
+    found = bars(axes, looks_of("width", [8, 32, 128])[32].colour)[1:, 1:]
+    np.testing.assert_allclose(found, [bootstrap_interval(each, limits=(0, 1)) for each in samples])
 
 
 def test_means_and_ratios_against_width_are_those_of_the_table(
@@ -100,10 +103,10 @@ def test_means_and_ratios_against_width_are_those_of_the_table(
     clean, shifted = (rows[rows["corruption"] == name].set_index(keys)["accuracy"] for name in ("none", "shifted"))
     corrupted = mean_by_network(rows)
     expected = {
-        "mean_accuracy": corrupted,
-        "ratio": corrupted / clean,
+        "mean_corrupted_accuracy": corrupted,
+        "corrupted_over_clean": corrupted / clean,
         "shifted_accuracy": shifted,
-        "shifted_ratio": shifted / clean,
+        "shifted_over_clean": shifted / clean,
     }
     for panel, batch_size in enumerate((32, 256)):
         for row, (column, values) in enumerate(expected.items()):
@@ -115,10 +118,10 @@ def test_means_and_ratios_against_width_are_those_of_the_table(
 
 def test_rows_of_the_second_data_set_are_drawn_where_it_was_asked_for() -> None:
     small = {"widths": (8, 16), "depths": (1,), "batch_sizes": (32,), "seeds": 2, "diverged": []}
-    assert len(robustness.draw_robustness_width("digits", frames(**small)).axes) == 2
-    figure = robustness.draw_robustness_width("digits", frames(**small, corruptions=(), shifted=True))
+    assert len(DRAW["robustness-width"]("digits", frames(**small)).axes) == 2
+    figure = DRAW["robustness-width"]("digits", frames(**small, corruptions=(), shifted=True))
     assert len(figure.axes) == 2
-    assert "corrupted images" not in note(figure)
+    assert "Corrupted images: mean" not in note(figure)
 
 
 @pytest.mark.parametrize("name", DRAW)
@@ -128,11 +131,11 @@ def test_where_no_corruptions_were_asked_for_the_figure_says_so(name: str) -> No
 
 def test_notes_count_networks_and_say_what_is_shown(figures: dict[str, Figure]) -> None:
     text = note(figures["robustness"])
-    assert "n = 4 networks per point." in text
-    assert "None of the 12 networks diverged. On 360 test images. Shown: depth 1, batch size 32 (1 of 4" in text
+    assert "n = 3 to 4 networks per point; 1 of 24 networks diverged and is left out." in text
+    assert "Shown: batch size 32 (1 of 2 values)." in text
     text = note(figures["robustness-width"])
     assert "n = 3 to 4 networks per point; 2 of 48 networks diverged and are left out" in text
-    assert "mean over 3 corruptions at the severities 1 to 5. On 360 test images." in text
+    assert "Measured on 360 examples. Corrupted images: mean over 3 corruptions at the severities 1 to 5." in text
 
 
 @pytest.mark.parametrize(
@@ -141,15 +144,9 @@ def test_notes_count_networks_and_say_what_is_shown(figures: dict[str, Figure]) 
 )
 def test_the_note_names_the_severities(severities: Sequence[int], words: str) -> None:
     tables = frames(widths=(8, 16), depths=(1,), batch_sizes=(32,), seeds=2, severities=severities)
-    assert f"mean over 3 corruptions at {words}." in note(robustness.draw_robustness_width("digits", tables))
-    figure = robustness.draw_robustness("digits", tables)
-    assert line(figure.axes[0], "gaussian_noise width=8")[0].round().tolist() == [0, *severities]
-
-
-def test_the_combination_with_most_networks_left_is_shown() -> None:
-    lost = [(width, 1, 0) for width in (8, 16)]
-    tables = frames(widths=(8, 16), batch_sizes=(32,), seeds=3, diverged=lost)
-    assert "Shown: depth 3, batch size 32 (1 of 2 comb" in note(robustness.draw_robustness("digits", tables))
+    assert f"mean over 3 corruptions at {words}." in note(DRAW["robustness-width"]("digits", tables))
+    figure = DRAW["robustness"]("digits", tables)
+    assert line(figure.axes[1], "corrupted_accuracy width=8")[0].round().tolist() == [0, *severities]
 
 
 @pytest.mark.parametrize("name", DRAW)
@@ -159,27 +156,28 @@ def test_a_single_network_diverged_or_not_can_be_drawn(name: str, diverged: list
     figure.draw_without_rendering()
     texts = {text.get_text() for axes in figure.axes for text in axes.texts}
     assert texts == ({"all diverged"} if diverged else set())
-    assert ("All 1 networks diverged" if diverged else "n = 1 network per point") in note(figure)
+    assert ("The only network diverged" if diverged else "n = 1 network per point") in note(figure)
 
 
 def test_other_axes_get_panels_of_their_own() -> None:
     extra = [{"label_noise": noise, "optimizer": "sgd"} for noise in (0.0, 0.2)]
     tables = frames(widths=[8, 16], depths=[1], batch_sizes=[32], seeds=2, extra=extra)
-    figure = robustness.draw_robustness_width("digits", tables)
+    figure = DRAW["robustness-width"]("digits", tables)
     assert [axes.get_title("left") for axes in figure.axes[::2]] == [
         f"label noise {noise}\nbatch size 32" for noise in ("0.0", "0.2")
     ]
-    assert "Throughout: label noise 0.0, optimizer sgd." in note(robustness.draw_robustness("digits", tables))
+    titles = [axes.get_title("left").split("\n")[0] for axes in DRAW["robustness"]("digits", tables).axes]
+    assert titles == ["label noise 0.0"] * 4 + ["label noise 0.2"] * 4
 
 
 def test_of_many_widths_depths_and_batch_sizes_some_are_shown() -> None:
     many = {"depths": range(1, 6), "batch_sizes": [2**k for k in range(3, 11)], "seeds": 1, "severities": (1,)}
-    figure = robustness.draw_robustness_width("digits", frames(widths=(8, 16), diverged=[], **many))
+    figure = DRAW["robustness-width"]("digits", frames(widths=(8, 16), diverged=[], **many))
     assert len(figure.axes) == 2 * 6
     assert "(6 of 8 values); depth 1, 2, 4 and 5 (4 of 5 values)." in note(figure)
-    figure = robustness.draw_robustness("digits", frames(widths=range(1, 10), depths=[1], batch_sizes=[32], seeds=2))
+    figure = DRAW["robustness"]("digits", frames(widths=range(1, 10), depths=[1], batch_sizes=[32], seeds=2))
     assert "(6 of 9 values)" in note(figure)
-    assert len(figure.axes[0].lines) == 6
+    assert len({each.get_gid() for each in figure.axes[0].lines}) == 6
 
 
 @pytest.fixture(scope="module")

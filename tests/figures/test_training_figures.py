@@ -3,14 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import assert_laid_out, bars, line, note, said
+from drawn import assert_laid_out, bars, line, lines_called, means_figure, note, said
 from invented_training import CLASSES, EXAMPLES, frames
 from matplotlib.figure import Figure
 
 from isthmus.core.errors import DataError
 from isthmus.figures.looks import look_of
-from isthmus.figures.train import draw_interpolation
 from isthmus.statistics.bootstrap import bootstrap_interval
+
+draw_interpolation = means_figure("interpolation")
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +29,13 @@ def test_interpolation_shows_errors_thresholds_and_who_does_not_interpolate(
 ) -> None:
     networks = tables["networks"].query("batch_size == 32 and depth == 1")
     axes, below = figure.axes[:2]
-    parameters, means = line(axes, "test_accuracy depth=1")
+    parameters, means = line(axes, "mean_test_error depth=1")
     expected = 1 - networks.groupby("parameters")["test_accuracy"].mean()
     np.testing.assert_array_equal(parameters, expected.index)
     np.testing.assert_allclose(means, expected)
     _, losses = line(below, "test_loss depth=1")
-    np.testing.assert_allclose(losses, networks.groupby("parameters")["test_loss"].mean())
+    logarithms = np.log(networks["test_loss"].astype(float)).groupby(networks["parameters"])
+    np.testing.assert_allclose(losses, np.exp(logarithms.mean()))
     intervals = [
         bootstrap_interval(1 - group.to_numpy()) for _, group in networks.groupby("parameters")["test_accuracy"]
     ]
@@ -41,8 +43,8 @@ def test_interpolation_shows_errors_thresholds_and_who_does_not_interpolate(
     np.testing.assert_allclose(bars(axes, blue)[:, 1:], intervals, atol=1e-12)
     assert set(line(axes, "parameters = training examples")[0]) == {EXAMPLES}
     assert set(line(axes, "parameters = training examples × classes")[0]) == {EXAMPLES * CLASSES}
-    dots = [line for line in axes.lines if line.get_markersize() < 3 and line.get_markeredgecolor() == blue]
-    hollow = sum(len(line.get_xdata()) for line in dots if line.get_markerfacecolor() == "none")
+    dots = [each for each in lines_called(axes, "hollow") if each.get_markersize() < 3 and each.get_color() == blue]
+    hollow = sum(len(each.get_xdata()) for each in dots)
     assert 0 < hollow < len(networks)
     assert hollow == (networks["train_accuracy"] < 1).sum()
     assert "parameters = training examples" in [text.get_text() for text in figure.legends[0].get_texts()]
@@ -76,15 +78,14 @@ def test_a_single_network_diverged_or_not_can_be_drawn(diverged: list[tuple[int,
     figure = draw_interpolation("digits", tables)
     figure.draw_without_rendering()
     assert said(figure) == (["all diverged"] * 3 if diverged else [])
-    assert ("nothing to draw" if diverged else "n = 1 network per point") in note(figure)
+    assert ("there is nothing to draw" if diverged else "n = 1 network per point") in note(figure)
 
 
-def test_a_cell_that_diverged_as_a_whole_is_counted() -> None:
+def test_a_cell_that_diverged_as_a_whole_breaks_the_line() -> None:
     lost = [(16, 1, seed) for seed in range(3)]
     tables = frames(widths=[8, 16, 32], depths=[1], batch_sizes=[32], seeds=3, diverged=lost)
     figure = draw_interpolation("digits", tables)
-    assert np.isnan(line(figure.axes[0], "test_accuracy depth=1")[1]).tolist() == [False, True, False]
-    assert "(all of them in 1 cell)" in note(figure)
+    assert [len(part.get_xdata()) for part in lines_called(figure.axes[0], "mean_test_error depth=1")] == [1, 1]
 
 
 def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page() -> None:

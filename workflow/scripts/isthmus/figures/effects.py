@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from isthmus.figures.looks import GREY, PALETTE, Look, key_of
 from isthmus.figures.panels import nothing, rows_of
 from isthmus.figures.quantity_axis import in_order, line_height, list_quantities, offset, span
-from isthmus.figures.style import DOUBLE_COLUMN, footnote, label_of, legend_above, new_figure, paper
+from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, footnote, label_of, legend_above, new_figure, paper
 
 TERMS = {
     "width": Look(PALETTE[0], "o", "-"),
@@ -78,14 +78,16 @@ def _write_verdicts(axes: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     if not verdicts.notna().any():
         return
     across = axes.get_yaxis_transform()
-    axes.text(1.02, -0.62, "width and depth:", transform=across, va="bottom", size=7, color="0.25")
+    axes.text(1.02, -0.62, "width and depth:", transform=across, va="bottom", size=FONT_SIZE, color="0.25")
     for place, name in enumerate(names):
         verdict = verdicts.get(name)
         text = {"opposite": "opposite", "same": "same"}.get(str(verdict), "undecided" if verdict else "")
         weight, colour = (
             ("bold", "black") if text == "opposite" else ("normal", GREY if text == "undecided" else "black")
         )
-        axes.text(1.02, place, text, transform=across, va="center", size=7, weight=weight, color=colour, gid="verdict")
+        axes.text(
+            1.02, place, text, transform=across, va="center", size=FONT_SIZE, weight=weight, color=colour, gid="verdict"
+        )
 
 
 def _keys(bars: list[tuple[str, str]]) -> list[Line2D]:

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from isthmus.figures.axes import decade_axis, log_axis
 from isthmus.figures.looks import GREY, PALETTE, Look, key_of, look_of
 from isthmus.figures.panels import evenly, nothing, rows_of
-from isthmus.figures.style import DOUBLE_COLUMN, footnote, legend_above, new_figure, paper
+from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, footnote, legend_above, new_figure, paper
 
 ACTIVATIONS = ("tanh", "softplus", "gelu", "relu")
 RATIO = "parameters per equation, $n / q$"
@@ -204,7 +204,7 @@ def _draw_spectra(axes: Axes, part: pd.DataFrame, spectra: pd.DataFrame) -> list
     axes.axvline(equations + 0.5, color=GREY, linestyle=":", linewidth=0.9, zorder=1)
     low, high = part["gap"].min(), part["gap"].max()
     words = f"gap {low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"gap {low:.1f} to {high:.1f}"
-    axes.text(0.05, 0.05, words, transform=axes.transAxes, fontsize=7)
+    axes.text(0.05, 0.05, words, transform=axes.transAxes, fontsize=FONT_SIZE)
     log_axis(axes.xaxis, [1, equations, count], most=8)
     axes.set_xlabel("place in the order")
     kind = "arbitrary targets" if first["data"] == "random" else "images"

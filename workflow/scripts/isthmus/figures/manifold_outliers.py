@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from isthmus.figures.axes import decade_axis
 from isthmus.figures.looks import GREY, PALETTE, Look, key_of, looks_in
 from isthmus.figures.panels import choose, evenly, fewer_panels, nothing, panels_of, rows_of
-from isthmus.figures.style import DOUBLE_COLUMN, footnote, legend_above, new_figure, paper
+from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, footnote, legend_above, new_figure, paper
 
 MOST_THEORY = 3
 MOST_PANELS = 2  # of trained networks
@@ -65,7 +65,7 @@ def _draw_theory(axes: Axes, study: str, tables: dict[str, pd.DataFrame]) -> lis
         axes.step(*counted_above(values), where="post", color=colour)
         axes.axhline(equations, color=colour, linestyle=":", linewidth=0.8)
         words, place = f"$n$ = {len(values)}, $q$ = {equations}", axes.get_yaxis_transform()
-        axes.text(0.6, equations * 1.12, words, transform=place, ha="center", fontsize=7, color=colour)
+        axes.text(0.6, equations * 1.12, words, transform=place, ha="center", fontsize=FONT_SIZE, color=colour)
         reached += [len(values), equations]
     axes.set_title("theory networks\nat zero loss")
     return reached
@@ -124,7 +124,13 @@ def draw_manifold_outliers(study: str, tables: dict[str, pd.DataFrame]) -> Figur
             for level, words in ((classes, f"{classes} classes"), (images * classes, f"d k = {images * classes}")):
                 axes.axhline(level, color=GREY, linestyle=":", linewidth=0.8)
                 axes.text(
-                    0.98, level * 1.1, words, transform=axes.get_yaxis_transform(), ha="right", fontsize=7, color=GREY
+                    0.98,
+                    level * 1.1,
+                    words,
+                    transform=axes.get_yaxis_transform(),
+                    ha="right",
+                    fontsize=FONT_SIZE,
+                    color=GREY,
                 )
                 reached.append(level * 2)
             axes.set_title(f"trained networks\n{panel.title}")

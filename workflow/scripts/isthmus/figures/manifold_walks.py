@@ -13,7 +13,7 @@ from isthmus.figures.axes import decade_axis, plain
 from isthmus.figures.looks import GREY, PALETTE, Look, key_of
 from isthmus.figures.manifold_counts import share_of
 from isthmus.figures.panels import nothing, rows_of, say
-from isthmus.figures.style import DOUBLE_COLUMN, footnote, new_figure, paper
+from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, footnote, new_figure, paper
 
 WALK = ["sweep", "seed", "data", "activation", "outputs", "depth", "width", "points", "kind", "walk"]
 ZERO = 1e-20
@@ -62,7 +62,7 @@ def _draw_losses(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> No
         _lines(axes, own, "arc", column, colours)
         if not own.empty:
             height = float(np.exp(np.log(own[column].clip(lower=LEAST_LOSS)).median()))
-            axes.annotate(words, (1.02, height), xycoords=("axes fraction", "data"), fontsize=6, va="center")
+            axes.annotate(words, (1.02, height), xycoords=("axes fraction", "data"), fontsize=FONT_SIZE, va="center")
     axes.axhline(ZERO, color=GREY, linestyle="--", linewidth=0.8)
     drawn = pd.concat([walks["worst_loss"], *(moved[column] for column in LOSSES)])
     decade_axis(axes.yaxis, [*drawn[drawn > 0], ZERO * 3])
@@ -119,7 +119,7 @@ def _draw_nearest(axes: Axes, walks: pd.DataFrame) -> None:
     decade_axis(axes.xaxis, ends["ratio"])
     axes.axvline(1, color=GREY, linestyle=":", linewidth=0.7)
     axes.set_ylim(-0.03, 1.05)
-    axes.legend(handles=keys, loc="upper right", fontsize=7, handletextpad=0.2, borderaxespad=0.1)
+    axes.legend(handles=keys, loc="upper right", fontsize=FONT_SIZE, handletextpad=0.2, borderaxespad=0.1)
 
 
 def _note(walks: pd.DataFrame, kinked: pd.DataFrame) -> str:

@@ -25,16 +25,12 @@ def span(numbers: Iterable[int], what: str = "") -> str:
 
 
 def note_under(
-    tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame, lines: Lines, others: Iterable[str] = ()
+    tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame, lines: Lines, others: Sequence[str] = ()
 ) -> str:
     """The note under a figure of means, whose `rows` of `summaries` it shows; `others` are further sentences."""
+    shared = in_all_panels(rows, panel_axes(lines), " ".join(others))
     sentences = [_counts(tables, study, rows), _marks(rows, lines), left_out(rows), _not_converged(rows)]
-    sentences += [
-        _examples(tables, study, rows[rows["n"] > 0]),
-        in_all_panels(rows, panel_axes(lines)),
-        throughout(rows),
-    ]
-    sentences += others
+    sentences += [_examples(tables, study, rows[rows["n"] > 0]), shared, throughout(rows), *others]
     return " ".join(filter(None, sentences))
 
 

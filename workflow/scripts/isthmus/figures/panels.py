@@ -90,9 +90,9 @@ def varying(frame: pd.DataFrame, axes: Sequence[str]) -> list[str]:
     return [axis for axis in axes if frame[axis].nunique() > 1] or list(axes)
 
 
-def in_all_panels(frame: pd.DataFrame, axes: Sequence[str]) -> str:
-    """The sentence that says which values all panels share that have brief titles; empty without any."""
-    same = [axis for axis in axes if axis not in varying(frame, axes)]
+def in_all_panels(frame: pd.DataFrame, axes: Sequence[str], said: str = "") -> str:
+    """The sentence that says which values all panels share that have brief titles, unless it is `said`."""
+    same = [axis for axis in axes if axis not in varying(frame, axes) and f"{label_of(axis)} " not in said]
     shared = ", ".join(f"{label_of(axis)} {value}" for axis in same for value in frame[axis].dropna().unique())
     return f"In all panels: {shared}." if shared else ""
 
