@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from isthmus.figures.looks import GREY, PALETTE, Look, key_of
+from isthmus.figures.notes import span
 from isthmus.figures.panels import nothing, rows_of
-from isthmus.figures.quantity_axis import in_order, line_height, list_quantities, offset, span
+from isthmus.figures.quantity_axis import in_order, line_height, list_quantities, offset
 from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, footnote, label_of, legend_above, new_figure, paper
 
 TERMS = {

@@ -23,12 +23,6 @@ def in_order(names: Iterable[str]) -> list[str]:
     return [each.name for each in compared() if each.name in found]
 
 
-def span(numbers: Sequence[int]) -> str:
-    """The least and the greatest of some counts, in words."""
-    low, high = min(numbers), max(numbers)
-    return f"{low}" if low == high else f"{low} to {high}"
-
-
 def line_height(bars: int, lines: int) -> float:
     """Inches for each of so many lines, one per quantity, with so many bars below each other."""
     return min(bars * BAR + GAP, TALLEST / lines)

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from isthmus.figures.effects import draw_effects
 from isthmus.figures.looks import GREY
+from isthmus.figures.notes import span
 from isthmus.figures.panels import rows_of
-from isthmus.figures.quantity_axis import in_order, rule_off, span, true_minus
+from isthmus.figures.quantity_axis import in_order, rule_off, true_minus
 from isthmus.figures.saturation import draw_saturation
 from isthmus.figures.style import DOUBLE_COLUMN, footnote, new_figure, paper
 from isthmus.tables.quantities import named

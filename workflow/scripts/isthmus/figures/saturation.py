@@ -10,8 +10,9 @@ from matplotlib.lines import Line2D
 
 from isthmus.figures.axes import log_axis
 from isthmus.figures.looks import GREY, Look, keys_of, looks_in
+from isthmus.figures.notes import span
 from isthmus.figures.panels import choose, fewer_panels, lay_out, nothing, panels_of, rows_of
-from isthmus.figures.quantity_axis import in_order, line_height, list_quantities, offset, span
+from isthmus.figures.quantity_axis import in_order, line_height, list_quantities, offset
 from isthmus.figures.style import footnote, label_of, legend_above, paper
 from isthmus.recipes.cell_table import CELLS, with_axes
 from isthmus.recipes.cells import JOINT
