@@ -83,7 +83,8 @@ def apart(rows: pd.DataFrame, lines: Lines) -> pd.DataFrame:
     """The rows with the positions at which they are drawn, `at`: lines that share positions stand slightly apart."""
     names, log = list(looks_of(lines.hue, sorted(set(rows[lines.hue].dropna()) - {lines.level}))), is_log(lines)
     by_line = rows.dropna(subset="x").groupby(["cell", lines.hue], observed=True)["x"].unique()
-    if lines.bands or len(names) < 2 or not pd.Series(np.concatenate([[], *by_line.values])).duplicated().any():
+    several = rows.dropna(subset="x").groupby("x")[lines.hue].nunique() > 1
+    if lines.bands or len(names) < 2 or not several.any():
         return rows.assign(at=rows["x"])
     every = np.unique(rows["x"].dropna()) if x_quantity(lines) is None else None
     lines_at = [every] if every is not None else [np.sort(found) for found in by_line]
