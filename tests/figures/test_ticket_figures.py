@@ -12,13 +12,11 @@ from drawn import assert_laid_out, bars, filled, line, means_figure, note, said
 from invented_cells import NO_MORE, Extra, keys_of, with_cells
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import binom
 
 from isthmus.core.errors import DataError
 from isthmus.figures import style
 from isthmus.figures.axes import percent, percent_axis
 from isthmus.statistics.bootstrap import bootstrap_interval
-from isthmus.statistics.medians import median_interval
 from isthmus.tables.parquet import read_table, write_table
 
 DRAW = {
@@ -236,20 +234,6 @@ def test_a_bar_without_an_upper_end_leaves_the_panel(tmp_path: Path) -> None:
     ((_, low, high),) = bars(axes)
     assert low == rows.loc[rows["kind"] == "ticket", "steps_to_dense"].min()
     assert high > 10 * axes.get_ylim()[1]
-
-
-def test_the_interval_of_a_median_covers_it_whatever_the_distribution() -> None:
-    random = np.random.default_rng(0)
-    for networks in (6, 10, 25):
-        samples = np.exp(random.normal(0, 2, (2000, networks)))
-        found = [median_interval(sample) for sample in samples]
-        assert np.mean([low <= 1 <= high for _, low, high in found]) >= 0.94
-        rank = int((np.sort(samples[0]) < found[0][1]).sum())
-        assert binom.cdf(rank, networks, 0.5) <= 0.025
-    assert median_interval(np.array([3.0, 1.0, np.inf])) == (3.0, 1.0, np.inf)
-    assert median_interval(np.array([1.0, np.inf]))[0] == np.inf
-    np.testing.assert_equal(median_interval(np.array([2.0])), (2.0, np.nan, np.nan))
-    np.testing.assert_equal(median_interval(np.array([])), (np.nan,) * 3)
 
 
 def test_where_nobody_gets_there_the_share_is_drawn_alone_and_the_note_says_so(tmp_path: Path) -> None:

@@ -52,6 +52,28 @@ def test_every_network_is_in_the_mean_or_counted_with_its_reason() -> None:
     assert np.isnan(row["low"])
 
 
+def test_a_median_counts_networks_without_a_value_as_infinite_and_none_as_missing() -> None:
+    rows = pd.DataFrame({"cell": "a", "seed": range(3), "diverged": False, "value": [4.0, None, 2.0]})
+    row = summarize_quantity(of_networks(median=True), rows, rows).iloc[0]
+    assert tuple(row[["value", "low", "high", "n", "missing", "not_positive"]]) == (4.0, 2.0, np.inf, 3, 0, 0)
+    assert (row["statistic"], row["method"]) == ("median", "order statistics")
+
+
+def test_an_infinite_median_has_a_row_without_a_value() -> None:
+    rows = pd.DataFrame({"cell": "a", "seed": range(3), "diverged": False, "value": [4.0, None, None]})
+    row = summarize_quantity(of_networks(median=True), rows, rows).iloc[0]
+    assert np.isnan(row[["value", "low", "high"]].astype(float)).all()
+    assert tuple(row[["n", "missing"]]) == (3, 0)
+
+
+@pytest.mark.parametrize("name", ["steps_to_dense", "reached_dense"])
+def test_a_network_without_a_baseline_counts_as_diverged_and_not_as_never_arriving(name: str) -> None:
+    kept = pd.DataFrame({"cell": "a", "seed": range(4), "diverged": False, "kind": "random", "level": 1})
+    row = summarize_quantity(named(name), kept.assign(steps_to_dense=[100.0, None, 300.0, 50.0]), NETWORKS).iloc[0]
+    assert tuple(row[["n", "diverged"]]) == (3, 1)
+    assert row["value"] == pytest.approx({"steps_to_dense": 300.0, "reached_dense": 2 / 3}[name])
+
+
 def test_a_cell_whose_networks_all_diverged_has_a_row() -> None:
     rows = pd.DataFrame({"cell": ["a", "a", "b"], "seed": [0, 1, 0], "diverged": [True, True, False]})
     summary = summarize_quantity(of_networks(), rows.assign(value=[None, None, 1.0]), rows).set_index("cell")
@@ -61,8 +83,8 @@ def test_a_cell_whose_networks_all_diverged_has_a_row() -> None:
 
 def test_diverged_networks_count_where_the_table_has_no_rows_of_them() -> None:
     rises = pd.DataFrame({"cell": "a", "seed": [0, 1, 2], "kind": "noise", "size": 0.1, "relative_rise": [1.0, 2.0, 4]})
-    (row,) = summarize_quantity(named("relative_rise"), rises, NETWORKS).to_dict("records")
-    assert (row["kind"], row["size"], row["n"], row["diverged"]) == ("noise", 0.1, 3, 1)
+    (row,) = summarize_quantity(named("noise_rise_over_loss"), rises, NETWORKS).to_dict("records")
+    assert (row["size"], row["n"], row["diverged"]) == (0.1, 3, 1)
 
 
 def test_a_diverged_pair_counts_once_though_its_row_has_no_place_on_the_path() -> None:

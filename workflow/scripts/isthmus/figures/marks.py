@@ -75,7 +75,12 @@ def draw_dots(axes: Axes, dots: pd.DataFrame, looks: dict[Any, Look], hue: str) 
 def draw_hollow(axes: Axes, rows: pd.DataFrame, look: Look, *, small: bool = False) -> None:
     """Draw hollow markers over those of networks, which are small, or of means."""
     size, width, order = (2.4, 0.5, 2.5) if small else (3.2, 0.6, 5)
-    hollow: dict[str, Any] = {"color": look.colour, "markerfacecolor": "white", "markersize": size, "markeredgewidth": width}
+    hollow: dict[str, Any] = {
+        "color": look.colour,
+        "markerfacecolor": "white",
+        "markersize": size,
+        "markeredgewidth": width,
+    }
     axes.plot(rows["at"], rows["value"], look.marker, linestyle="none", **hollow, zorder=order, gid="hollow")
 
 

@@ -109,12 +109,12 @@ def means(study: str, tables: dict[str, pd.DataFrame], lines: Lines, **layout: A
     rows = rows_of(study, tables, "summaries")
     lines = against_what_varies(lines, rows[rows["quantity"].isin(lines.rows)])
     rows = positions(rows, lines)
-    rows = rows[rows["quantity"].isin(lines.rows)]
+    rows = pd.concat([rows[rows["quantity"] == name] for name in lines.rows], ignore_index=True)
     known = set(rows.loc[(rows["n"] > 0) | (rows["not_positive"] > 0), "quantity"])
     shown = [named(name) for name in lines.rows if name in known]
     without = [named(name).label for name in lines.rows if name not in known]
     shown = shown or [named(name) for name in lines.rows]
-    rows, chosen = few(rows[rows["quantity"].isin([quantity.name for quantity in shown])], lines)
+    rows, chosen = few(rows[rows["quantity"].isin([quantity.name for quantity in shown])], lines, **layout)
     rows = apart(rows, lines)
     dots = pd.concat([dots_behind(study, tables, quantity, rows, lines) for quantity in shown], ignore_index=True)
     rows = shared(rows, lines)

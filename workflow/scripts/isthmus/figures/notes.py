@@ -6,6 +6,7 @@ import pandas as pd
 
 from isthmus.figures.panels import in_all_panels, rows_of, throughout
 from isthmus.figures.shown import panel_axes
+from isthmus.statistics.values import with_baselines
 from isthmus.tables.descriptions import Lines
 from isthmus.tables.quantities import named
 
@@ -20,7 +21,7 @@ def number(count: int, what: str) -> str:
 def span(numbers: Iterable[int], what: str = "") -> str:
     """The least and the greatest of some counts, in words."""
     low, high = (int(end) for end in (min(numbers), max(numbers)))
-    text = f"{high}" if low == high else f"{low} to {high}"
+    text = f"{high:,}" if low == high else f"{low:,} to {high:,}"
     return f"{text} {what}{'' if high == 1 else 's'}" if what else text
 
 
@@ -62,6 +63,7 @@ def _members(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame) ->
     table, of_pairs = quantity.table, quantity.of_pairs
     own = "diverged" in tables[table]
     source = rows_of(study, tables, "connections" if of_pairs else table if own else "networks")
+    source = with_baselines(quantity, source, rows_of(study, tables, "networks"))
     source = source.query(quantity.rows) if quantity.rows and own and not of_pairs else source
     source = source[source["cell"].isin(rows["cell"].unique())]
     told = [] if of_pairs or "kind" not in source else [name for name in ("kind", "level") if name in quantity.by]

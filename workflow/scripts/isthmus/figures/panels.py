@@ -248,11 +248,14 @@ def _values_by_axis(cells: Collection[AxisValues]) -> dict[str, list[Any]]:
 def choose(frame: pd.DataFrame, most: dict[str, int]) -> tuple[pd.DataFrame, str]:
     """The rows of a choice of cells, and the sentence that says which values of which axes were left out.
 
-    `most` says how many values of an axis are kept, evenly spread; axes that it lacks keep all.
+    `most` says how many values of an axis are kept, evenly spread; axes that it lacks keep all. Where one is kept, it
+    is the first of those with the most networks, if the frame counts them, as `n`.
     """
     cells = axes_in(frame)
     values = _values_by_axis(cells.values())
     kept = {name: evenly(values[name], most.get(name, len(values[name]))) for name in values}
+    if "n" in frame:
+        kept |= {name: [_fullest(frame, name, cells)] for name, few in kept.items() if len(few) == 1}
     chosen = {cell: all(axes[name] in few for name, few in kept.items()) for cell, axes in cells.items()}
     shown = [
         f"{label_of(name)} {_listed([*map(spell, few)])} ({len(few)} of {len(values[name])} values)"
@@ -261,6 +264,14 @@ def choose(frame: pd.DataFrame, most: dict[str, int]) -> tuple[pd.DataFrame, str
     ]
     sentence = f"Shown: {'; '.join(shown)}." if shown else ""
     return frame[frame["cell"].map(chosen)].reset_index(drop=True), sentence
+
+
+def _fullest(frame: pd.DataFrame, name: str, cells: dict[str, AxisValues]) -> Any:
+    """The value of an axis with the most networks, `n`, in all its cells; the first of several."""
+    networks = dict.fromkeys(_sorted({axes[name] for axes in cells.values()}), 0)
+    for cell, count in frame.groupby("cell", observed=True)["n"].max().items():
+        networks[cells[str(cell)][name]] += int(count)
+    return max(networks, key=lambda value: networks[value])
 
 
 def fewer_panels(

@@ -1,5 +1,7 @@
 """The figures of robustness: accuracy on corrupted test images against their severity, and against width."""
 
+from dataclasses import replace
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -13,16 +15,22 @@ PANEL_HEIGHT = 1.6  # inches
 
 
 def draw_robustness(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -> Figure:
-    """Accuracy on corrupted test images against severity; the last panel is the mean over the corruptions."""
+    """Accuracy on corrupted test images against severity; the last panel is the mean over the corruptions.
+
+    That mean, the second quantity in `lines`, is drawn as another corruption of the first.
+    """
+    accuracy, mean = lines.rows
     corruptions = _corrupted(study, tables)["corruption"].unique()
     if not len(corruptions):
         with paper():
             return nothing(lines.absent)
     every = tables["summaries"]
-    mean = every[every["quantity"] == "accuracy_at_severity"]
-    mean = mean.assign(quantity="corrupted_accuracy", corruption=MEAN_OF_ALL)
-    every = pd.concat([every, mean]) if len(corruptions) > 1 else every
-    return draw_means(study, tables | {"summaries": every}, lines, panel_height=PANEL_HEIGHT)
+    if len(corruptions) > 1:
+        means = every[every["quantity"] == mean].assign(quantity=accuracy, corruption=MEAN_OF_ALL)
+        every = pd.concat([every, means])
+    return draw_means(
+        study, tables | {"summaries": every}, replace(lines, rows=(accuracy,)), panel_height=PANEL_HEIGHT
+    )
 
 
 def draw_robustness_width(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -> Figure:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from isthmus.figures.looks import Look, looks_of, values_in, words_of
-from isthmus.figures.panels import choose, evenly, fewer_panels, rows_of
+from isthmus.figures.panels import MOST_COLUMNS, PANEL_HEIGHT, choose, evenly, fewer_panels, rows_of
 from isthmus.figures.style import label_of
 from isthmus.recipes.cells import AXES
 from isthmus.statistics.values import values
@@ -57,9 +57,9 @@ def panel_axes(lines: Lines) -> list[str]:
     return [*(axis for axis in ("depth", "batch_size", "width") if axis not in drawn_axes(lines)), *lines.panels]
 
 
-def few(rows: pd.DataFrame, lines: Lines) -> tuple[pd.DataFrame, str]:
-    """The rows of as many cells and lines as fit a page, and the sentences that say which."""
-    rows, cells = choose(rows, _most(rows, lines))
+def few(rows: pd.DataFrame, lines: Lines, **layout: Any) -> tuple[pd.DataFrame, str]:
+    """The rows of as many cells and lines as fit a page with this `layout`, and the sentences that say which."""
+    rows, cells = choose(rows, _most(rows, lines, **layout))
     if lines.hue in AXES or rows[lines.hue].nunique() <= MOST_LINES:
         return rows, cells
     every = sorted(rows[lines.hue].dropna().unique())
@@ -69,9 +69,11 @@ def few(rows: pd.DataFrame, lines: Lines) -> tuple[pd.DataFrame, str]:
     return rows[rows[lines.hue].isin(kept)].reset_index(drop=True), f"{cells} {fewer}".strip()
 
 
-def _most(rows: pd.DataFrame, lines: Lines) -> dict[str, int]:
+def _most(
+    rows: pd.DataFrame, lines: Lines, *, panel_height: float = PANEL_HEIGHT, columns: int = MOST_COLUMNS
+) -> dict[str, int]:
     """How many values of each axis to keep, so that the figure fits a page."""
-    panels = 4 * max(1, min(3, int(PAGE / (1.45 * len(lines.rows) + 0.4))))
+    panels = columns * max(1, min(3, int(PAGE / (panel_height * len(lines.rows) + 0.4))))
     for column in lines.panels:
         panels //= max(1, len({*rows[column].dropna()} - {lines.shared}))
     together = [axis for axis in (lines.x, lines.hue) if axis in AXES and axis != "width"]

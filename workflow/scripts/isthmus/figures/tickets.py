@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from isthmus.figures.axes import zero_axis
 from isthmus.figures.looks import GREY, Look, key_of
 from isthmus.figures.means import Means, draw_means, extent
+from isthmus.figures.notes import span
 from isthmus.figures.panels import rows_of, say
 from isthmus.tables.descriptions import Lines
 
@@ -61,7 +62,12 @@ def _say_how_pruned(made: Means) -> None:
 
 
 def _add_even(made: Means) -> None:
+    """Add the line of equal densities, and to the legend how many weights a layer has, in the cells that are shown."""
     _say_how_pruned(made)
+    layers = rows_of(made.study, made.tables, "ticket_layers")
+    weights = layers[layers["cell"].isin(made.rows["cell"])].groupby("layer_index")["prunable"]
+    for key, layer in zip(made.keys, made.looks, strict=True):
+        key.set_label(f"{key.get_label()} ({span(weights.get_group(layer), 'weight')})")
     share = np.geomspace(made.rows["x"].min(), 1, 50)
     for _, (axes,) in made.placed:
         axes.plot(share, share, color=EVEN.colour, linewidth=1.0, gid="even", zorder=1)

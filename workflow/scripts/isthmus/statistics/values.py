@@ -38,6 +38,15 @@ def _of_kept(table: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
     return table[~pd.MultiIndex.from_frame(table[keys]).isin(pd.MultiIndex.from_frame(lost[keys]))]
 
 
+def with_baselines(quantity: Quantity, table: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
+    """A study's table in which networks without a `baseline` count as diverged: theirs in `networks` diverged."""
+    if not quantity.baseline:
+        return table
+    keys, lost = ["cell", "seed"], networks[networks["diverged"].astype(bool)]
+    without = pd.MultiIndex.from_frame(table[keys]).isin(pd.MultiIndex.from_frame(lost[keys]))
+    return table.assign(diverged=table["diverged"].astype(bool) | without)
+
+
 def measured(quantity: Quantity, table: pd.DataFrame) -> pd.DataFrame:
     """A quantity's rows in the table of one study: members, the columns `by`, `value`.
 
@@ -109,7 +118,7 @@ def values(quantity: Quantity, table: pd.DataFrame, networks: pd.DataFrame) -> p
     and `converged`, which is true where the quantity is no estimate. Diverged networks and pairs are left out; a null
     is a value that is not finite.
     """
-    rows = measured(quantity, _of_kept(table, networks))
+    rows = measured(quantity, _of_kept(with_baselines(quantity, table, networks), networks))
     keys, converged = [*members(rows), *quantity.by], rows.get("converged", pd.Series(True, index=rows.index))
     if not rows.duplicated(keys).any():
         found = rows[[*keys, "value"]].assign(converged=converged).reset_index(drop=True)

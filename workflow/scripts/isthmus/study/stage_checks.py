@@ -9,7 +9,7 @@ import yaml
 
 from isthmus.core.files import read_yaml
 from isthmus.core.messages import schema_errors
-from isthmus.tables.descriptions import KEYS, SCHEMAS
+from isthmus.tables.descriptions import AXES, KEYS, SCHEMAS
 
 NEEDED_OPTION = {"pair": "pairs", "sweep": "sweeps"}
 """The option that a stage of this unit needs, because it says what the stage works on."""
@@ -55,20 +55,38 @@ def _beyond_schema(path: Path, content: dict[str, Any], tables: dict[str, Path],
         if tables[table] != path:
             yield f"tables.{table}: {tables[table].name} has a table of this name, too"
     listed = content.get("quantities", {})
+    for quantity, given in listed.items():
+        if given["table"] not in tables:
+            yield f"quantities.{quantity}.table: no stage makes a table `{given['table']}`"
     for figure, given in content.get("figures", {}).items():
-        rows = given["lines"]["rows"] if "lines" in given else []
-        for name in rows:
-            if name not in listed:
-                yield f"figures.{figure}.lines.rows: the stage has no quantity `{name}`"
-        sources = {listed[name]["table"] for name in rows if name in listed}
-        sources |= {"networks", "cells", "summaries"} if rows else set()
-        for missing in sorted(sources - set(given["tables"])):
-            yield f"figures.{figure}.tables: a figure of means of these quantities needs `{missing}`"
+        if "lines" in given:
+            own = _lines_errors(given["lines"], listed, set(given["tables"]))
+            yield from (f"figures.{figure}.{message}" for message in own)
         for table in given["tables"]:
             if table not in tables:
                 yield f"figures.{figure}.tables: no stage makes a table `{table}`"
         if not (captions / f"{figure}.rst").is_file():
             yield f"figures.{figure}: its caption workflow/report/{figure}.rst is missing"
-    for quantity, given in listed.items():
-        if given["table"] not in tables:
-            yield f"quantities.{quantity}.table: no stage makes a table `{given['table']}`"
+
+
+def _lines_errors(lines: dict[str, Any], listed: dict[str, Any], tables: set[str]) -> Iterator[str]:
+    """Mistakes in the `lines` of a figure that is drawn from some `tables`. listed: the quantities of its stage."""
+    rows = [name for name in lines["rows"] if name in listed]
+    for name in lines["rows"]:
+        if name not in listed:
+            yield f"lines.rows: the stage has no quantity `{name}`"
+    for missing in sorted({"networks", "cells", "summaries", *(listed[name]["table"] for name in rows)} - tables):
+        yield f"tables: a figure of means of these quantities needs `{missing}`"
+    columns = [set(listed[name].get("by", ())) for name in rows] or [set[str]()]
+    of_all, of_any = set(AXES).union(set.intersection(*columns)), set.union(*columns)
+    x = lines.get("x", "width")
+    if x not in of_all and not (x in listed and all(set(listed[x].get("by", ())) <= by for by in columns)):
+        yield f"lines.x: `{x}` is no axis, no column in `by` of all quantities, and no quantity with a value for each"
+    for key, found in (("hue", [lines.get("hue", "depth")]), ("panels", lines.get("panels", []))):
+        for column in found:
+            if column not in of_all:
+                yield f"lines.{key}: `{column}` is neither an axis nor a column in `by` of all its quantities"
+    if lines.get("style", "") not in {"", *of_any}:
+        yield f"lines.style: `{lines['style']}` is not a column in `by` of any of its quantities"
+    if "shared" in lines and len(lines.get("panels", [])) != 1:
+        yield "lines.shared: this is a value of the only column in `panels`, but there is not one such column"

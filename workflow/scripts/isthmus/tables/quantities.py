@@ -37,7 +37,9 @@ class Quantity:
     share of examples, an expression that makes it a whole number when multiplied with it, such as the number of
     examples. converged: the column that says whether an estimate reached its precision. examples: the column with the
     number of examples that it was measured on. median: whether its summary is the median, because a null stands for a
-    number that is too large to be seen, such as the steps of a network that never gets there.
+    number that is too large to be seen, such as the steps of a network that never gets there. baseline: whether it
+    compares a network with the one of the same cell and seed in `networks`, so that it has no value where that one
+    diverged.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Quantity:
     converged: str = ""
     examples: str = ""
     median: bool = False
+    baseline: bool = False
 
     @property
     def of_pairs(self) -> bool:

@@ -15,7 +15,7 @@ from isthmus.recipes.cell_table import CELLS, rows_of_study
 from isthmus.statistics.bootstrap import summarize
 from isthmus.statistics.medians import summarize_medians
 from isthmus.statistics.pairs import summarize_pairs
-from isthmus.statistics.values import PAIR, values
+from isthmus.statistics.values import PAIR, values, with_baselines
 from isthmus.tables.quantities import Quantity, named
 
 MEANS = {False: "mean", True: "geometric mean"}
@@ -63,6 +63,7 @@ def summarize_quantity(quantity: Quantity, table: pd.DataFrame, networks: pd.Dat
     >>> summary[["value", "n", "not_positive", "statistic"]].values.tolist()
     [[2.0, 2, 1, 'geometric mean']]
     """
+    table = with_baselines(quantity, table, networks)
     found, by = values(quantity, table, networks), ["cell", *quantity.by]
     positive, log = found["value"] > 0, quantity.log and not quantity.median
     counted = found.assign(
