@@ -171,10 +171,10 @@ def test_other_axes_get_panels_of_their_own() -> None:
 
 
 def test_of_many_widths_depths_and_batch_sizes_some_are_shown() -> None:
-    many = {"depths": range(1, 6), "batch_sizes": [2**k for k in range(3, 11)], "seeds": 1, "severities": (1,)}
+    many = {"depths": range(1, 6), "batch_sizes": [2**k for k in range(3, 13)], "seeds": 1, "severities": (1,)}
     figure = DRAW["robustness-width"]("digits", frames(widths=(8, 16), diverged=[], **many))
-    assert len(figure.axes) == 2 * 6
-    assert "(6 of 8 values); depth 1, 2, 4 and 5 (4 of 5 values)." in note(figure)
+    assert len(figure.axes) == 2 * 8
+    assert "(8 of 10 values); depth 1, 2, 4 and 5 (4 of 5 values)." in note(figure)
     figure = DRAW["robustness"]("digits", frames(widths=range(1, 10), depths=[1], batch_sizes=[32], seeds=2))
     assert "(6 of 9 values)" in note(figure)
     assert len({each.get_gid() for each in figure.axes[0].lines}) == 6

@@ -21,7 +21,7 @@ from isthmus.tables.quantities import quantities
 
 Tables = dict[str, pd.DataFrame]
 # Quantities that a study has summaries of, whatever else was measured, or that a figure computes with.
-BESIDE = ("distance", "top_eigenvalue", "mean_corrupted_accuracy", "accuracy_at_severity", "ticket_accuracy")
+BESIDE = ("distance", "top_eigenvalue", "mean_corrupted_accuracy", "corrupted_accuracy", "ticket_accuracy")
 
 
 def figure_called(name: str) -> Described:

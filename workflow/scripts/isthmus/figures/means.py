@@ -95,6 +95,7 @@ def draw_means(
     with paper():
         rows = rows_of(study, tables, "summaries")
         own = rows[rows["quantity"].isin(lines.rows)]
+        own = own[own[lines.panels[0]] != lines.shared] if lines.shared and not own.empty else own
         if own.empty and rows_of(study, tables, "networks")["diverged"].all():
             return nothing("All networks diverged.")
         if own.empty or (lines.absent and not own[["n", "diverged", "not_positive"]].any(axis=None)):
@@ -113,13 +114,13 @@ def means(study: str, tables: dict[str, pd.DataFrame], lines: Lines, **layout: A
     known = set(rows.loc[(rows["n"] > 0) | (rows["not_positive"] > 0), "quantity"])
     shown = [named(name) for name in lines.rows if name in known]
     without = [named(name).label for name in lines.rows if name not in known]
-    shown = shown or [named(name) for name in lines.rows]
+    shown = shown or [named(name) for name in lines.rows if name in set(rows["quantity"])]
     rows, chosen = few(rows[rows["quantity"].isin([quantity.name for quantity in shown])], lines, **layout)
     rows = apart(rows, lines)
     dots = pd.concat([dots_behind(study, tables, quantity, rows, lines) for quantity in shown], ignore_index=True)
     rows = shared(rows, lines)
     looks = looks_in(tables, rows, lines)
-    rows = rows[rows[lines.hue].isin([*looks, lines.level])].reset_index(drop=True)
+    rows = rows[rows[lines.hue].isin([*looks, lines.level]) | rows[lines.hue].isna()].reset_index(drop=True)
     blocks = panels_of(rows, panel_axes(lines), brief=True)
     labels = [_label(quantity, tables, study, styles_in(rows, quantity, lines)) for quantity in shown]
     quantity = x_quantity(lines)
@@ -159,7 +160,7 @@ def _draw_row(made: Means, place: int, quantity: Quantity) -> None:
         _draw_panel(made, axes, rows, dots, quantity)
         if not rows["n"].any():
             say(axes, why_empty(rows))
-        _x_axis(axes, lines, made.rows["x"].dropna())
+        _x_axis(axes, lines, made.rows["at" if x_quantity(lines) else "x"].dropna())
     if every["n"].any():
         _y_axis(made.placed[0][1][place], lines, quantity, extent(made, quantity))
     else:
@@ -181,7 +182,8 @@ def _x_axis(axes: Axes, lines: Lines, at: pd.Series) -> None:
         margin = 0.0 if lines.bands else 0.5
         axes.set_xlim(at.min() - margin, max(at.max(), 1e-9) + margin)
         if (at == at.round()).all():
-            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+            most = 6 if at.max() < 100 else 4  # a number chosen by the layout might change the layout
+            axes.xaxis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10], integer=True))
 
 
 def _y_axis(axes: Axes, lines: Lines, quantity: Quantity, drawn: list[float]) -> None:

@@ -62,11 +62,13 @@ def _members(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame) ->
     quantity = named(rows["quantity"].iloc[0])
     table, of_pairs = quantity.table, quantity.of_pairs
     own = "diverged" in tables[table]
-    source = rows_of(study, tables, "connections" if of_pairs else table if own else "networks")
+    source = rows_of(study, tables, "connections" if of_pairs else table if own else quantity.networks)
     source = with_baselines(quantity, source, rows_of(study, tables, "networks"))
     source = source.query(quantity.rows) if quantity.rows and own and not of_pairs else source
     source = source[source["cell"].isin(rows["cell"].unique())]
     told = [] if of_pairs or "kind" not in source else [name for name in ("kind", "level") if name in quantity.by]
+    for name in told:
+        source = source[source[name].isin(rows[name])]
     keys = ["cell", *(["seed_a", "seed_b", "kind"] if of_pairs else ["seed"]), *told]
     flags = source.groupby(keys, observed=True)["diverged"].any()
     return len(flags), int(flags.sum()), "path" if of_pairs else "network"

@@ -28,9 +28,7 @@ def draw_robustness(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -
     if len(corruptions) > 1:
         means = every[every["quantity"] == mean].assign(quantity=accuracy, corruption=MEAN_OF_ALL)
         every = pd.concat([every, means])
-    return draw_means(
-        study, tables | {"summaries": every}, replace(lines, rows=(accuracy,)), panel_height=PANEL_HEIGHT
-    )
+    return draw_means(study, tables | {"summaries": every}, replace(lines, rows=(accuracy,)), panel_height=PANEL_HEIGHT)
 
 
 def draw_robustness_width(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -> Figure:

@@ -64,7 +64,7 @@ def few(rows: pd.DataFrame, lines: Lines, **layout: Any) -> tuple[pd.DataFrame, 
         return rows, cells
     every = sorted(rows[lines.hue].dropna().unique())
     kept = evenly(every, MOST_LINES)
-    listed = ", ".join(str(words_of(value) if isinstance(value, str) else value) for value in kept)
+    listed = ", ".join(words_of(value) if isinstance(value, str) else f"{value:.12g}" for value in kept)
     fewer = f"Shown: {label_of(lines.hue)} {listed} ({len(kept)} of {len(every)})."
     return rows[rows[lines.hue].isin(kept)].reset_index(drop=True), f"{cells} {fewer}".strip()
 
@@ -73,7 +73,7 @@ def _most(
     rows: pd.DataFrame, lines: Lines, *, panel_height: float = PANEL_HEIGHT, columns: int = MOST_COLUMNS
 ) -> dict[str, int]:
     """How many values of each axis to keep, so that the figure fits a page."""
-    panels = columns * max(1, min(3, int(PAGE / (panel_height * len(lines.rows) + 0.4))))
+    panels = columns * max(1, min(3, int(PAGE / (panel_height * rows["quantity"].nunique() + 0.4))))
     for column in lines.panels:
         panels //= max(1, len({*rows[column].dropna()} - {lines.shared}))
     together = [axis for axis in (lines.x, lines.hue) if axis in AXES and axis != "width"]
@@ -92,8 +92,8 @@ def apart(rows: pd.DataFrame, lines: Lines) -> pd.DataFrame:
     lines_at = [every] if every is not None else [np.sort(found) for found in by_line]
     gaps = [np.diff(np.log(found) if log else found) for found in lines_at]
     gap = min(np.concatenate([each[each > 0] for each in gaps]), default=0.7)
-    # A factor of 2 between positions at most: the margins of the axis do not grow with the gap.
-    step = min(0.4 / len(names), 0.13) * min(gap, 0.7 if log else 1.0)
+    # The margins of the axis do not grow with the gap, and positions that are means themselves stay about true.
+    step = min(0.4 / len(names), 0.13) * min(gap, 0.3 if every is None else 0.7 if log else 1.0)
     shift = rows[lines.hue].map({name: step * (i - (len(names) - 1) / 2) for i, name in enumerate(names)}).fillna(0.0)
     return rows.assign(at=rows["x"] * np.exp(shift) if log else rows["x"] + shift)
 
@@ -110,7 +110,7 @@ def dots_behind(
     own = rows[rows["quantity"] == quantity.name]
     if not lines.dots:
         return own.iloc[:0]
-    found = values(quantity, rows_of(study, tables, quantity.table), rows_of(study, tables, "networks"))
+    found = values(quantity, rows_of(study, tables, quantity.table), rows_of(study, tables, quantity.networks))
     keys = ["cell", *quantity.by]
     dots = found.merge(own.drop(columns=["value", "low", "high"]), on=keys, how="inner", validate="m:1")
     return dots[dots["value"] > 0] if quantity.log else dots[dots["value"].notna()]

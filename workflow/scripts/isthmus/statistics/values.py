@@ -27,24 +27,27 @@ def members(table: pd.DataFrame) -> list[str]:
     return [name for name in MEMBERS if name in table]
 
 
-def _of_kept(table: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
+def _of_diverged(table: pd.DataFrame, networks: pd.DataFrame, by: Sequence[str] = ()) -> np.ndarray:
+    """Which rows of a study's table belong to a network that diverged: a row of `networks`, by cell, seed and `by`."""
+    keys, lost = ["cell", "seed", *by], networks[networks["diverged"].astype(bool)]
+    return pd.MultiIndex.from_frame(table[keys]).isin(pd.MultiIndex.from_frame(lost[keys]))
+
+
+def _of_kept(quantity: Quantity, table: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
     """A study's table without the rows of diverged networks, if it does not mark these itself, as `history` does not.
 
-    networks: the study's rows of the table `networks`.
+    networks: the study's rows of the table `quantity.networks`.
     """
     if "diverged" in table or "seed" not in table:
         return table
-    keys, lost = ["cell", "seed"], networks[networks["diverged"].astype(bool)]
-    return table[~pd.MultiIndex.from_frame(table[keys]).isin(pd.MultiIndex.from_frame(lost[keys]))]
+    return table[~_of_diverged(table, networks, [name for name in quantity.by if name in networks])]
 
 
 def with_baselines(quantity: Quantity, table: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
     """A study's table in which networks without a `baseline` count as diverged: theirs in `networks` diverged."""
     if not quantity.baseline:
         return table
-    keys, lost = ["cell", "seed"], networks[networks["diverged"].astype(bool)]
-    without = pd.MultiIndex.from_frame(table[keys]).isin(pd.MultiIndex.from_frame(lost[keys]))
-    return table.assign(diverged=table["diverged"].astype(bool) | without)
+    return table.assign(diverged=table["diverged"].astype(bool) | _of_diverged(table, networks))
 
 
 def measured(quantity: Quantity, table: pd.DataFrame) -> pd.DataFrame:
@@ -114,11 +117,11 @@ def _names_in(expression: str) -> set[str]:
 def values(quantity: Quantity, table: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
     """The value of each network or pair of a study, once for each value of the columns `by`.
 
-    table, networks: a study's rows of the quantity's table and of the table `networks`. Columns: members, `by`, `value`
+    table, networks: a study's rows of the quantity's table and of its `networks`. Columns: members, `by`, `value`
     and `converged`, which is true where the quantity is no estimate. Diverged networks and pairs are left out; a null
     is a value that is not finite.
     """
-    rows = measured(quantity, _of_kept(with_baselines(quantity, table, networks), networks))
+    rows = measured(quantity, _of_kept(quantity, with_baselines(quantity, table, networks), networks))
     keys, converged = [*members(rows), *quantity.by], rows.get("converged", pd.Series(True, index=rows.index))
     if not rows.duplicated(keys).any():
         found = rows[[*keys, "value"]].assign(converged=converged).reset_index(drop=True)

@@ -39,7 +39,7 @@ class Quantity:
     number of examples that it was measured on. median: whether its summary is the median, because a null stands for a
     number that is too large to be seen, such as the steps of a network that never gets there. baseline: whether it
     compares a network with the one of the same cell and seed in `networks`, so that it has no value where that one
-    diverged.
+    diverged. networks: the table that says which networks diverged, if the quantity's own does not.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Quantity:
     examples: str = ""
     median: bool = False
     baseline: bool = False
+    networks: str = "networks"
 
     @property
     def of_pairs(self) -> bool:

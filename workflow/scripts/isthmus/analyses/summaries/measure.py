@@ -35,7 +35,7 @@ def summarize_study(study: str, quantities: Iterable[str], tables: Mapping[str, 
     """
     own = {name: rows_of_study(table, study) for name, table in tables.items()}
     found = [
-        summarize_quantity(named(name), own[named(name).table], own["networks"]).assign(quantity=name)
+        summarize_quantity(named(name), own[named(name).table], own[named(name).networks]).assign(quantity=name)
         for name in quantities
         if not own[named(name).table].empty
     ]
@@ -51,7 +51,7 @@ def summarize_study(study: str, quantities: Iterable[str], tables: Mapping[str, 
 def summarize_quantity(quantity: Quantity, table: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
     """The mean of a quantity over the networks of each cell of a study, a row for each value of the columns `by`.
 
-    table, networks: a study's rows of the quantity's table and of the table `networks`. Returns the columns `cell`,
+    table, networks: a study's rows of the quantity's table and of its `networks`. Returns the columns `cell`,
     `by`, `value`, `low` and `high` (null where there is none), `n` (networks in the mean), `pairs` (null for a quantity
     of networks), `diverged`, `missing` and `not_positive` (networks or pairs that are left out), `not_converged` (of
     those in the mean), `statistic` and `method`.
