@@ -244,7 +244,10 @@ def test_studies_do_not_see_each_other() -> None:
         ({"studies": None}, "studies: null was given; allowed is a mapping with at least 1 entries"),
         ({"studies": {"s": {}}}, "studies.s: the key `grid` is missing"),
         ({"studies": {"s": {"grid": None}}}, "studies.s.grid: null was given; allowed is a mapping"),
-        (configuration({"depth": None}), "studies.s.grid: the key `depth` is missing; the built-in architectures have it"),
+        (
+            configuration({"depth": None}),
+            "studies.s.grid: the key `depth` is missing; the built-in architectures have it",
+        ),
         (configuration() | {"jobs": {"seeds": 0}}, "jobs.seeds: 0 was given; allowed is an integer at least 1"),
         (
             configuration() | {"jobs": {"stack": "all"}},
