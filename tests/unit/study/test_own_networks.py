@@ -11,6 +11,7 @@ from running import ROOT, configuration
 
 from isthmus.analyses.claims.statements import read_claims
 from isthmus.core.errors import ConfigurationError
+from isthmus.core.files import read_yaml
 from isthmus.recipes.recipe import ModuleRecipe, Recipe
 from isthmus.study.config import Configuration, folder_of, load
 from isthmus.study.graph import Graph
@@ -145,8 +146,15 @@ def test_mistakes_of_the_module_name_the_study_and_the_arguments() -> None:
     assert "has no argument `hight`" in found
     assert "studies.refused.network.module" in found
     assert "its outputs are random in training: dropout (Dropout); switch that off" in found
-    assert "studies.aligned.analyses.connect.kinds: linear-aligned was given" in found
+    assert "studies.aligned.analyses.connect.kinds: give kinds without linear-aligned" in found
     assert "studies.alone.grid.batch_size: 128 was given; with 257 examples it leaves a batch of one" in found
+
+
+def test_the_example_to_copy_can_be_run() -> None:
+    file = ROOT / "presets" / "own-model.yaml"
+    (study_of_file,) = load(read_yaml(file), folder=folder_of([file])).studies.values()
+    assert {network_of(cell).arguments["width"] for cell in study_of_file.cells.values()} == {4, 8, 16}
+    assert all(network_of(cell).stacks and network_of(cell).batch_norm for cell in study_of_file.cells.values())
 
 
 def test_the_folder_is_that_of_the_file_with_the_studies(tmp_path: Path) -> None:

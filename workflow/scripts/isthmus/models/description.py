@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,10 +35,10 @@ class Request:
     shape: tuple[int, int, int]
     classes: int
 
-    @property
+    @cached_property
     def file(self) -> Path:
         """Where its description is kept."""
-        parts = asdict(self) | {"torch": version("torch"), "code": digest(INSPECTION)}
+        parts = asdict(self) | _versions()
         return FOLDER / f"{sha256_of(json.dumps(parts, sort_keys=True).encode())[:16]}.json"
 
 
@@ -63,6 +63,12 @@ class Description:
     alone: str
     together: str
     curved: str
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """What a description depends on besides the module."""
+    return {"torch": version("torch"), "code": digest(INSPECTION)}
 
 
 def source_of(module: str) -> str:

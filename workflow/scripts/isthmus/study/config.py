@@ -16,13 +16,12 @@ from isthmus.core.files import read_yaml
 from isthmus.core.messages import schema_errors
 from isthmus.data.facts import BUILTIN, Facts
 from isthmus.data.facts import facts as look_up_facts
-from isthmus.models.description import Description
 from isthmus.models.description import describe as describe_modules
 from isthmus.recipes.cells import cell_name
 from isthmus.recipes.recipe import Recipe
 from isthmus.study.checks import dataset_errors, same_but_for_case, study_errors
 from isthmus.study.grid import SECTIONS, Cell, Study, cells, is_own, sections_of
-from isthmus.study.own_networks import Describe, describe_networks, located, network_section, request
+from isthmus.study.own_networks import Describe, describe_networks, located
 from isthmus.study.schema import schema, study_schema
 from isthmus.study.stage_checks import stage_errors
 
@@ -67,7 +66,7 @@ def load(
     _refuse(errors)
     networks, errors = describe_networks(complete["studies"], facts, describe)
     _refuse(errors)
-    studies = {name: _study(name, study, facts, networks) for name, study in complete["studies"].items()}
+    studies = {name: _study(name, study, networks.get(name)) for name, study in complete["studies"].items()}
     return Configuration(studies, datasets, facts, complete["jobs"])
 
 
@@ -94,20 +93,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _study(name: str, study: dict[str, Any], facts: dict[str, Facts], networks: dict[Path, Description]) -> Study:
-    """A study of the checked configuration, with all its cells. networks: descriptions of the user's own."""
+def _study(name: str, study: dict[str, Any], networks: list[dict[str, Any]] | None) -> Study:
+    """A study of the checked configuration, with all its cells. networks: of these, if they are the user's own."""
     spelled = {}
-    for axes in cells(study["grid"]):
+    for number, axes in enumerate(cells(study["grid"])):
         sections = sections_of(study, axes)
         for section in SECTIONS:
             described = study_schema()[section]["properties"]
             sections[section] = {key: typed(value, described.get(key, {})) for key, value in sections[section].items()}
         network = sections["network"]
-        values = (network["arguments"] if is_own(study) else network) | sections["data"] | sections["training"]
+        values = (network if networks is None else network["arguments"]) | sections["data"] | sections["training"]
         own = {axis: values[axis] for axis in axes}
-        if is_own(study):
-            asked = request(sections, facts)
-            sections["network"] = network_section(asked, networks[asked.file])
+        if networks is not None:
+            sections["network"] = networks[number]
         cell = cell_name(own)
         spelled[cell] = Cell(name, cell, own, Recipe.from_dict(sections))
     seed = study["grid"]["seed"]

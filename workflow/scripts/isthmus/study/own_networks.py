@@ -71,28 +71,32 @@ def _columns() -> set[str]:
     return described.union(*(quantity.by for quantity in quantities()), ["seed"])
 
 
-def request(sections: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Facts]) -> Request:
-    """The module of one cell, to be described."""
-    network, data = sections["network"], facts[sections["data"]["name"]]
-    return Request(network["module"], network["arguments"], source_of(network["module"]), data.shape, data.classes)
-
-
 def describe_networks(
     studies: Mapping[str, dict[str, Any]], facts: Mapping[str, Facts], describe: Describe
-) -> tuple[dict[Path, Description], list[str]]:
-    """The descriptions of all modules, by the file of their request, and what is wrong with them in these studies."""
+) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
+    """The section `network` of the recipe of every cell, by study, and what is wrong with the modules there.
+
+    Studies of built-in architectures have none. A section has the keys of `isthmus.recipes.recipe.ModuleRecipe`.
+    """
     own = {name: study for name, study in studies.items() if is_own(study)}
+    sources = {name: source_of(study["network"]["module"]) for name, study in own.items()}
     uses = [(name, sections_of(study, axes)) for name, study in own.items() for axes in cells(study["grid"])]
-    asked = [request(sections, facts) for _, sections in uses]
-    known: dict[Path, Description] = {}
+    asked = [_request(sections, sources[name], facts) for name, sections in uses]
+    found_in: dict[str, list[dict[str, Any]]] = {name: [] for name in own}
     errors: dict[str, None] = {}  # a dictionary keeps the order and drops repetitions
     for (name, sections), each, found in zip(uses, asked, describe(asked) if asked else [], strict=True):
         if isinstance(found, UserError):
             errors |= {f"studies.{name}.network.module: {each.module} with {shown(each.arguments)}: {found}": None}
         else:
-            known[each.file] = found
+            found_in[name].append(_section(each, found))
             errors |= dict.fromkeys(_use_errors(f"studies.{name}", own[name]["analyses"], sections, found, facts))
-    return known, list(errors)
+    return found_in, list(errors)
+
+
+def _request(sections: Mapping[str, Mapping[str, Any]], source: str, facts: Mapping[str, Facts]) -> Request:
+    """The module of one cell, to be described."""
+    network, data = sections["network"], facts[sections["data"]["name"]]
+    return Request(network["module"], network["arguments"], source, data.shape, data.classes)
 
 
 def _use_errors(
@@ -114,7 +118,7 @@ def _use_errors(
         place = f"{where}.analyses.{analysis}"
         for kind in options.get("kinds", []):
             if kind.endswith("-aligned"):
-                yield f"{place}.kinds: {kind} was given; hidden units are matched in the built-in architectures only"
+                yield f"{place}.kinds: give kinds without {kind}; only built-in architectures can be aligned"
         if "kinds" in options and not found.last_layer:
             yield f"{place}: it compares what networks compute before their last layer; the module has no such layer"
         if "kept_fractions" in options and not found.prunable:
@@ -124,8 +128,8 @@ def _use_errors(
             yield f"{place}: the module cannot be differentiated twice ({found.curved})"
 
 
-def network_section(asked: Request, found: Description) -> dict[str, Any]:
-    """The section `network` of the recipe of a cell (`isthmus.recipes.recipe.ModuleRecipe`)."""
+def _section(asked: Request, found: Description) -> dict[str, Any]:
+    """The section `network` of the recipe of a cell."""
     return {
         "module": asked.module,
         "arguments": dict(asked.arguments),
