@@ -11,7 +11,8 @@ from isthmus.tables.parquet import read_table, write_frame
 
 
 def main(job: Any) -> None:
-    summary = pd.concat([read_table(path).to_pandas() for path in job.input], ignore_index=True)
+    parts = [read_table(path).to_pandas().astype(object) for path in job.input]  # integers next to nulls stay integers
+    summary = pd.concat(parts, ignore_index=True)
     write_frame(job.output[0], "summaries", summary, summary_columns(summary))
     logging.info("%s: %d rows", job.output[0], len(summary))
 

@@ -10,8 +10,10 @@ from isthmus.tables.parquet import write_table
 
 
 def main(job: Any) -> None:
-    write_table(job.output[0], CELLS, job.params.cells, axis_columns(job.params.cells[0]))
-    logging.info("%s: %d cells", job.output[0], len(job.params.cells))
+    cells = job.params.cells
+    axes = {name: [cell[name] for cell in cells] for name in cells[0]}
+    write_table(job.output[0], CELLS, cells, axis_columns(axes))
+    logging.info("%s: %d cells", job.output[0], len(cells))
 
 
 with job_log(snakemake.log[0]):

@@ -23,7 +23,7 @@ from isthmus.analyses.claims.statements import read_claims
 from isthmus.core import devices
 from isthmus.core.errors import ConfigurationError, UserError
 from isthmus.planning import plan
-from isthmus.study.config import load
+from isthmus.study.config import folder_of, load
 from isthmus.study.graph import Graph
 
 WORKFLOW = Path(__file__).resolve().parents[2]
@@ -87,10 +87,11 @@ def graph_of(files: list[str], folder: Path) -> Graph:
         update_config(config, load_configfile(path))
     if "studies" not in config:
         own = folder / "config.yaml"
-        base = load_configfile(str(own if own.exists() else WORKFLOW / "config.yaml"))
+        default = str(own if own.exists() else WORKFLOW / "config.yaml")
+        base = load_configfile(default)
         update_config(base, config)
-        config = base
-    return Graph(load(config), read_claims())
+        config, files = base, [default]
+    return Graph(load(config, folder=folder_of(files)), read_claims())
 
 
 def main() -> None:

@@ -35,7 +35,8 @@ def rows_of(*studies: Study) -> list[dict[str, Any]]:
 def cells(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """The table of both studies, written and read."""
     path, rows = tmp_path_factory.mktemp("tables") / "cells.parquet", rows_of(*STUDIES.values())
-    write_table(path, "cells", rows, axis_columns(rows[0]))
+    axes = {name: [row[name] for row in rows] for name in rows[0]}
+    write_table(path, "cells", rows, axis_columns(axes))
     return read_tables([path])["cells"]
 
 

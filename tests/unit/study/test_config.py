@@ -75,7 +75,8 @@ def test_every_default_of_the_schema_reaches_the_recipe() -> None:
     recipe = cell.recipe.as_dict()
     own = {"width": 8, "depth": 2, "batch_size": 32}
     for section in ("data", "network", "training"):
-        defaults = {key: content["default"] for key, content in described[section]["properties"].items()}
+        keys = described[section]["properties"]
+        defaults = {key: content["default"] for key, content in keys.items() if key not in ("module", "arguments")}
         assert {key: value for key, value in recipe[section].items() if key not in own} == defaults
     assert {key: value for section in recipe.values() for key, value in section.items() if key in own} == own
 
@@ -243,7 +244,10 @@ def test_studies_do_not_see_each_other() -> None:
         ({"studies": None}, "studies: null was given; allowed is a mapping with at least 1 entries"),
         ({"studies": {"s": {}}}, "studies.s: the key `grid` is missing"),
         ({"studies": {"s": {"grid": None}}}, "studies.s.grid: null was given; allowed is a mapping"),
-        (configuration({"depth": None}), "studies.s.grid: the key `depth` is missing"),
+        (
+            configuration({"depth": None}),
+            "studies.s.grid: the key `depth` is missing; the built-in architectures have it",
+        ),
         (configuration() | {"jobs": {"seeds": 0}}, "jobs.seeds: 0 was given; allowed is an integer at least 1"),
         (
             configuration() | {"jobs": {"stack": "all"}},
@@ -280,7 +284,9 @@ def test_unknown_keys_are_named_with_the_nearest_that_exists(
 
 def test_an_unknown_key_like_no_other_has_no_suggestion() -> None:
     line = mistake(network={"zzz": 1})
-    assert line.startswith("studies.s.network.zzz: unknown key; allowed are: activation, architecture, blocks")
+    assert line.startswith(
+        "studies.s.network.zzz: unknown key; allowed are: activation, architecture, arguments, blocks"
+    )
 
 
 def test_an_unknown_analysis_is_refused() -> None:

@@ -144,10 +144,12 @@ def test_the_cells_of_a_study_are_the_same_whatever_other_studies_there_are() ->
 
 
 def test_an_axis_is_a_column_of_the_type_of_its_key() -> None:
-    types = {column.name: (column.type, column.nullable) for column in axis_columns(two_studies().cells()[0])}
+    rows = two_studies().cells()
+    columns = axis_columns({name: [row[name] for row in rows] for name in rows[0]})
+    types = {column.name: (column.type, column.nullable) for column in columns}
     assert types == {"learning_rate": ("float64", True), "nesterov": ("bool", True), "train_size": ("int64", True)}
-    keys = ("optimizer", "name", "until_train_loss")
-    assert [column.type for column in axis_columns(keys)] == ["string", "string", "float64"]
+    values = {"optimizer": ["adam"], "name": ["digits"], "until_train_loss": [None]}
+    assert [column.type for column in axis_columns(values)] == ["string", "string", "float64"]
 
 
 def test_an_analysis_of_a_study_reads_the_tables_of_networks_and_pairs() -> None:

@@ -11,7 +11,7 @@ modules imported by a computed name.
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -40,6 +40,23 @@ def digest(script: Path | str, plumbing: bool = False) -> str:
     counted = sorted(reached(script) - (set() if plumbing else {_file(name) for name in PLUMBING}))
     chunks = [f"{module.relative_to(LIBRARY)}\n{_code(module)}\n".encode() for module in counted]
     return sha256_of(*chunks)[:16]
+
+
+def digest_beside(script: Path) -> str:
+    """The digest, 16 hexadecimal digits, of a user's own file and of the files in its folder that it imports.
+
+    Raises FileNotFoundError if there is no such file, and SyntaxError if one of them is not Python.
+    """
+    counted: dict[str, str] = {}
+    waiting = [script]
+    while waiting:
+        file = waiting.pop()
+        name = file.relative_to(script.parent).as_posix()
+        if name not in counted:
+            tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
+            counted[name] = _spelled(tree)
+            waiting += sorted(_found(script.parent, _named(tree)))
+    return sha256_of(*(f"{name}\n{counted[name]}\n".encode() for name in sorted(counted)))[:16]
 
 
 def reached(script: Path) -> set[Path]:
@@ -87,27 +104,34 @@ def _is_text(node: object) -> bool:
 @cache
 def _imports(path: Path) -> frozenset[Path]:
     """The library files that a file imports, anywhere in the file, with the packages that contain them."""
-    found: set[Path] = set()
-    for name in _imported_names(path):
-        parts = name.split(".")
-        if parts[0] == "isthmus":
-            places = [LIBRARY.joinpath(*parts[1:end]) for end in range(1, len(parts) + 1)]
-            candidates = [file for place in places for file in (place / "__init__.py", place.with_suffix(".py"))]
-            found |= {each for each in candidates if each.is_file()}
-    return frozenset(found)
+    tree = _tree(path)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            raise ValueError(f"{path}:{node.lineno}: imports must name the whole package, so that reruns see them")
+        if isinstance(node, ast.Call) and _called(node.func) in ("import_module", "__import__"):
+            raise ValueError(f"{path}:{node.lineno}: a module imported by a computed name is hidden from reruns")
+    return frozenset(_found(LIBRARY.parent, (name for name in _named(tree) if name.split(".")[0] == "isthmus")))
 
 
-def _imported_names(path: Path) -> Iterator[str]:
+def _named(tree: ast.Module) -> Iterator[str]:
     """Everything that a file imports, by its full name: `a.b` for `from a import b`, whether module or name."""
-    for node in ast.walk(_tree(path)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            if node.level:
-                raise ValueError(f"{path}:{node.lineno}: imports must name the whole package, so that reruns see them")
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and _called(node.func) in ("import_module", "__import__"):
-            raise ValueError(f"{path}:{node.lineno}: a module imported by a computed name is hidden from reruns")
+            prefix = f"{node.module}." if node.module else ""
+            yield from (f"{prefix}{alias.name}" for alias in node.names)
+
+
+def _found(folder: Path, names: Iterable[str]) -> set[Path]:
+    """The files in a folder that these names stand for, with the packages that contain them."""
+    found: set[Path] = set()
+    for name in names:
+        parts = name.split(".")
+        places = [folder.joinpath(*parts[:end]) for end in range(1, len(parts) + 1)]
+        candidates = [file for place in places for file in (place / "__init__.py", place.with_suffix(".py"))]
+        found |= {each for each in candidates if each.is_file()}
+    return found
 
 
 def _called(function: ast.expr) -> str:

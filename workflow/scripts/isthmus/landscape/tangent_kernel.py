@@ -10,11 +10,11 @@ respect to the layer's output, which one backward pass gives for all images (Nov
 * a linear layer adds (<a_n, a_m> + 1) <b_n, b_m> without computing a gradient (the 1 is for the bias);
 * a convolution adds the inner products of its gradients, computed for one block of input channels at a time;
 * a normalization layer adds the inner products of its gradients, which are small;
-* for parameters of any other module, gradients are computed for one parameter tensor at a time.
+* for parameters of any other module, gradients are computed for as many parameter tensors at a time as fit a block.
 
 The result is exact. Memory beyond the weights: a backward pass over the N images, some three blocks of `block_size`
 numbers (the gradients, the patches of the images, a copy in float64), and the kernel itself; for parameters of other
-modules, N times the largest of their tensors.
+modules, at least N times the largest of their tensors.
 
     with evaluation_mode(network, statistics_images):
         kernel = tangent_kernel(network, images)         # [outputs, N, N]
@@ -22,7 +22,7 @@ modules, N times the largest of their tensors.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
@@ -30,6 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from isthmus.core.errors import UserError
 from isthmus.models.stacked import BatchNorm, Convolution, LayerNorm, Linear
@@ -84,14 +85,16 @@ def tangent_kernel(
     outputs, calls = _forward(network, weights, images)
     shares = [_share(call.layer, call.inputs[0], block_size) for call in calls.values()]
     of_layers = {f"{name}.{each}" for name in calls for each in ("weight", "bias")}
-    others = [name for name in weights if name not in of_layers]
+    others = {name: value.numel() for name, value in weights.items() if name not in of_layers}
+    groups = _groups(others, block_size // len(images))
     count = outputs.shape[-1]
     kernel = torch.zeros(count, len(images), len(images), dtype=torch.float64, device=first.device)
     for output, total in enumerate(kernel):
         for share, signal in zip(shares, _signals(outputs, output, calls), strict=True):
             total += share(signal)
-        for name in others:
-            total += _gram(_gradients(network, weights, name, images, output))
+        for group in groups:
+            for gradients in _gradients(network, weights, group, images, output):
+                total += _gram(gradients)
     if not kernel.isfinite().all():
         raise UserError("the tangent kernel is not finite; leave out networks that diverged")
     return kernel.cpu()
@@ -218,14 +221,29 @@ def _normalization_share(layer: BatchNorm | LayerNorm, inputs: Tensor) -> Share:
     return lambda signal: _gram(by_channel(signal * normalized)) + _gram(by_channel(signal))
 
 
-def _gradients(network: nn.Module, weights: Weights, name: str, images: Tensor, output: int) -> Tensor:
-    """The derivatives of an output with respect to one parameter tensor, image by image, `[N, *its shape]`."""
+def _groups(sizes: Mapping[str, int], most: int) -> list[list[str]]:
+    """The names in groups whose sizes add up to at most `most`; a larger one is alone."""
+    groups: list[list[str]] = []
+    room = 0
+    for name, size in sizes.items():
+        if size > room:
+            groups.append([])
+            room = max(most, size)
+        groups[-1].append(name)
+        room -= size
+    return groups
 
-    def output_at(value: Tensor, image: Tensor) -> Tensor:
-        outputs: Tensor = functional_call(network, weights | {name: value}, (image[None, None],))
+
+def _gradients(network: nn.Module, weights: Weights, names: list[str], images: Tensor, output: int) -> list[Tensor]:
+    """The derivatives of an output with respect to some parameter tensors, image by image, `[N, *its shape]` each."""
+
+    def output_at(values: Weights, image: Tensor) -> Tensor:
+        outputs: Tensor = functional_call(network, weights | values, (image[None, None],))
         return outputs[0, 0, output]
 
-    return vmap(grad(output_at), in_dims=(None, 0))(weights[name], images)
+    with sdpa_kernel(SDPBackend.MATH):  # the only kernel of attention that vmap can batch
+        found = vmap(grad(output_at), in_dims=(None, 0))({name: weights[name] for name in names}, images)
+    return list(found.values())
 
 
 def _gram(vectors: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 A network is built from a recipe, the shape of its inputs and the number of classes. It maps images
 `[S or 1, B, channels, height, width]` to logits `[S, B, classes]`, where S is the number of networks in the stack.
+Networks of the user's own are built here, too (`isthmus.models.own`).
 """
 
 from typing import Any
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.core import seeds
+from isthmus.models import sizes
+from isthmus.models.functional import Stacked
+from isthmus.models.own import build_own
 from isthmus.models.stacked import (
     BatchNorm,
     ChannelsToFeatures,
@@ -21,19 +25,23 @@ from isthmus.models.stacked import (
     Linear,
     reset,
 )
-from isthmus.recipes.recipe import NetworkRecipe
+from isthmus.recipes.recipe import AnyNetwork, ModuleRecipe, NetworkRecipe
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 Shape = tuple[int, int, int]
 
 
-def build(recipe: NetworkRecipe, shape: Shape, classes: int, stack: int = 1) -> nn.Module:
+def build(recipe: AnyNetwork, shape: Shape, classes: int, stack: int = 1) -> nn.Module:
     """An uninitialized stack of `stack` networks for images of `shape` (channels, height, width).
+
+    Raises UserError if the recipe names a function of the user's own that does not exist.
 
     >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
     >>> build(recipe, (1, 8, 8), classes=10, stack=3)(torch.zeros(1, 5, 1, 8, 8)).shape
     torch.Size([3, 5, 10])
     """
+    if isinstance(recipe, ModuleRecipe):
+        return build_own(recipe, shape, classes, stack)
     builders = {"mlp": _mlp, "cnn": _cnn, "resnet": _resnet}
     return builders[recipe.architecture](recipe, shape, classes, stack)
 
@@ -41,25 +49,32 @@ def build(recipe: NetworkRecipe, shape: Shape, classes: int, stack: int = 1) -> 
 def initialize(network: nn.Module, network_seeds: list[int] | tuple[int, ...]) -> None:
     """Initialize network s of a stack from `network_seeds[s]`, on the CPU, independent of the rest of the stack.
 
+    A network of the user's own gets the parameters that its constructor draws.
+
     >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
     >>> pair, single = build(recipe, (1, 8, 8), 10, stack=2), build(recipe, (1, 8, 8), 10)
     >>> initialize(pair, [5, 7]); initialize(single, [7])
     >>> torch.equal(pair[1].weight[1], single[1].weight[0])
     True
     """
+    if isinstance(network, Stacked):
+        network.initialize(network_seeds)
+        return
     for member, seed in enumerate(network_seeds):
         generator = torch.Generator().manual_seed(seeds.integer(seed, seeds.Stream.INITIALIZATION))
         for module in network.modules():
             reset(module, member, generator)
 
 
-def count_parameters(recipe: NetworkRecipe, shape: Shape, classes: int) -> int:
+def count_parameters(recipe: AnyNetwork, shape: Shape, classes: int) -> int:
     """The number of trainable scalars of one network; allocates no memory for them.
 
     >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
     >>> count_parameters(recipe, (1, 8, 8), 10)  # (64 + 1) * 4 + (4 + 1) * 10
     310
     """
+    if isinstance(recipe, ModuleRecipe):
+        return sizes.parameters(recipe, shape, classes)
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in build(recipe, shape, classes).parameters())
 

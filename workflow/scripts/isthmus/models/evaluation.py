@@ -7,12 +7,14 @@ Instead, the caller passes images, over which the statistics are computed at the
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import TypeGuard
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isthmus.core.out_of_memory import attempt, halved
+from isthmus.models.functional import Stacked
 from isthmus.models.stacked import BatchNorm
 
 
@@ -29,7 +31,7 @@ def evaluation_mode(network: nn.Module, images: Tensor, parameters: dict[str, Te
     ...     [each.item() for each in norm.statistics]  # mean and variance
     [2.0, 1.0]
     """
-    norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
+    norms = [module for module in network.modules() if isinstance(module, BatchNorm) or _normalizes(module)]
     was_training = network.training
     network.eval()
     try:
@@ -45,6 +47,11 @@ def evaluation_mode(network: nn.Module, images: Tensor, parameters: dict[str, Te
         for norm in norms:
             norm.collecting, norm.statistics = False, None
         network.train(was_training)
+
+
+def _normalizes(module: nn.Module) -> TypeGuard[Stacked]:
+    """Whether this is a stack of the user's own networks, with batch normalization."""
+    return isinstance(module, Stacked) and bool(module.batch_norms)
 
 
 def losses(outputs: Tensor, labels: Tensor, kind: str) -> Tensor:

@@ -13,6 +13,7 @@ A permutation is an int64 tensor p `[size]` that moves unit p[i] to position i. 
 a dictionary by group. Weights belong to one network and have no stack dimension, like those from
 `isthmus.training.weights.load_weights`.
 
+>>> from isthmus.recipes.recipe import NetworkRecipe
 >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
 >>> weights = {name: torch.rand(value.shape[1:]) for name, value in build(recipe, (1, 8, 8), 10).named_parameters()}
 >>> found = groups(recipe, (1, 8, 8), 10)
@@ -41,7 +42,7 @@ from isthmus.models.stacked import (
     LayerNorm,
     Linear,
 )
-from isthmus.recipes.recipe import NetworkRecipe
+from isthmus.recipes.recipe import AnyNetwork
 
 Permutations = Mapping[str, Tensor]
 Weights = Mapping[str, Tensor]
@@ -81,12 +82,13 @@ class Group:
     places: tuple[str, ...] = ()
 
 
-def groups(recipe: NetworkRecipe, shape: Shape, classes: int) -> dict[str, Group]:
+def groups(recipe: AnyNetwork, shape: Shape, classes: int) -> dict[str, Group]:
     """The groups of a network, from the images to the logits, each named after the layer that computes it first.
 
     A group never occurs on two axes of one parameter, so the weights are linear in each single permutation. Allocates
     no weights. Raises TypeError for a layer without a rule.
 
+    >>> from isthmus.recipes.recipe import NetworkRecipe
     >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
     >>> group = groups(recipe, (1, 8, 8), 10)["1"]
     >>> group.size, [(axis.parameter, axis.dimension) for axis in group.axes]

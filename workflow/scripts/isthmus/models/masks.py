@@ -1,8 +1,9 @@
 """Pruning masks: magnitude pruning, level by level, and random masks with the same counts.
 
-Only the weights of linear layers and convolutions are pruned; biases and normalization are not (Frankle & Carbin 2019).
-Masks are boolean tensors by parameter name, each with its parameter's shape, True where a weight is kept. Counts are
-exact. Among equal magnitudes, the weight that comes first in the order of layers, and then in memory, is kept.
+Only the weights of linear layers (attention included) and convolutions are pruned; biases and normalization are not
+(Frankle & Carbin 2019). Masks are boolean tensors by parameter name, each with its parameter's shape, True where a
+weight is kept. Counts are exact. Among equal magnitudes, the weight that comes first in the order of layers, and then
+in memory, is kept.
 
 >>> weights = {"0.weight": torch.tensor([4.0, -3.0, 2.0, 1.0]), "2.weight": torch.tensor([8.0, 0.0])}
 >>> levels = schedule([0.5, 0.25], output_rate=1.0)
@@ -19,9 +20,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from isthmus.core.tensors import Tensors
+from isthmus.models.functional import Stacked
 from isthmus.models.stacked import Convolution, Linear
+
+PRUNABLE = ("weight", "in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
+"""The parameters of linear layers, convolutions and attention that can be pruned."""
 
 
 def prunable(network: nn.Module) -> tuple[str, ...]:
@@ -30,8 +36,13 @@ def prunable(network: nn.Module) -> tuple[str, ...]:
     >>> prunable(nn.Sequential(Linear(1, 4, 3), nn.ReLU(), Linear(1, 3, 2)))
     ('0.weight', '2.weight')
     """
-    kinds = (Linear, Convolution)
-    return tuple(f"{name}.weight" for name, module in network.named_modules() if isinstance(module, kinds))
+    kinds = (Linear, Convolution, nn.Linear, _ConvNd, nn.MultiheadAttention)
+    layers = [name for name, module in network.named_modules() if isinstance(module, kinds)]
+    if isinstance(network, Stacked):  # its layers may be called in another order
+        layers.sort(key=lambda name: name == network.last_layer)
+    possible = [f"{layer}.{each}".removeprefix(".") for layer in layers for each in PRUNABLE]
+    there = {name for name, _ in network.named_parameters()}  # weights that are tied have one name
+    return tuple(name for name in possible if name in there)
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,24 @@
-"""The size of a network in closed form: its layers, parameters and the multiplications of a forward pass.
+"""The size of a network: its layers, parameters and the multiplications of a forward pass.
 
-This module does not import torch, so that Snakemake can estimate costs while it parses the Snakefile.
+They are closed forms for the built-in architectures; the recipe of a network of the user's own has them. This module
+does not import torch, so that Snakemake can estimate costs while it parses the Snakefile.
 """
 
-from isthmus.recipes.recipe import NetworkRecipe
+from isthmus.recipes.recipe import AnyNetwork, ModuleRecipe, NetworkRecipe
 
 
-def layer_sizes(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int) -> list[tuple[int, int, int, int]]:
+def layer_sizes(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int) -> list[tuple[int, int, int, int]]:
     """The layers of a network as (fan-in, outputs, output pixels, normalized outputs).
 
     The last entry is the number of outputs if normalization with weight and bias follows the layer, otherwise 0.
+    Raises TypeError for a network of the user's own.
 
     >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
     >>> layer_sizes(recipe, (1, 8, 8), 10)
     [(64, 4, 1, 0), (4, 10, 1, 0)]
     """
+    if isinstance(recipe, ModuleRecipe):
+        raise TypeError(f"the layers of {recipe.module} have no closed form")
     norm = recipe.normalization != "none"
     if recipe.architecture == "mlp":
         inputs, layers = shape[0] * shape[1] * shape[2], []
@@ -64,13 +68,15 @@ def _resnet_layers(
     return [*layers, (inputs, classes, 1, 0)]
 
 
-def parameters(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int) -> int:
+def parameters(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int) -> int:
     """The number of trainable scalars of one network.
 
     >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
     >>> parameters(recipe, (1, 8, 8), 10)  # (64 + 1) * 4 + (4 + 1) * 10
     310
     """
+    if isinstance(recipe, ModuleRecipe):
+        return recipe.parameters
     total = 0
     for fan_in, outputs, _, normalized in layer_sizes(recipe, shape, classes):
         biased = not (normalized and recipe.normalization == "batch")
@@ -78,21 +84,27 @@ def parameters(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int)
     return total
 
 
-def multiplications(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int) -> int:
+def multiplications(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int) -> int:
     """The number of multiplications in one forward pass of one network on one example.
 
     >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
     >>> multiplications(recipe, (1, 8, 8), 10)  # 64 * 4 + 4 * 10
     296
     """
+    if isinstance(recipe, ModuleRecipe):
+        return recipe.multiplications
     return sum(fan_in * outputs * pixels for fan_in, outputs, pixels, _ in layer_sizes(recipe, shape, classes))
 
 
-def units(recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int) -> int:
+def units(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int) -> int:
     """The number of outputs of all layers of one network; every pixel of a feature map counts.
+
+    For a network of the user's own, the number of values that differentiation keeps.
 
     >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
     >>> units(recipe, (1, 8, 8), 10)
     14
     """
+    if isinstance(recipe, ModuleRecipe):
+        return recipe.activations
     return sum(outputs * pixels for _, outputs, pixels, _ in layer_sizes(recipe, shape, classes))

@@ -95,6 +95,7 @@ class Task:
             return 1
         network = self.recipe.network
         size = parameters(network, self.facts.shape, self.facts.classes)
+        wanted = wanted if network.stacks else 1
         return stack_size(wanted, network.convolutional, size, call.batch_size, settings.device, call.networks)
 
     def seconds(self, speeds: dict[Kind, Speed], wanted: int | str, settings: Settings) -> float:

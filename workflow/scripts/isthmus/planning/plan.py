@@ -14,7 +14,6 @@ import pandas as pd
 
 from isthmus.core.devices import Settings
 from isthmus.planning.calibration import Task, calibrate, start_up
-from isthmus.recipes.recipe import Recipe
 from isthmus.study.graph import Graph
 from isthmus.study.jobs import Jobs
 from isthmus.tables.descriptions import stages
@@ -53,8 +52,7 @@ def task_of(job: Job, graph: Graph) -> Task | None:
     work = jobs.work(wildcards)
     if work is None:
         return None
-    recipe = Recipe.from_dict(jobs.recipe(wildcards))
-    return Task(work, recipe, jobs.facts(wildcards), len(jobs.members(wildcards)))
+    return Task(work, jobs.cell_recipe(wildcards), jobs.facts(wildcards), len(jobs.members(wildcards)))
 
 
 def plan(jobs: Sequence[Job], graph: Graph, settings: Settings) -> pd.DataFrame:

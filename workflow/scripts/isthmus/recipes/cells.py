@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from isthmus.recipes.recipe import NetworkRecipe
+from isthmus.recipes.recipe import DataRecipe, TrainingRecipe
 
 AXES = ("width", "depth", "batch_size")
 JOINT = "+"
@@ -46,8 +46,8 @@ def network_axes(axes: Mapping[str, Any]) -> dict[str, Any]:
     >>> network_axes({"width": 8, "depth": 1, "batch_size": 32, "learning_rate": 0.1})
     {'width': 8, 'depth': 1}
     """
-    own = {field.name for field in fields(NetworkRecipe)}
-    return {axis: value for axis, value in axes.items() if axis in own}
+    others = {field.name for section in (DataRecipe, TrainingRecipe) for field in fields(section)}
+    return {axis: value for axis, value in axes.items() if axis not in others}
 
 
 def combinations(grid: dict[str, Iterable[Any]]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ The dataclasses hold one cell of a study, with every key of the configuration's 
 with equal seeds and equal data give equal networks.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -23,7 +23,7 @@ class DataRecipe:
 
 @dataclass(frozen=True)
 class NetworkRecipe:
-    """The architecture; the data determine the input shape and the number of classes."""
+    """A built-in architecture; the data determine the input shape and the number of classes."""
 
     architecture: str
     width: int
@@ -39,9 +39,65 @@ class NetworkRecipe:
         """Whether the network has convolutions."""
         return self.architecture != "mlp"
 
+    @property
+    def batch_norm(self) -> bool:
+        """Whether the network has batch normalization."""
+        return self.normalization == "batch"
+
+    stacks = True
+
     def hidden_widths(self) -> list[int]:
         """Units of an `mlp`'s hidden layers, first to last; each has 1 / `taper` of the previous units, at least 1."""
         return [max(1, self.width // self.taper**layer) for layer in range(self.depth)]
+
+
+@dataclass(frozen=True)
+class ModuleRecipe:
+    """A network of the user's own: a function that returns a `torch.nn.Module`, and what is known about the module.
+
+    module: `models.py:build`, the path of a file and a name in it, or `torchvision.models:resnet18`. arguments: of the
+    function, by name. source: a digest of the file, or the version of the package. The rest is found by running the
+    module once (`isthmus.models.inspection`): parameters: trainable scalars; activations: numbers per example that
+    differentiation keeps; stacks: whether `torch.vmap` computes several networks at once; last_layer: the linear layer
+    or convolution that is called last, empty if there is none; multiplications: of a forward pass on one example, for
+    estimates of cost alone, so that jobs are not told.
+    """
+
+    module: str
+    arguments: dict[str, Any]
+    source: str
+    parameters: int
+    activations: int
+    batch_norm: bool
+    convolutional: bool
+    stacks: bool
+    last_layer: str
+    multiplications: int = field(default=0, compare=False)
+
+    normalization = None
+    activation = None
+
+    @property
+    def architecture(self) -> str:
+        """The network's name in tables."""
+        return self.module
+
+    @property
+    def width(self) -> int:
+        """The argument `width`; 1 if there is none, so that figures against the width have a place for the network."""
+        return self._size("width")
+
+    @property
+    def depth(self) -> int:
+        """The argument `depth`; 1 if there is none."""
+        return self._size("depth")
+
+    def _size(self, name: str) -> int:
+        value = self.arguments.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 1
+
+
+AnyNetwork = NetworkRecipe | ModuleRecipe
 
 
 @dataclass(frozen=True)
@@ -91,7 +147,7 @@ class Recipe:
     """One cell: data, network and training."""
 
     data: DataRecipe
-    network: NetworkRecipe
+    network: AnyNetwork
     training: TrainingRecipe
 
     @classmethod
@@ -100,15 +156,18 @@ class Recipe:
         training: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in sections["training"].items()
         }
-        return cls(DataRecipe(**sections["data"]), NetworkRecipe(**sections["network"]), TrainingRecipe(**training))
+        given = sections["network"]
+        network = ModuleRecipe(**given) if "module" in given else NetworkRecipe(**given)
+        return cls(DataRecipe(**sections["data"]), network, TrainingRecipe(**training))
 
     def statistics_examples(self, examples: int) -> int:
         """Of this many training examples, how many to compute batch-norm statistics over; 0 without batch norm."""
-        return min(self.training.statistics_size, examples) if self.network.normalization == "batch" else 0
+        return min(self.training.statistics_size, examples) if self.network.batch_norm else 0
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
-        """The recipe as nested dictionaries of plain values."""
+        """The recipe as nested dictionaries of plain values, without estimates."""
         sections = asdict(self)
+        sections["network"].pop("multiplications", None)
         for key, value in sections["training"].items():
             if isinstance(value, tuple):
                 sections["training"][key] = list(value)

@@ -13,7 +13,8 @@ from isthmus.data.facts import BUILTIN, Facts
 from isthmus.recipes.cells import AXES
 from isthmus.recipes.recipe import TrainingRecipe
 from isthmus.recipes.schedules import averaging_begins, run_length
-from isthmus.study.grid import SECTIONS, cells, sections_of
+from isthmus.study.grid import SECTIONS, cells, is_own, sections_of
+from isthmus.study.own_networks import argument_errors, module_errors
 from isthmus.study.schema import study_schema
 
 
@@ -53,7 +54,7 @@ def study_errors(
 
     given: the study before its defaults were filled in; known: facts about data sets, to which new ones are added.
     """
-    found = list(_axis_errors(f"{where}.grid", given, study["grid"]))
+    found = [*module_errors(where, given, study), *_axis_errors(f"{where}.grid", given, study)]
     yield from found
     if found:
         return
@@ -84,32 +85,35 @@ def study_errors(
     yield from _sweep_errors(where, study, known)
 
 
-def _axis_errors(where: str, given: dict[str, Any], grid: dict[str, list[Any]]) -> Iterator[str]:
-    """Mistakes in axes other than the four that every grid has."""
-    sections = study_schema()
-    for axis, values in grid.items():
+def _axis_errors(where: str, given: dict[str, Any], study: dict[str, Any]) -> Iterator[str]:
+    """Mistakes in axes other than width, depth, batch size and seed."""
+    described = study_schema()
+    sections = [section for section in SECTIONS if section != "network" or not is_own(study)]
+    keys = {key: section for section in sections for key in described[section]["properties"]}
+    lists = {key for key, section in keys.items() if described[section]["properties"][key].get("type") == "array"}
+    others = keys.keys() - lists - {"module", "arguments"}
+    for axis, values in study["grid"].items():
         if axis in (*AXES, "seed"):
             continue
-        home = next((section for section in SECTIONS if axis in sections[section]["properties"]), None)
-        scalars = [
-            key
-            for section in SECTIONS
-            for key, described in sections[section]["properties"].items()
-            if described.get("type") != "array"
-        ]
-        if home is None or axis not in scalars:
-            if home is not None:
-                yield f"{where}.{axis}: this key holds a list, and lists cannot be axes"
-            else:
-                yield unknown_key(f"{where}.{axis}", axis, [*AXES, "seed", *sorted(scalars)])
+        if axis in lists:
+            yield f"{where}.{axis}: this key holds a list, and lists cannot be axes"
             continue
+        if axis not in others:
+            own = is_own(study)
+            yield from (
+                argument_errors(f"{where}.{axis}", values)
+                if own
+                else [unknown_key(f"{where}.{axis}", axis, [*AXES, "seed", *sorted(others)])]
+            )
+            continue
+        home = keys[axis]
         if axis in given.get(home, {}):
             yield f"{where}.{axis}: also given as {home}.{axis}; keep one of the two"
         for number, value in enumerate(values):
             if isinstance(value, dict | list):
                 yield f"{where}.{axis}[{number}]: {shown(value)} was given; an axis takes single values"
             else:
-                yield from schema_errors(value, sections[home]["properties"][axis], f"{where}.{axis}[{number}]")
+                yield from schema_errors(value, described[home]["properties"][axis], f"{where}.{axis}[{number}]")
 
 
 def _where_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
@@ -232,8 +236,10 @@ def _cell_errors(where: str, sections: dict[str, dict[str, Any]], known: Facts) 
     elif training["batch_size"] > examples:
         yield f"{where}.grid.batch_size: {training['batch_size']} was given; there are {examples} training examples"
     else:
-        yield from _network_errors(where, network, known)
         yield from _training_errors(where, training, examples)
+        if "module" in network:
+            return
+        yield from _network_errors(where, network, known)
         single = {"mlp": True, "cnn": False, "resnet": max(known.shape[1:]) <= 4}[network["architecture"]]
         if network["normalization"] == "batch" and single:  # some layer has one value per channel and example
             yield from _lonely_batch(where, training, examples)

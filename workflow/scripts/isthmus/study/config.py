@@ -7,17 +7,21 @@ at once.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from isthmus.core.defaults import typed, with_defaults
 from isthmus.core.errors import ConfigurationError
+from isthmus.core.files import read_yaml
 from isthmus.core.messages import schema_errors
 from isthmus.data.facts import BUILTIN, Facts
 from isthmus.data.facts import facts as look_up_facts
+from isthmus.models.description import describe as describe_modules
 from isthmus.recipes.cells import cell_name
 from isthmus.recipes.recipe import Recipe
 from isthmus.study.checks import dataset_errors, same_but_for_case, study_errors
-from isthmus.study.grid import SECTIONS, Cell, Study, cells, sections_of
+from isthmus.study.grid import SECTIONS, Cell, Study, cells, is_own, sections_of
+from isthmus.study.own_networks import Describe, describe_networks, located
 from isthmus.study.schema import schema, study_schema
 from isthmus.study.stage_checks import stage_errors
 
@@ -32,15 +36,24 @@ class Configuration:
     jobs: dict[str, Any]
 
 
-def load(config: dict[str, Any], look_up: Callable[[str, dict[str, Any]], Facts] = look_up_facts) -> Configuration:
+def load(
+    config: dict[str, Any],
+    look_up: Callable[[str, dict[str, Any]], Facts] = look_up_facts,
+    folder: Path = Path(),
+    describe: Describe = describe_modules,
+) -> Configuration:
     """Check a configuration, fill in its defaults and list its cells.
 
-    look_up: returns the facts about a data set from its name and description.
+    look_up: returns the facts about a data set from its name and description. folder: of the configuration, where the
+    files of the user's own networks are. describe: returns the descriptions of these networks.
     Raises ConfigurationError that lists every mistake, one per line.
     """
     _refuse(stage_errors(), "the descriptions of stages cannot be used:")
     given = _plain(config)
     _refuse(schema_errors(given, schema(), ""))
+    for study in given["studies"].values():
+        if is_own({"network": {}} | study):
+            study["network"]["module"] = located(study["network"]["module"], folder)
     complete = with_defaults(given, schema())
     described = schema()["properties"]["datasets"]["additionalProperties"]
     datasets = {name: with_defaults({}, described) for name in BUILTIN} | complete["datasets"]
@@ -51,8 +64,19 @@ def load(config: dict[str, Any], look_up: Callable[[str, dict[str, Any]], Facts]
         errors += study_errors(f"studies.{name}", given["studies"][name], study, datasets, look_up, facts)
     errors += same_but_for_case(complete["studies"])
     _refuse(errors)
-    studies = {name: _study(name, study) for name, study in complete["studies"].items()}
+    networks, errors = describe_networks(complete["studies"], facts, describe)
+    _refuse(errors)
+    studies = {name: _study(name, study, networks.get(name)) for name, study in complete["studies"].items()}
     return Configuration(studies, datasets, facts, complete["jobs"])
+
+
+def folder_of(files: Sequence[Path | str]) -> Path:
+    """The folder of the last of these files that has studies; the working directory if there is none."""
+    for file in reversed(files):
+        content = read_yaml(file)
+        if isinstance(content, dict) and "studies" in content:
+            return Path(file).parent
+    return Path()
 
 
 def _refuse(errors: Sequence[str], what: str = "the configuration cannot be used:") -> None:
@@ -69,16 +93,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _study(name: str, study: dict[str, Any]) -> Study:
-    """A study of the checked configuration, with all its cells."""
+def _study(name: str, study: dict[str, Any], networks: list[dict[str, Any]] | None) -> Study:
+    """A study of the checked configuration, with all its cells. networks: of these, if they are the user's own."""
     spelled = {}
-    for axes in cells(study["grid"]):
+    for number, axes in enumerate(cells(study["grid"])):
         sections = sections_of(study, axes)
         for section in SECTIONS:
             described = study_schema()[section]["properties"]
             sections[section] = {key: typed(value, described.get(key, {})) for key, value in sections[section].items()}
-        values = sections["data"] | sections["network"] | sections["training"]
+        network = sections["network"]
+        values = (network if networks is None else network["arguments"]) | sections["data"] | sections["training"]
         own = {axis: values[axis] for axis in axes}
+        if networks is not None:
+            sections["network"] = networks[number]
         cell = cell_name(own)
         spelled[cell] = Cell(name, cell, own, Recipe.from_dict(sections))
     seed = study["grid"]["seed"]

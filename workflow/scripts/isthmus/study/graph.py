@@ -13,7 +13,7 @@ from typing import Any
 from isthmus.analyses.claims.statements import parse_claims
 from isthmus.core.digest import digest
 from isthmus.recipes.cell_table import CELLS
-from isthmus.recipes.cells import axis_order
+from isthmus.recipes.cells import AXES, axis_order
 from isthmus.recipes.pairs import Pair
 from isthmus.study.config import Configuration
 from isthmus.study.grid import Study
@@ -107,14 +107,18 @@ class Graph:
     def cells(self, *studies: str) -> list[dict[str, Any]]:
         """The rows of the table `cells`: those of `studies`, or of all studies.
 
-        They have a column for every axis of these studies, null where a study does not have the axis.
+        They have a column for every axis of these studies, null where a study does not have the axis. Width and depth
+        are those of the network where they are no axes.
         """
         chosen = [self.configuration.studies[name] for name in studies or self.configuration.studies]
         found = [cell for study in chosen for cell in study.cells.values()]
-        axes = axis_order({axis for cell in found for axis in cell.axes})
-        return [
-            {"study": cell.study, "cell": cell.name} | {axis: cell.axes.get(axis) for axis in axes} for cell in found
-        ]
+        axes = axis_order({*AXES, *(axis for cell in found for axis in cell.axes)})
+        rows = []
+        for cell in found:
+            network = cell.recipe.network
+            own = {"width": network.width, "depth": network.depth} | cell.axes
+            rows.append({"study": cell.study, "cell": cell.name} | {axis: own.get(axis) for axis in axes})
+        return rows
 
     def claimed_tables(self) -> list[str]:
         """The files of the collected tables that claims use, if a study makes them, and of `cells`."""

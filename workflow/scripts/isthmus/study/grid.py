@@ -83,16 +83,24 @@ def cells(grid: dict[str, Any]) -> list[dict[str, Any]]:
     return combinations({axis: values for axis, values in grid.items() if axis != "seed"})
 
 
+def is_own(study: dict[str, Any]) -> bool:
+    """Whether the networks of a study are the user's own, and not those of a built-in architecture."""
+    return "module" in study["network"]
+
+
 def sections_of(study: dict[str, Any], axes: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The sections `data`, `network`, `training` of one cell, with its axes filled in and learning rate looked up.
 
     The learning rate is None if it is given by batch size and this one is missing.
     """
     sections = {section: dict(study[section]) for section in SECTIONS}
-    homes = {"width": "network", "depth": "network", "batch_size": "training"}
+    network = sections["network"]
+    if is_own(study):
+        network = dict(network.get("arguments", {}))
+        sections["network"] = {"module": study["network"]["module"], "arguments": network}
     for axis, value in axes.items():
-        home = homes.get(axis) or next(section for section in SECTIONS if axis in study[section])
-        sections[home][axis] = value
+        home = next((sections[name] for name in ("data", "training") if axis in study[name]), network)
+        (sections["training"] if axis == "batch_size" else home)[axis] = value
     rate = sections["training"]["learning_rate"]
     if isinstance(rate, dict):
         sections["training"]["learning_rate"] = rate.get(str(axes["batch_size"]))

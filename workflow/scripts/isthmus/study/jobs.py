@@ -40,8 +40,8 @@ class Jobs:
         return {key: value for key, value in self._options(wildcards).items() if key not in CHOICES}
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
-        """The recipe of a cell, as values that YAML and JSON can hold."""
-        return self._recipe(wildcards).as_dict()
+        """The recipe of a cell as a job gets it: values that YAML and JSON can hold, without estimates."""
+        return self.cell_recipe(wildcards).as_dict()
 
     def members(self, wildcards: Any) -> list[Any]:
         """The seeds, or the pairs of seeds, of a block."""
@@ -62,7 +62,7 @@ class Jobs:
     def data(self, wildcards: Any) -> str | list[str]:
         """The prepared data set of a cell, or of the study if a sweep uses its images."""
         wanted = self.unit != "sweep" or "images" in self._sweep(wildcards)["data"]
-        return _data_file(self._recipe(wildcards).data.name) if wanted else []
+        return _data_file(self.cell_recipe(wildcards).data.name) if wanted else []
 
     def shifted_data(self, wildcards: Any) -> list[str]:
         """The second data set that networks are tested on, if one is requested."""
@@ -115,21 +115,22 @@ class Jobs:
 
     def facts(self, wildcards: Any) -> Facts:
         """The sizes of the data set."""
-        return self.graph.configuration.facts[self._recipe(wildcards).data.name]
+        return self.graph.configuration.facts[self.cell_recipe(wildcards).data.name]
+
+    def cell_recipe(self, wildcards: Any) -> Recipe:
+        """The recipe of a cell; for a sweep, that of the first cell of its study."""
+        cells = self.graph.configuration.studies[wildcards.study].cells
+        return (next(iter(cells.values())) if self.unit == "sweep" else cells[wildcards.cell]).recipe
 
     def _priced(self, wildcards: Any) -> tuple[Any, ...]:
         """The first arguments of every function in a module `cost`."""
         options, count = self._options(wildcards), len(self.members(wildcards))
         if self.unit == "sweep":
             return options, self._sweep(wildcards), count
-        return self._recipe(wildcards), self.facts(wildcards), options, count
+        return self.cell_recipe(wildcards), self.facts(wildcards), options, count
 
     def _options(self, wildcards: Any) -> dict[str, Any]:
         return self.graph.configuration.studies[wildcards.study].analyses.get(self.stage, {})
-
-    def _recipe(self, wildcards: Any) -> Recipe:
-        cells = self.graph.configuration.studies[wildcards.study].cells
-        return (next(iter(cells.values())) if self.unit == "sweep" else cells[wildcards.cell]).recipe
 
     def _sweep(self, wildcards: Any) -> dict[str, Any]:
         return self._options(wildcards)["sweeps"][wildcards.sweep]

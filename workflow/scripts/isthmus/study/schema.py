@@ -1,9 +1,11 @@
 """The schema of the configuration, read from `workflow/schemas/`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
+
+import pandas as pd
 
 from isthmus.core.files import read_yaml
 from isthmus.tables.descriptions import SCHEMAS, Column, stages, table
@@ -19,6 +21,7 @@ WHERE = {
 
 # Types of columns by those of keys. A key that only lists the values it may have has text.
 TYPES = {"integer": "int64", "number": "float64", "boolean": "bool"}
+NOTHING = ""
 
 
 @cache
@@ -58,23 +61,48 @@ def study_schema() -> dict[str, Any]:
     return schema()["properties"]["studies"]["additionalProperties"]["properties"]
 
 
-def axis_columns(names: Iterable[str]) -> list[Column]:
-    """A column for each of `names` that is a key of `data`, `network` or `training`, as the schema describes it."""
+def axis_columns(values: Mapping[str, Iterable[Any]]) -> list[Column]:
+    """A column for each of `values`, by name, that is an axis beyond those that every table has.
+
+    Keys of `data`, `network` and `training` are as the schema describes them. Any other name is an argument of the
+    user's own networks, with the type of its values.
+    """
     study = study_schema()
     keys = study["data"]["properties"] | study["network"]["properties"] | study["training"]["properties"]
-    return [Column(name, _type(keys[name]), keys[name]["description"], nullable=True) for name in names if name in keys]
+    fixed = {column.name for name in ("cells", "summaries") for column in table(name).columns} | _apart().keys()
+    return [
+        Column(name, _type(keys[name]), keys[name]["description"], nullable=True)
+        if name in keys and _type_of(values[name]) in (_type(keys[name]), "int64", NOTHING)
+        else Column(name, _type_of(values[name]) or "string", "argument of the user's own networks", nullable=True)
+        for name in values
+        if name not in fixed
+    ]
 
 
-def summary_columns(names: Iterable[str]) -> list[Column]:
-    """A column for each of `names` that is an axis or tells values of a quantity apart; others are left out."""
-    given = list(names)
-    apart = {
+def summary_columns(values: Mapping[str, Iterable[Any]]) -> list[Column]:
+    """A column for each of `values`, by name, that is an axis or tells values of a quantity apart."""
+    apart = _apart()
+    return [*axis_columns(values), *(apart[name] for name in values if name in apart)]
+
+
+def _apart() -> dict[str, Column]:
+    """The columns that tell values of a quantity apart, by name."""
+    return {
         column.name: replace(column, nullable=True)
         for quantity in quantities()
         for column in table(quantity.table).columns
         if column.name in quantity.by
     }
-    return [*axis_columns(given), *(apart[name] for name in given if name in apart)]
+
+
+def _type_of(values: Iterable[Any]) -> str:
+    """The type of a column that holds these values; `NOTHING` if all of them are null."""
+    kinds = {type(value) for value in values if not pd.isna(value)}
+    if not kinds:
+        return NOTHING
+    if kinds == {bool}:
+        return "bool"
+    return "int64" if kinds == {int} else "float64" if kinds <= {int, float} else "string"
 
 
 def _type(described: dict[str, Any]) -> str:

@@ -19,8 +19,11 @@ KEYS: dict[str, dict[str, dict[str, Any]]] = {
     "seed": {
         "study": {"type": "string", "description": "name of the study"},
         "cell": {"type": "string", "description": "all axes but the seed, as in the name of the folder"},
-        "width": {"type": "int64", "description": "units or base channels"},
-        "depth": {"type": "int64", "description": "hidden layers, convolutions per block, or weighted layers"},
+        "width": {"type": "int64", "description": "units or base channels; 1 for a `module` without this argument"},
+        "depth": {
+            "type": "int64",
+            "description": "hidden layers, convolutions per block, or weighted layers; 1 for a `module` without it",
+        },
         "batch_size": {"type": "int64", "description": "examples per step"},
         "seed": {"type": "int64", "description": "seed of the network"},
     },

@@ -5,7 +5,7 @@ from typing import Any
 
 from isthmus.data.facts import Facts
 from isthmus.models.sizes import layer_sizes
-from isthmus.recipes.recipe import Recipe
+from isthmus.recipes.recipe import ModuleRecipe, Recipe
 from isthmus.training import cost as training
 from isthmus.training.cost import Calls, Work
 
@@ -13,11 +13,17 @@ from isthmus.training.cost import Calls, Work
 def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> Work:
     """The work of measuring movement and tangent kernels of `networks` networks."""
     moments = 2 + len(recipe.training.snapshots) * options["during_training"]
-    layers = layer_sizes(recipe.network, facts.shape, facts.classes)
-    # Inner products of a linear layer's inputs and output gradients, but of whole gradients for a convolution.
-    inner = sum(fan_in + units if places == 1 else fan_in * units for fan_in, units, places, _ in layers)
-    kernel = facts.classes * options["kernel_images"] ** 2 * inner
-    return Work((Calls("algebra", networks * moments, kernel),), 0.1 * networks * moments)
+    images, outputs = options["kernel_images"], facts.classes
+    calls = []
+    if isinstance(recipe.network, ModuleRecipe):  # whole gradients, of every image by itself
+        inner = recipe.network.parameters
+        calls.append(Calls("gradient", networks * moments * outputs, images * recipe.network.multiplications))
+    else:
+        layers = layer_sizes(recipe.network, facts.shape, facts.classes)
+        # Inner products of a linear layer's inputs and output gradients, but of whole gradients for a convolution.
+        inner = sum(fan_in + units if places == 1 else fan_in * units for fan_in, units, places, _ in layers)
+    calls.append(Calls("algebra", networks * moments, outputs * images**2 * inner))
+    return Work(tuple(calls), 0.1 * networks * moments)
 
 
 def memory_mb(

@@ -22,6 +22,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from isthmus.core.errors import UserError
 from isthmus.models.evaluation import losses
@@ -123,7 +124,8 @@ class CurvatureOperator:
         """The contribution of some of the images to the matrix, as a function from tangents to products."""
         weights = tuple(self.parameters.values())
         share = len(images) / self.count
-        outputs = functional_call(self.network, self.parameters, (images[None],))
+        with sdpa_kernel(SDPBackend.MATH):  # the only kernel of attention that has second derivatives
+            outputs = functional_call(self.network, self.parameters, (images[None],))
         if self.matrix == "hessian":
             loss = losses(outputs, labels[None], self.loss_kind)[0] * share
             return self._backward(_gradient(loss, weights, None), weights)

@@ -1,0 +1,139 @@
+"""Descriptions of modules of the user's own: what the checks, the graph of jobs and the plan need, without torch.
+
+A module is described once, in a process of its own (`isthmus.models.inspection`), and again if its source, its
+arguments, the shape of the data or the code that describes it changes. Descriptions are kept in files.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property, partial
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from isthmus.core.digest import LIBRARY, digest, digest_beside
+from isthmus.core.errors import ConfigurationError, UserError
+from isthmus.core.files import sha256_of, write_whole
+
+FOLDER = Path("results/models")
+INSPECTION = LIBRARY / "models" / "inspection.py"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A module to be described. source: a digest of its file, or the version of its package (`source_of`)."""
+
+    module: str
+    arguments: Mapping[str, Any]
+    source: str
+    shape: tuple[int, int, int]
+    classes: int
+
+    @cached_property
+    def file(self) -> Path:
+        """Where its description is kept."""
+        parts = asdict(self) | _versions()
+        return FOLDER / f"{sha256_of(json.dumps(parts, sort_keys=True).encode())[:16]}.json"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known about a module without running it again.
+
+    parameters: trainable scalars; activations: numbers per example that differentiation keeps; multiplications: of a
+    forward pass on one example; last_layer: the linear layer or convolution that is called last, empty if there is
+    none; prunable: names of the weights that can be pruned. The last three say why something is impossible, and are
+    empty if it is not: training on a batch of one example (alone), several networks at once (together), second
+    derivatives (curved).
+    """
+
+    parameters: int
+    activations: int
+    multiplications: int
+    batch_norm: bool
+    convolutional: bool
+    last_layer: str
+    prunable: Sequence[str]
+    alone: str
+    together: str
+    curved: str
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """What a description depends on besides the module."""
+    return {"torch": version("torch"), "code": digest(INSPECTION)}
+
+
+def source_of(module: str) -> str:
+    """A digest of the file that `module` names and of the files beside it that it imports, or a package's version.
+
+    Raises ConfigurationError if there is no such file or package, or if the file is not Python.
+    """
+    place, colon, name = module.rpartition(":")
+    if not colon or not place or not name:
+        needed = "a file or a package, and a function in it: `models.py:build` or `torchvision.models:resnet18`"
+        raise ConfigurationError(f"{module} was given; needed is {needed}")
+    if place.endswith(".py"):
+        try:
+            return digest_beside(Path(place))
+        except FileNotFoundError:
+            raise ConfigurationError(f"{module} was given; there is no file {place}") from None
+        except SyntaxError as error:
+            raise ConfigurationError(f"{place}, line {error.lineno}, is not Python: {error.msg}") from error
+    package = place.split(".")[0]
+    found = find_spec(package)
+    if found is None:
+        raise ConfigurationError(f"{module} was given; no package {package} is installed, and no file ends in .py")
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return digest_beside(Path(str(found.origin)))
+
+
+def describe(requests: Sequence[Request]) -> list[Description | UserError]:
+    """The description of each module, or why there is none; one process describes all that are not known yet."""
+    known: dict[Path, Any] = {}
+    for request in requests:
+        if request.file not in known:
+            known[request.file] = _read(request.file) if request.file.exists() else None
+    waiting = list({request.file: request for request in requests if known[request.file] is None}.values())
+    for request, answer in zip(waiting, _inspected(waiting) if waiting else [], strict=True):
+        known[request.file] = answer
+        if "error" not in answer:
+            write_whole(request.file, partial(_write, answer))
+    return [_described(known[request.file]) for request in requests]
+
+
+def _described(answer: Mapping[str, Any]) -> Description | UserError:
+    return UserError(answer["error"]) if "error" in answer else Description(**answer)
+
+
+def _write(answer: Mapping[str, Any], file: Path) -> None:
+    file.write_text(json.dumps(answer, indent=2), encoding="utf-8")
+
+
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _inspected(requests: Sequence[Request]) -> list[dict[str, Any]]:
+    """The answers of `isthmus.models.inspection`. Raises ConfigurationError if it ends without any."""
+    with tempfile.TemporaryDirectory() as folder:
+        asked, answered = Path(folder, "requests.json"), Path(folder, "answers.json")
+        asked.write_text(json.dumps([asdict(request) for request in requests]), encoding="utf-8")
+        path = os.pathsep.join([str(LIBRARY.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        command = [sys.executable, "-m", "isthmus.models.inspection", str(asked), str(answered)]
+        ended = subprocess.run(
+            command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False
+        )
+        if not answered.exists():
+            last = "\n".join(ended.stderr.splitlines()[-5:])
+            raise ConfigurationError(f"the modules could not be described; the process ended with:\n{last}")
+        return _read(answered)
