@@ -51,7 +51,7 @@ def _draw_matrix(axes: Axes, rows: pd.DataFrame, names: list[str], outcomes: lis
     rule_off(axes, rows, names, first=0.5)
     axes.set_facecolor(NOTHING)
     axes.set_xticks(np.arange(len(outcomes)) + 0.5, [named(each).label.replace(" ", "\n", 1) for each in outcomes])
-    axes.set_yticks(np.arange(len(names)) + 0.5, [named(name).label for name in names])
+    axes.set_yticks(np.arange(len(names)) + 0.5, [named(name).label for name in names], rotation=0, va="center")
     axes.tick_params(length=0)
 
 
