@@ -166,21 +166,15 @@ def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(name: str, g
 
 PROGRAM = """
 import sys
-from importlib import import_module
 from pathlib import Path
-from isthmus.figures.means import draw_means
+from isthmus.figures.drawing import drawer
 from isthmus.figures.style import save
 from isthmus.recipes.cell_table import read_tables
 from isthmus.tables.descriptions import stages
 stage, to = sys.argv[1], Path(sys.argv[2])
 tables = read_tables(to.parent.glob("*.parquet"))
 for figure in stages()[stage].figures:
-    if figure.lines:
-        drawn = draw_means("digits", tables, figure.lines)
-    else:
-        draw = getattr(import_module(f"isthmus.figures.{stage}"), "draw_" + figure.name.replace("-", "_"))
-        drawn = draw("digits", tables)
-    save(drawn, [to / f"{figure.name}.pdf", to / f"{figure.name}.png"])
+    save(drawer(figure)("digits", tables), [to / f"{figure.name}.pdf", to / f"{figure.name}.png"])
 assert not {"torch", "sklearn"} & set(sys.modules), "figures must not import these"
 """
 
@@ -190,7 +184,7 @@ assert not {"torch", "sklearn"} & set(sys.modules), "figures must not import the
 def test_drawing_again_gives_the_same_bytes_and_never_imports_torch(tmp_path: Path, stage: str) -> None:
     make = {"train": invented_training, "connect": invented_paths, "curvature": invented_curvature}[stage]
     shown = [figure.lines for figure in stages()[stage].figures if figure.lines]
-    names = [quantity for lines in shown for quantity in lines.rows]
+    names = [quantity for lines in shown for quantity in (*lines.rows, lines.x)]
     for name, table in summarized(make.frames(widths=[8, 16], depths=[1], batch_sizes=[32], seeds=3), names).items():
         table.to_parquet(tmp_path / f"{name}.parquet", index=False)
     for number in (1, 2):

@@ -60,10 +60,9 @@ def test_numbers_in_the_matrix_are_those_of_the_table(
         placed = rows[rows["scope"] == scope].set_index(["quantity", "outcome"])
         wanted = [placed.loc[(name, outcome)] for name in names for outcome in outcomes]
         wanted = [row for row in wanted if not np.isnan(row["coefficient"])]
-        numbers = texts(axes, "coefficient")
-        assert [text.get_text() for text in numbers] == [true_minus(f"{row['coefficient']:.2f}") for row in wanted]
-        ends = [[true_minus(f"{row[end]:.2f}") for end in ("low", "high")] for row in wanted]
-        assert [text.get_text() for text in texts(axes, "interval")] == [f"[{low}, {high}]" for low, high in ends]
+        numbers = texts(axes, "cell")
+        ends = [[true_minus(f"{row[end]:.2f}") for end in ("coefficient", "low", "high")] for row in wanted]
+        assert [text.get_text() for text in numbers] == [f"{value}\n[{low}, {high}]" for value, low, high in ends]
         clear = [row["low"] > 0 or row["high"] < 0 for row in wanted]
         assert [text.get_weight() == "bold" for text in numbers] == clear
         (mesh,) = axes.collections

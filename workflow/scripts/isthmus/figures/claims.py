@@ -14,13 +14,12 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.text import Text
 
 from isthmus.figures.looks import GREY, PALETTE
-from isthmus.figures.style import DOUBLE_COLUMN, LETTER, footnote, new_figure, paper
+from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, LETTER, footnote, new_figure, paper
 
 MOST_ROWS = 60  # claims of many studies: some studies are left out beyond it
-ROW, NOTE_ROW, GAP = 0.165, 0.13, 0.2  # inches: a measured row, one that is not, the heading of a group
-HEAD, FOOT, MARGIN, PADDING = 0.52, 0.56, 0.04, 0.1  # inches: above and below the rows, at the sides, between columns
+ROW, NOTE_ROW, GAP = 0.2, 0.17, 0.26  # inches: a measured row, one that is not, the heading of a group
+HEAD, FOOT, MARGIN, PADDING = 0.56, 0.76, 0.04, 0.12  # inches: above and below the rows, at the sides, between columns
 SMALLEST_AXIS = 1.6  # inches
-SIZE, SMALL = 6.2, 5.6  # points
 LIMITS = (-1.6, 4.0)  # of the common axis: 0 is no effect, 1 the published value
 LOOKS = {
     "reproduced": (PALETTE[2], "o", PALETTE[2]),
@@ -112,8 +111,8 @@ def _name(row: Any) -> str:
 
 
 def _shortened(text: str, inches: float) -> str:
-    """A text that fits so many inches in small letters, cut at a word."""
-    return textwrap.shorten(text, max(int(inches * 72 / (SMALL * LETTER)), 12), placeholder=" …")
+    """A text that fits so many inches, cut at a word."""
+    return textwrap.shorten(text, max(int(inches * 72 / (FONT_SIZE * LETTER)), 12), placeholder=" …")
 
 
 def _null(value: Any) -> float:
@@ -168,7 +167,7 @@ def _legend(figure: Figure, height: float) -> None:
         Patch(facecolor=BAND, label="where the claim says"),
     ]
     keys[2].set(label="published, for another setup", markeredgewidth=0.6)
-    legend = figure.legend(handles=keys, ncols=4, fontsize=SIZE, columnspacing=1.4, handlelength=1.8, borderpad=0)
+    legend = figure.legend(handles=keys, ncols=4, columnspacing=1.4, handlelength=1.8, borderpad=0)
     legend.set_loc("upper center")
     legend.set_bbox_to_anchor((0.5, 1 - 0.05 / height))
 
@@ -237,7 +236,7 @@ def _draw_table(figure: Figure, height: float, rows: pd.DataFrame, missing: pd.D
     rows_at, headings, missing_at, end = places
 
     def write(depth: float, text: str, **look: Any) -> Text:
-        look = {"fontsize": SIZE, "va": "center_baseline"} | look
+        look = {"va": "center_baseline"} | look
         return figure.text(0, 1 - (HEAD + depth) / height, text, None, **look)
 
     several = rows["study"].nunique() > 1
@@ -261,12 +260,12 @@ def _draw_table(figure: Figure, height: float, rows: pd.DataFrame, missing: pd.D
             columns["published"][-1].set_color(GREY)
         columns["verdict"][-1].set_color(LOOKS[row.direction][0] if row.direction != "inconclusive" else "0.25")
     for name in names[2:]:
-        columns[name].append(write(-0.03, name, color="0.25", va="bottom", fontsize=SMALL))
+        columns[name].append(write(-0.03, name, color="0.25", va="bottom"))
     said = zip(missing_at, missing["statement"], strict=True)
-    notes = [write(depth, statement, fontsize=SMALL) for depth, statement in said]
+    notes = [write(depth, statement) for depth, statement in said]
     taken = {name: _widest(figure, texts) for name, texts in columns.items()}
     taken["statement"] = max(taken["statement"], _widest(figure, notes))
-    taken["id"] = 0.17
+    taken["id"] = 0.24
     left, x = {}, MARGIN
     for name in ("id", "statement", "study"):
         if name in columns:
@@ -284,7 +283,7 @@ def _draw_table(figure: Figure, height: float, rows: pd.DataFrame, missing: pd.D
             text.set_x(left[name] / width)
     for depth, text in headings:
         write(depth, text, weight="bold", color=GREY if text == "Not measured" else "black").set_x(MARGIN / width)
-    look = {"color": GREY, "fontsize": SMALL}
+    look = {"color": GREY}
     for row, depth, note in zip(missing.itertuples(), missing_at, notes, strict=True):
         note.set(x=left["statement"] / width, color=GREY)
         write(depth, row.claim, **look).set_x(left["id"] / width)
@@ -310,5 +309,5 @@ def _draw_axis(
         _point(axes, row, depth / ROW)
     for x, line, label, side in ((0, "-", "no effect", "right"), (1, (0, (1, 2)), "published", "left")):
         axes.axvline(x, color="0.25", linewidth=0.7, linestyle=line, zorder=1)
-        axes.text(x, -0.03 / ROW, label, ha=side, va="bottom", fontsize=SMALL, color="0.25")
+        axes.text(x, -0.03 / ROW, label, ha=side, va="bottom", color="0.25")
     axes.spines[["left", "bottom"]].set_visible(False)

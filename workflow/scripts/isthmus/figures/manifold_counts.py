@@ -108,7 +108,9 @@ def draw_manifold_counts(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         left.set(xlabel="predicted, min$(n, q)$", ylabel="positive eigenvalues, counted", aspect="equal")
         decade_axis(right.xaxis, rows["ratio"])
         right.axvline(1, color=GREY, linewidth=0.7, linestyle=":", zorder=1)
-        right.set(xlabel=RATIO, ylabel="gap (decades)", ylim=(0, None))
+        right.set(
+            xlabel=RATIO, ylabel="gap (decades)", ylim=(0, 1.08 * rows["gap"].max() if rows["gap"].any() else None)
+        )
         keys = [key_of(name, _dot(look_of("activation", name, ACTIVATIONS))) for name in present]
         if not rows["solved"].all():
             keys.append(key_of("no zero found", Look(GREY, "o", "none")))

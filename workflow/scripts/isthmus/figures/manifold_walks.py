@@ -24,6 +24,7 @@ LOSSES = {
     "straight_loss": "straight\nline",
 }
 COLOURS = "viridis"
+LABEL_SHARE = 0.24  # of the height of a panel: two lines of letters
 NO_WALKS = "No walk was taken: no zero of the loss was found, or `walks` asks for none."
 OUTCOMES = {
     "arrived": ("arrived", Look(PALETTE[0], "o", "none")),
@@ -57,15 +58,20 @@ def _lines(axes: Axes, walks: pd.DataFrame, x: str, y: str, colours: ScalarMappa
 def _draw_losses(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> None:
     walks = walks.assign(arc=walks["arc_length"] / walks["start_norm"])
     moved = walks[walks["step"] > 0]  # nothing lies between the points before the first step
+    heights: dict[str, float] = {}
     for column, words in LOSSES.items():
         own = walks if column == "worst_loss" else moved
         _lines(axes, own, "arc", column, colours)
         if not own.empty:
-            height = float(np.exp(np.log(own[column].clip(lower=LEAST_LOSS)).median()))
-            axes.annotate(words, (1.02, height), xycoords=("axes fraction", "data"), fontsize=FONT_SIZE, va="center")
+            heights[words] = float(np.exp(np.log(own[column].clip(lower=LEAST_LOSS)).median()))
     axes.axhline(ZERO, color=GREY, linestyle="--", linewidth=0.8)
     drawn = pd.concat([walks["worst_loss"], *(moved[column] for column in LOSSES)])
     decade_axis(axes.yaxis, [*drawn[drawn > 0], ZERO * 3])
+    low, high = axes.get_ylim()
+    above = 1.0 + LABEL_SHARE
+    for words, height in sorted(heights.items(), key=lambda item: -item[1]):
+        above = min(float(np.log(height / low) / np.log(high / low)), above - LABEL_SHARE)
+        axes.text(1.02, above, words, transform=axes.transAxes, va="center")
     axes.set(xlabel="arc length / norm of the weights", ylabel="loss", xlim=(0, None))
 
 

@@ -30,15 +30,15 @@ def note_under(
 ) -> str:
     """The note under a figure of means, whose `rows` of `summaries` it shows; `others` are further sentences."""
     shared = in_all_panels(rows, panel_axes(lines), " ".join(others))
-    sentences = [_counts(tables, study, rows), _marks(rows, lines), left_out(rows), _not_converged(rows)]
+    sentences = [_counts(tables, study, rows, lines.shared), _marks(rows, lines), left_out(rows), _not_converged(rows)]
     sentences += [_examples(tables, study, rows[rows["n"] > 0]), shared, throughout(rows), *others]
     return " ".join(filter(None, sentences))
 
 
-def _counts(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame) -> str:
+def _counts(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame, shared: str) -> str:
     """How many networks or pairs are behind a point, and how many of all are left out because they diverged."""
     used = rows[rows["n"] > 0]
-    all_of_them, lost, what = _members(tables, study, rows)
+    all_of_them, lost, what = _members(tables, study, rows, shared)
     if used.empty:
         if lost and lost == all_of_them:
             every = f"All {all_of_them} {what}s" if lost > 1 else f"The only {what}"
@@ -57,8 +57,8 @@ def _are(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def _members(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame) -> tuple[int, int, str]:
-    """How many networks or paths there are in the cells of the rows, how many of them diverged, and their name."""
+def _members(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame, shared: str) -> tuple[int, int, str]:
+    """How many networks or paths are behind the rows, how many of them diverged, and their name."""
     quantity = named(rows["quantity"].iloc[0])
     table, of_pairs = quantity.table, quantity.of_pairs
     own = "diverged" in tables[table]
@@ -68,7 +68,7 @@ def _members(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame) ->
     source = source[source["cell"].isin(rows["cell"].unique())]
     told = [] if of_pairs or "kind" not in source else [name for name in ("kind", "level") if name in quantity.by]
     for name in told:
-        source = source[source[name].isin(rows[name])]
+        source = source[source[name].isin([*rows[name], shared])]
     keys = ["cell", *(["seed_a", "seed_b", "kind"] if of_pairs else ["seed"]), *told]
     flags = source.groupby(keys, observed=True)["diverged"].any()
     return len(flags), int(flags.sum()), "path" if of_pairs else "network"

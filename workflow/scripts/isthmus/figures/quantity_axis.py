@@ -33,12 +33,12 @@ def offset(bar: int, bars: int) -> float:
     return (bar - (bars - 1) / 2) * 0.8 / bars
 
 
-def rule_off(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
-    """Thin rules between the groups of quantities, which stand at 0, 1, 2, ... from the top."""
+def rule_off(axes: Axes, rows: pd.DataFrame, names: Sequence[str], first: float = 0.0) -> None:
+    """Thin rules between the groups of quantities, which stand one below the other, from `first` on."""
     groups = rows.drop_duplicates("quantity").set_index("quantity")["group"]
     for place in range(1, len(names)):
         if groups[names[place]] != groups[names[place - 1]]:
-            axes.axhline(place - 0.5, color="0.3", linewidth=0.5, zorder=1)
+            axes.axhline(place - 0.5 + first, color="0.3", linewidth=0.5, zorder=1)
 
 
 def list_quantities(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:

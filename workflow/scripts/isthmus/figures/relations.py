@@ -1,10 +1,11 @@
 """The figures of relations: what of the geometry goes with generalization, rank correlations with their intervals."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -16,57 +17,42 @@ from isthmus.figures.notes import span
 from isthmus.figures.panels import rows_of
 from isthmus.figures.quantity_axis import in_order, rule_off, true_minus
 from isthmus.figures.saturation import draw_saturation
-from isthmus.figures.style import DOUBLE_COLUMN, footnote, new_figure, paper
+from isthmus.figures.style import FONT_SIZE, footnote, new_figure, paper
 from isthmus.tables.quantities import named
 
 __all__ = ["draw_correlations", "draw_effects", "draw_saturation"]
 
 SHOWN = ("test_error", "test_loss", "generalization_gap", "corruption_error")  # outcomes with a column
 TITLES = {"all": "over all networks", "within": "within cells"}
-ROW = 0.2  # inches
+ROW, CELL, BESIDE = 0.31, 0.86, 2.6  # inches: height and width of a cell, and what stands beside the cells
 COLOURS = "RdBu_r"
-DARK = 0.55  # from here on letters are white
-COEFFICIENT, INTERVAL = 6.5, 4.8  # points
 NOTHING = "#ececec"
 
 
-def _draw_cell(axes: Axes, x: int, y: int, row: pd.Series) -> None:
-    """A coefficient, and its interval below it, in bold where that does not hold 0."""
-    if math.isnan(row["coefficient"]):
-        axes.text(x, y, "–", ha="center", va="center", color=GREY)
-        return
-    colour = "white" if abs(row["coefficient"]) > DARK else "black"
-    bold = row["low"] > 0 or row["high"] < 0
-    text = true_minus(f"{row['coefficient']:.2f}")
-    weight = "bold" if bold else "normal"
-    axes.text(
-        x, y - 0.16, text, ha="center", va="center", color=colour, size=COEFFICIENT, weight=weight, gid="coefficient"
-    )
-    if not math.isnan(row["low"]):
-        ends = ", ".join(true_minus(f"{row[end]:.2f}") for end in ("low", "high"))
-        axes.text(x, y + 0.25, f"[{ends}]", ha="center", va="center", color=colour, size=INTERVAL, gid="interval")
+def _words(row: pd.Series) -> str:
+    """A coefficient, and its interval below it."""
+    value, low, high = (true_minus(f"{row[name]:.2f}") for name in ("coefficient", "low", "high"))
+    return value if math.isnan(row["low"]) else f"{value}\n[{low}, {high}]"
 
 
 def _draw_matrix(axes: Axes, rows: pd.DataFrame, names: list[str], outcomes: list[str]) -> None:
     """The coefficients of one scope, quantities below each other and outcomes side by side."""
-    placed = rows.set_index(["quantity", "outcome"])
-    values = np.array(
-        [[placed.at[(name, outcome), "coefficient"] for outcome in outcomes] for name in names], dtype=float
-    )
-    colours = colormaps[COLOURS].with_extremes(bad=NOTHING)
-    edges = [np.arange(len(each) + 1) - 0.5 for each in (outcomes, names)]
-    axes.pcolormesh(
-        *edges, np.ma.masked_invalid(values), cmap=colours, vmin=-1, vmax=1, edgecolors="white", linewidth=0.6
-    )
-    axes.invert_yaxis()
-    for y, name in enumerate(names):
-        for x, outcome in enumerate(outcomes):
-            _draw_cell(axes, x, y, placed.loc[(name, outcome)])
-    rule_off(axes, rows, names)
-    axes.set_xticks(range(len(outcomes)), [named(each).label.replace(" ", "\n", 1) for each in outcomes])
-    axes.set_yticks(range(len(names)), [named(name).label for name in names])
+    placed = rows.set_index(["quantity", "outcome"]).loc[list(product(names, outcomes))]
+    placed = placed.assign(words=placed.apply(_words, axis=1))
+    values, written = (placed[name].to_numpy().reshape(len(names), -1) for name in ("coefficient", "words"))
+    look = {"cmap": COLOURS, "vmin": -1, "vmax": 1, "linewidths": 0.6, "annot_kws": {"size": FONT_SIZE, "gid": "cell"}}
+    ticks = {"xticklabels": False, "yticklabels": False, "cbar": False}  # seaborn would turn labels that it deems long
+    sns.heatmap(values, annot=written, fmt="", **look, **ticks, ax=axes)
+    told = placed[placed["coefficient"].notna()]
+    for text, low, high in zip(axes.texts, told["low"], told["high"], strict=True):
+        text.set_weight("bold" if low > 0 or high < 0 else "normal")
+    for y, x in zip(*np.nonzero(np.isnan(values)), strict=True):
+        axes.text(x + 0.5, y + 0.5, "–", ha="center", va="center", color=GREY)
+    rule_off(axes, rows, names, first=0.5)
+    axes.set_facecolor(NOTHING)
+    axes.set_xticks(np.arange(len(outcomes)) + 0.5, [named(each).label.replace(" ", "\n", 1) for each in outcomes])
+    axes.set_yticks(np.arange(len(names)) + 0.5, [named(name).label for name in names], rotation=0, va="center")
     axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
 
 
 def draw_correlations(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
@@ -83,16 +69,12 @@ def draw_correlations(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         {"coefficient": float, "low": float, "high": float}
     )
     with paper():
-        figure = new_figure(DOUBLE_COLUMN, ROW * len(names) + 1.25)
-        shared = None
+        figure = new_figure(BESIDE + len(TITLES) * len(outcomes) * CELL, ROW * len(names) + 1.25)
         for place, (scope, title) in enumerate(TITLES.items()):
-            axes = figure.add_subplot(1, 2, place + 1, sharey=shared)
+            axes = figure.add_subplot(1, len(TITLES), place + 1)
             _draw_matrix(axes, rows[rows["scope"] == scope], names, outcomes)
             axes.set_title(title)
-            shared = shared or axes
-            if place:
-                shared.invert_yaxis()  # both have turned the scale that they share
-                axes.tick_params(labelleft=False)
+            axes.tick_params(labelleft=not place)
         scale = ScalarMappable(Normalize(-1, 1), COLOURS)
         bar = figure.colorbar(scale, ax=figure.axes, location="right", aspect=40, pad=0.01, fraction=0.02)
         bar.set_ticks([-1, -0.5, 0, 0.5, 1], labels=["−1", "−0.5", "0", "0.5", "1"])

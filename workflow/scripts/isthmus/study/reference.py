@@ -126,9 +126,9 @@ the key, columns that are never null and together tell rows apart. It is a
 QUANTITIES_INTRODUCTION = """A quantity is one number per network, or per pair of networks, computed from the rows of a
 table that meet a condition. Where it has several values per network, the columns under "several by" tell them apart; if
 several rows remain, their mean is taken. The table `summaries` holds the mean of every quantity over the networks of
-each cell: geometric for quantities that vary by factors. Those with a group are also compared in `relations`, where a
-quantity of pairs has, for each network, the mean over its pairs. Each quantity is described with the stage that
-measures it, in `workflow/schemas/stages/`."""
+each cell: geometric for quantities that vary by factors, and the median for numbers that some networks never reach.
+Those with a group are also compared in `relations`, where a quantity of pairs has, for each network, the mean over its
+pairs. Each quantity is described with the stage that measures it, in `workflow/schemas/stages/`."""
 
 
 def main() -> None:

@@ -56,8 +56,9 @@ def _beyond_schema(path: Path, content: dict[str, Any], tables: dict[str, Path],
             yield f"tables.{table}: {tables[table].name} has a table of this name, too"
     listed = content.get("quantities", {})
     for quantity, given in listed.items():
-        if given["table"] not in tables:
-            yield f"quantities.{quantity}.table: no stage makes a table `{given['table']}`"
+        for key in ("table", "networks"):
+            if given.get(key, "networks") not in tables:
+                yield f"quantities.{quantity}.{key}: no stage makes a table `{given[key]}`"
     for figure, given in content.get("figures", {}).items():
         if "lines" in given:
             own = _lines_errors(given["lines"], listed, set(given["tables"]))
@@ -82,11 +83,10 @@ def _lines_errors(lines: dict[str, Any], listed: dict[str, Any], tables: set[str
     x = lines.get("x", "width")
     if x not in of_all and not (x in listed and all(set(listed[x].get("by", ())) <= by for by in columns)):
         yield f"lines.x: `{x}` is no axis, no column in `by` of all quantities, and no quantity with a value for each"
-    for key, found in (("hue", [lines.get("hue", "depth")]), ("panels", lines.get("panels", []))):
-        for column in found:
-            if column not in of_all:
-                yield f"lines.{key}: `{column}` is neither an axis nor a column in `by` of all its quantities"
-    if lines.get("style", "") not in {"", *of_any}:
-        yield f"lines.style: `{lines['style']}` is not a column in `by` of any of its quantities"
+    if lines.get("hue", "depth") not in of_all:
+        yield f"lines.hue: `{lines['hue']}` is neither an axis nor a column in `by` of all its quantities"
+    for key, found in (("style", [lines["style"]] if "style" in lines else []), ("panels", lines.get("panels", []))):
+        for column in sorted(set(found) - of_any):
+            yield f"lines.{key}: `{column}` is not a column in `by` of any of its quantities"
     if "shared" in lines and len(lines.get("panels", [])) != 1:
         yield "lines.shared: this is a value of the only column in `panels`, but there is not one such column"
