@@ -24,7 +24,7 @@ __all__ = ["draw_correlations", "draw_effects", "draw_saturation"]
 
 SHOWN = ("test_error", "test_loss", "generalization_gap", "corruption_error")  # outcomes with a column
 TITLES = {"all": "over all networks", "within": "within cells"}
-ROW, CELL, BESIDE = 0.31, 0.86, 2.6  # inches: height and width of a cell, and what stands beside the cells
+ROW, CELL, BESIDE = 0.31, 0.92, 2.6  # inches: height and width of a cell, and what stands beside the cells
 COLOURS = "RdBu_r"
 NOTHING = "#ececec"
 
