@@ -111,5 +111,5 @@ def test_a_study_without_rows_is_named(tables: Tables) -> None:
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
 def test_losses_have_units(loss: str) -> None:
     tables = frames(widths=[8], depths=[1], batch_sizes=[32], seeds=2, loss=loss)
-    unit = {"cross_entropy": "loss (nats)", "squared_error": "mean squared error"}[loss]
-    assert f"training {unit}" in [axes.get_xlabel() for axes in draw_planes("digits", tables).axes]
+    unit = {"cross_entropy": "nats", "squared_error": "mean squared error"}[loss]
+    assert f"training loss ({unit})" in [axes.get_xlabel() for axes in draw_planes("digits", tables).axes]

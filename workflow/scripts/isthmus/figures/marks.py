@@ -45,7 +45,8 @@ def draw_line(axes: Axes, rows: pd.DataFrame, look: Look, *, gid: str, marker: b
 
 def draw_bars(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
     """Draw the intervals of means as bars; one without an upper end leaves the panel."""
-    high = rows["high"].astype(float).replace(np.inf, FAR * max(rows["value"].max(), 1.0))
+    open_above = rows["low"].notna() & rows["high"].isna()
+    high = rows["high"].astype(float).mask(open_above, FAR * max(rows["value"].max(), 1.0))
     axes.vlines(rows["at"], rows["low"], high, color=look.colour, linewidth=0.8, alpha=0.8, zorder=3)
 
 

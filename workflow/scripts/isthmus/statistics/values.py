@@ -78,7 +78,7 @@ def measured(quantity: Quantity, table: pd.DataFrame) -> pd.DataFrame:
     if quantity.converged:
         found["converged"] = ~rows[quantity.converged].eq(False)
     if quantity.share:
-        known = _names_in(quantity.share) <= set(rows.columns)
+        known = names_in(quantity.share) <= set(rows.columns)
         found["examples"] = rows.eval(quantity.share).astype(float) if known else np.nan
     return found
 
@@ -109,7 +109,7 @@ def _common_multiple(parts: pd.Series) -> int:
     return math.lcm(*(int(part) for part in parts.unique()))
 
 
-def _names_in(expression: str) -> set[str]:
+def names_in(expression: str) -> set[str]:
     """The columns that an expression names."""
     return {node.id for node in ast.walk(ast.parse(expression)) if isinstance(node, ast.Name)}
 

@@ -15,7 +15,7 @@ from isthmus.recipes.cell_table import CELLS, rows_of_study
 from isthmus.statistics.bootstrap import summarize
 from isthmus.statistics.medians import summarize_medians
 from isthmus.statistics.pairs import summarize_pairs
-from isthmus.statistics.values import PAIR, values, with_baselines
+from isthmus.statistics.values import PAIR, names_in, values, with_baselines
 from isthmus.tables.quantities import Quantity, named
 
 MEANS = {False: "mean", True: "geometric mean"}
@@ -76,7 +76,7 @@ def summarize_quantity(quantity: Quantity, table: pd.DataFrame, networks: pd.Dat
     # The interval of a geometric mean is positive without being cut off.
     limits = (-np.inf, np.inf) if log else quantity.limits
     if quantity.median:
-        summary = summarize_medians(counted, by, "value")
+        summary = summarize_medians(counted, by, "value").replace({"high": {np.inf: np.nan}})
     else:
         summary = (summarize_pairs if of_pairs else summarize)(counted, by, "value", limits=limits)
     # Without a single group there are no keys to take types from.
@@ -99,11 +99,10 @@ def _diverged(quantity: Quantity, table: pd.DataFrame, networks: pd.DataFrame) -
 
     Tables without a column `diverged` have no rows of diverged networks; `networks` counts those.
     """
-    if "diverged" in table:
-        lost = table[table["diverged"].astype(bool)]
-        lost = lost.query(quantity.rows) if quantity.rows else lost
-    else:
-        lost = networks[networks["diverged"].astype(bool)]
+    counted = table if "diverged" in table else networks
+    lost = counted[counted["diverged"].astype(bool)]
+    if quantity.rows and names_in(quantity.rows) <= set(lost.columns):
+        lost = lost.query(quantity.rows)
     # A diverged network may have a single row, with nulls in place of the values of `by`.
     by = ["cell", *(name for name in quantity.by if name in lost and len(lost) and lost[name].notna().all())]
     members = [name for name in ("seed", *PAIR) if name in lost]
