@@ -1,6 +1,5 @@
 """Fixtures that several test files share."""
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from rounding import Disturbed
-from running import succeed
+from running import run_once, succeed
 from shared_study import CONFIG, TARGETS
 
 from isthmus.data.dataset import Dataset, load_dataset
@@ -46,20 +45,8 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the real workflow ran the study of shared_study.py. Only to be read.
-
-    Workers that run tests at the same time share it: the first to ask for it runs the workflow, and others wait.
-    """
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder, done = shared / "study", shared / "study-is-finished"
-    with (shared / "study.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            folder.mkdir(exist_ok=True)
-            succeed(folder, CONFIG, *TARGETS)
-            done.touch()
-    return folder
+    """The folder in which the real workflow ran the study of shared_study.py. Only to be read."""
+    return run_once(tmp_path_factory, "study", lambda folder: succeed(folder, CONFIG, *TARGETS))
 
 
 @pytest.fixture

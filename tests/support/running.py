@@ -1,14 +1,17 @@
 """Runs the real workflow in a folder of a test: the repository's Snakefile, a small configuration, real jobs."""
 
+import fcntl
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +54,23 @@ def run(folder: Path, config: dict[str, Any], *arguments: str, root: Path = ROOT
         env=environment,
         timeout=1800,  # the study of all analyses, on a busy machine
     )
+
+
+def run_once(factory: pytest.TempPathFactory, name: str, run: Callable[[Path], object]) -> Path:
+    """A folder of this name in which `run` was called, for all workers that run tests at the same time.
+
+    The first worker to ask for it calls `run`, and the others wait.
+    """
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = shared / name, shared / f"{name}-is-finished"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            folder.mkdir(exist_ok=True)
+            run(folder)
+            done.touch()
+    return folder
 
 
 def succeed(folder: Path, config: dict[str, Any], *arguments: str, root: Path = ROOT) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from running import ROOT, SCRIPTS, configuration, planned, read, small_study, succeed
+from running import ROOT, SCRIPTS, configuration, planned, read, run_once, small_study, succeed
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -57,10 +57,12 @@ def cell(width: int) -> str:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the workflow ran both studies as far as the tables. Not to be changed."""
-    made = tmp_path_factory.mktemp("own")
-    shutil.copy(ROOT / "presets" / "models.py", made)
-    succeed(made, CONFIG, "tables")
-    return made
+
+    def run(made: Path) -> None:
+        shutil.copy(ROOT / "presets" / "models.py", made)
+        succeed(made, CONFIG, "tables")
+
+    return run_once(tmp_path_factory, "own", run)
 
 
 @pytest.fixture(scope="module")

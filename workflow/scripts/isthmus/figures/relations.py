@@ -45,7 +45,7 @@ def _draw_matrix(axes: Axes, rows: pd.DataFrame, names: list[str], outcomes: lis
     sns.heatmap(values, annot=written, fmt="", **look, **ticks, ax=axes)
     told = placed[placed["coefficient"].notna()]
     for text, low, high in zip(axes.texts, told["low"], told["high"], strict=True):
-        text.set_weight("bold" if low > 0 or high < 0 else "normal")
+        text.set_fontweight("bold" if low > 0 or high < 0 else "normal")
     for y, x in zip(*np.nonzero(np.isnan(values)), strict=True):
         axes.text(x + 0.5, y + 0.5, "–", ha="center", va="center", color=GREY)
     rule_off(axes, rows, names, first=0.5)
