@@ -33,15 +33,15 @@ ORDERED = {
 class Look:
     """How one thing is drawn: colour (hexadecimal), marker and line style of Matplotlib, and whether it is hollow."""
 
-    @property
-    def face(self) -> str:
-        """The colour inside of the marker."""
-        return "white" if self.hollow else self.colour
-
     colour: str
     marker: str
     line: Any = "-"
     hollow: bool = False
+
+    @property
+    def face(self) -> str:
+        """The colour inside the marker."""
+        return "white" if self.hollow else self.colour
 
 
 # A kind has this look in all figures, whichever others a study asked for: straight lines are blue, Bézier curves red

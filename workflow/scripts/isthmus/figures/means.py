@@ -228,7 +228,7 @@ def _draw_panel(made: Means, axes: Axes, rows: pd.DataFrame, dots: pd.DataFrame,
 def extent(made: Means, quantity: Quantity) -> list[float]:
     """What an axis has to show: all dots, and the intervals as far as they are not very long."""
     rows, dots = (part[part["quantity"] == quantity.name] for part in (made.rows, made.dots))
-    low, high, mean = (rows[name].astype(float).replace(np.inf, np.nan) for name in ("low", "high", "value"))
+    low, high, mean = (rows[name].astype(float) for name in ("low", "high", "value"))
     if quantity.log:
         low, high = np.fmax(low, mean / LONGEST_BAR), np.fmin(high, mean * LONGEST_BAR)
     networks = [] if made.lines.bands else dots["value"].dropna()

@@ -7,7 +7,7 @@ them: where they vary, each of their combinations gets panels of its own.
 import itertools
 import math
 import textwrap
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -208,11 +208,6 @@ def lay_out(
 def room_for_text(blocks: Sequence[Sequence[Panel]]) -> float:
     """Inches for the legend and the footnote: in a narrow figure, of few panels in a line, they have more lines."""
     return {1: 1.1, 2: 0.7}.get(max(map(len, blocks)), 0.5)
-
-
-def axes_only(placed: Iterable[tuple[Panel, list[Axes]]], row: int) -> Iterator[Axes]:
-    """The axes at `row` of the stack of every panel."""
-    return (stack[row] for _, stack in placed)
 
 
 def say(axes: Axes, text: str) -> None:

@@ -32,11 +32,11 @@ def summarize_medians(frame: pd.DataFrame, by: Sequence[str], column: str) -> pd
     """Median and interval of `column` over the networks of each group; nulls count as infinite.
 
     Returns one row per group with the columns in `by`, `mean`, `low`, `high` and `count`, as
-    `isthmus.statistics.bootstrap.summarize`; an infinite median is null, and so are its ends.
+    `isthmus.statistics.bootstrap.summarize`. What is infinite is null: the upper end, or the median and both its ends.
     """
     found = []
     for key, values in frame.fillna({column: np.inf}).groupby(list(by), observed=True)[column]:
         median, low, high = median_interval(values.to_numpy(dtype=float))
-        ends = (median, low, high) if np.isfinite(median) else (np.nan,) * 3
+        ends = (median, low, high if np.isfinite(high) else np.nan) if np.isfinite(median) else (np.nan,) * 3
         found.append([*key, *ends, len(values)])
     return pd.DataFrame(found, columns=[*by, "mean", "low", "high", "count"])

@@ -31,8 +31,8 @@ SUMMARIES = "summaries"
 SUMMARIES_OF_STAGE = "results/{study}/{stage}/summaries.parquet"
 """A study's rows of the table `summaries` for the quantities of one stage."""
 
-
 SHOWN_AS = {"png": {"as": "figure"}, "csv": {"as": "numbers (CSV)"}}
+"""What the report calls the kinds of files of a figure."""
 
 
 def code(script: str) -> str:

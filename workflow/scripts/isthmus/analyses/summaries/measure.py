@@ -76,7 +76,7 @@ def summarize_quantity(quantity: Quantity, table: pd.DataFrame, networks: pd.Dat
     # The interval of a geometric mean is positive without being cut off.
     limits = (-np.inf, np.inf) if log else quantity.limits
     if quantity.median:
-        summary = summarize_medians(counted, by, "value").replace({"high": {np.inf: np.nan}})
+        summary = summarize_medians(counted, by, "value")
     else:
         summary = (summarize_pairs if of_pairs else summarize)(counted, by, "value", limits=limits)
     # Without a single group there are no keys to take types from.
