@@ -27,6 +27,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever looks at the shared study is slow: the study takes minutes, each of its tests a moment."""
+    for item in items:
+        if {"finished", "finished_copy"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True)
 def another_machine(request: pytest.FixtureRequest) -> Iterator[None]:
     """With --disturb, tests see the rounding of another machine; without it, nothing happens."""

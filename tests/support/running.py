@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,6 +31,15 @@ def small_study(**grid: Any) -> dict[str, Any]:
 def configuration(**studies: Any) -> dict[str, Any]:
     """A configuration of the given studies, two seeds to a job."""
     return {"studies": studies, "jobs": {"seeds": 2}}
+
+
+def copied(root: Path) -> Path:
+    """A copy of the repository, to be edited: the workflow, and what analyses are made of and tested with."""
+    for part in ("workflow", "profiles", "envs", "templates", "tests"):
+        shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for file in ("Snakefile", "config.yaml", "pyproject.toml"):
+        shutil.copy(ROOT / file, root)
+    return root
 
 
 def command(folder: Path, config: dict[str, Any], *arguments: str, root: Path = ROOT) -> list[str]:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import ROOT, configuration, planned, run, small_study, succeed
+from running import ROOT, configuration, copied, run, small_study
 
 PAGE = (ROOT / "docs" / "adding-an-analysis.md").read_text()
 TEMPLATE = ROOT / "templates" / "analysis"
@@ -26,15 +26,6 @@ DRAWING = "workflow/scripts/isthmus/figures/sparsity.py"
 def files_in(folder: Path) -> dict[str, bytes]:
     files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
-def copied(root: Path) -> Path:
-    """A copy of the repository, as far as analyses are concerned."""
-    for part in ("workflow", "profiles", "envs", "templates", "tests"):
-        shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for file in ("Snakefile", "config.yaml", "pyproject.toml"):
-        shutil.copy(ROOT / file, root)
-    return root
 
 
 def call(root: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -126,24 +117,6 @@ def test_a_mistake_in_the_files_is_a_sentence(
     assert expected in checked.stderr
     assert "Traceback" not in checked.stderr
     assert not (edited / "results").exists()
-
-
-@pytest.mark.slow
-def test_adding_an_analysis_runs_its_own_jobs_and_no_others(tmp_path: Path) -> None:
-    root, study = copied(tmp_path / "root"), small_study()
-    succeed(tmp_path, configuration(small=study), root=root)
-    assert call(root, "new_analysis.py", "sparsity").returncode == 0
-    assert planned(tmp_path, configuration(small=study), root=root) == set()
-    study["analyses"] = {"sparsity": {"where": {"width": [8]}}}
-    assert planned(tmp_path, configuration(small=study), root=root) == {
-        "Estimating the local learning coefficients of small: width=8+depth=1+batch_size=128, seeds 0 1",
-        "Collecting the table sparsity",
-        "Summarizing small: sparsity",
-        "Collecting the summaries of all studies",
-        "Drawing the figures of small: sparsity",
-        "Describing all tables",
-        "Writing the overview of all studies",
-    }
 
 
 def test_its_options_are_checked(begun: tuple[Path, set[str]], tmp_path: Path) -> None:

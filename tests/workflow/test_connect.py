@@ -22,6 +22,7 @@ from isthmus.study.config import load
 from isthmus.training.weights import load_network
 
 CELL = "width=8+depth=2+batch_size=32+label_noise=0.0"
+CONNECTIONS = "results/tables/connections.parquet"
 KEYS = ["study", "cell", "seed_a", "seed_b", "kind"]
 
 
@@ -120,8 +121,10 @@ def test_packing_changes_no_number(finished: Path, tmp_path: Path) -> None:
     """In the shared study three networks trained together, and three pairs share a job; here each has its own."""
     study = PLAIN | {"grid": PLAIN["grid"] | {"batch_size": [32], "label_noise": [0.0]}}
     study |= {"analyses": {"connect": PLAIN["analyses"]["connect"]}}
-    succeed(tmp_path, configuration(plain=study) | jobs(seeds=1, pairs=1), "tables")
-    for table in ("connections", "paths", "planes"):
+    tables = ("connections", "paths", "planes")
+    targets = [f"results/tables/{table}.parquet" for table in tables]
+    succeed(tmp_path, configuration(plain=study) | jobs(seeds=1, pairs=1), *targets)
+    for table in tables:
         one, other = (read(folder, table, "plain") for folder in (finished, tmp_path))
         one = one[one["cell"] == CELL].reset_index(drop=True)
         for column in one.columns.drop("seconds", errors="ignore"):
@@ -134,10 +137,10 @@ def test_packing_changes_no_number(finished: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_block_that_grows_measures_its_new_pairs_only(tmp_path: Path) -> None:
-    options = PLAIN["analyses"]["connect"] | {"kinds": ["linear", "bezier"], "planes": {"points": 0}}
+    options = PLAIN["analyses"]["connect"] | {"kinds": ["linear", "bezier"], "planes": {"points": 0}, "where": {}}
     for seeds, others in ((2, set()), (3, {"pair (0, 2): linear", "pair (1, 2): bezier"})):
         study = small_study(width=[4], seed=seeds) | {"analyses": {"connect": options}}
-        succeed(tmp_path, configuration(small=study) | jobs(seeds=3, pairs=3), "tables")
+        succeed(tmp_path, configuration(small=study) | jobs(seeds=3, pairs=3), CONNECTIONS)
         log = next((tmp_path / "results/logs/connect/small").rglob("0.log")).read_text()
         assert ("pair (0, 1): linear measured" in log) == (seeds == 2)
         assert all(other in log for other in others)
@@ -186,7 +189,7 @@ def test_barriers_fall_with_width_and_vanish_after_alignment(tmp_path: Path) -> 
     options = {"kinds": ["linear", "linear-aligned"], "sharpness": {"points": 0}, "planes": {"points": 0}}
     grid = {"width": [8, 128], "depth": [3], "batch_size": [32], "seed": 5}
     study = {"training": training, "grid": grid, "analyses": {"connect": options}}
-    succeed(tmp_path, configuration(small=study) | jobs(seeds=5, pairs=10), "tables")
+    succeed(tmp_path, configuration(small=study) | jobs(seeds=5, pairs=10), CONNECTIONS)
     barriers = read(tmp_path, "connections").groupby(["kind", "width"])["barrier_train_loss"].mean()
     assert 2 < barriers["linear", 8] < 5
     assert 0.5 < barriers["linear", 128] < 1.2

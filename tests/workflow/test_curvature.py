@@ -158,6 +158,7 @@ def test_diverged_networks_have_rows_that_say_so(finished: Path) -> None:
 def test_without_images_there_are_no_kernels_and_without_probes_no_spectrum(tmp_path: Path) -> None:
     study = small_study(width=[4])
     study |= {"analyses": {"curvature": {"spectrum": {"probes": 0}}, "movement": {"kernel_images": 0}}}
-    succeed(tmp_path, configuration(small=study), "tables")
-    for name in ("kernels", "spectrum"):
+    tables = ("kernels", "spectrum")
+    succeed(tmp_path, configuration(small=study), *(f"results/tables/{name}.parquet" for name in tables))
+    for name in tables:
         assert read(tmp_path, name).empty

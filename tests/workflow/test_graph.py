@@ -1,14 +1,15 @@
 """The graph of jobs: what a change of the configuration or of the code runs again, and what it leaves alone."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from running import ROOT, configuration, planned, small_study, succeed
+from running import configuration, copied, planned, run_once, small_study, succeed
 
 WIDTHS = (4, 8)
-pytestmark = pytest.mark.slow
 
 
 def study(**grid: Any) -> dict[str, Any]:
@@ -54,18 +55,15 @@ TRAINING = {training("small", width, "0 1") for width in WIDTHS}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A copy of the workflow and a folder in which it ran the study to its end."""
-    root, folder = tmp_path_factory.mktemp("workflow"), tmp_path_factory.mktemp("run")
-    for part in ("workflow", "profiles", "envs"):
-        shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    shutil.copy(ROOT / "Snakefile", root)
-    succeed(folder, configuration(small=study()), root=root)
-    return root, folder
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A copy of the workflow, and of a folder in which the workflow ran the study to its end."""
+    finished = run_once(tmp_path_factory, "small", lambda folder: succeed(folder, configuration(small=study())))
+    place = tmp_path_factory.mktemp("small")
+    return copied(place / "root"), shutil.copytree(finished, place / "run")
 
 
-def test_nothing_is_run_twice(finished: tuple[Path, Path]) -> None:
-    root, folder = finished
+def test_nothing_is_run_twice(small: tuple[Path, Path]) -> None:
+    root, folder = small
     assert planned(folder, configuration(small=study()), root=root) == set()
 
 
@@ -95,20 +93,22 @@ def test_nothing_is_run_twice(finished: tuple[Path, Path]) -> None:
     ids=["seeds", "width", "study"],
 )
 def test_an_addition_adds_exactly_its_own_jobs(
-    finished: tuple[Path, Path], config: dict[str, Any], expected: set[str]
+    small: tuple[Path, Path], config: dict[str, Any], expected: set[str]
 ) -> None:
-    root, folder = finished
+    root, folder = small
     assert planned(folder, config, root=root) == expected | CLAIMS
 
 
-def test_a_changed_recipe_trains_again(finished: tuple[Path, Path]) -> None:
-    root, folder = finished
+@pytest.mark.slow
+def test_a_changed_recipe_trains_again(small: tuple[Path, Path]) -> None:
+    root, folder = small
     changed = study() | {"training": {"epochs": 3}}
     assert planned(folder, configuration(small=changed), root=root) == TRAINING | AFTER_TRAINING
 
 
-def test_cells_that_stay_are_not_measured_again(finished: tuple[Path, Path]) -> None:
-    root, folder = finished
+@pytest.mark.slow
+def test_cells_that_stay_are_not_measured_again(small: tuple[Path, Path]) -> None:
+    root, folder = small
     narrowed, widened = study(), study()
     narrowed["analyses"] = study()["analyses"] | {"movement": {"where": {"width": [8]}}}
     widened["analyses"] = study()["analyses"] | {"curvature": {"images": 50}}
@@ -117,8 +117,9 @@ def test_cells_that_stay_are_not_measured_again(finished: tuple[Path, Path]) -> 
     assert planned(folder, configuration(small=widened), root=root) == jobs
 
 
-def test_how_jobs_are_run_is_no_reason_to_run_them_again(finished: tuple[Path, Path]) -> None:
-    root, folder = finished
+@pytest.mark.slow
+def test_how_jobs_are_run_is_no_reason_to_run_them_again(small: tuple[Path, Path]) -> None:
+    root, folder = small
     config = configuration(small=study())
     config["jobs"] |= {"stack": 1, "threads": 2, "checkpoint_seconds": 5, "evaluation_batch_size": 100}
     config["jobs"] |= {"gpu": 1, "gpu_resources": {"slurm_partition": "gpu"}}
@@ -130,6 +131,7 @@ CHANGED = ("\nfrom isthmus.", "\nCHANGED = True\nfrom isthmus.")
 CURVATURE_AGAIN = {measuring("curvature", 4, "0 1")} | CURVED | drawing("curvature") | CLAIMS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("edits", "expected"),
     [
@@ -156,9 +158,9 @@ CURVATURE_AGAIN = {measuring("curvature", 4, "0 1")} | CURVED | drawing("curvatu
     ids=["comment and costs", "schedule", "log", "analysis", "eigenvalues", "data"],
 )
 def test_a_change_of_the_library_runs_exactly_what_depends_on_it(
-    finished: tuple[Path, Path], edits: list[tuple[str, str, str]], expected: set[str]
+    small: tuple[Path, Path], edits: list[tuple[str, str, str]], expected: set[str]
 ) -> None:
-    root, folder = finished
+    root, folder = small
     library = root / "workflow" / "scripts" / "isthmus"
     originals = {module: (library / module).read_text() for module, _, _ in edits}
     try:
@@ -172,8 +174,30 @@ def test_a_change_of_the_library_runs_exactly_what_depends_on_it(
     assert jobs == expected
 
 
-def test_a_new_claim_tests_all_claims_again_and_runs_nothing_else(finished: tuple[Path, Path]) -> None:
-    root, folder = finished
+@pytest.mark.slow
+def test_adding_an_analysis_runs_its_own_jobs_and_no_others(small: tuple[Path, Path]) -> None:
+    root, folder = small
+    begin = [sys.executable, str(root / "workflow/scripts/new_analysis.py"), "sparsity"]
+    subprocess.run(begin, check=True, capture_output=True)
+    begun = study()
+    try:
+        unasked = planned(folder, configuration(small=begun), root=root)
+        begun["analyses"]["sparsity"] = {"where": {"width": [8]}}
+        asked = planned(folder, configuration(small=begun), root=root)
+    finally:
+        for path in [each for each in root.rglob("*sparsity*") if each.exists()]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert unasked == set()
+    assert asked == drawing("sparsity") | collecting("sparsity") | {
+        f"Estimating the local learning coefficients of small: {cell(8)}, seeds 0 1",
+        "Describing all tables",
+        "Writing the overview of all studies",
+    }
+
+
+@pytest.mark.slow
+def test_a_new_claim_tests_all_claims_again_and_runs_nothing_else(small: tuple[Path, Path]) -> None:
+    root, folder = small
     path = root / "workflow" / "claims.yaml"
     original = path.read_text()
     path.write_text(original.replace("statement: relative movement falls with width", "statement: movement falls"))
@@ -184,13 +208,15 @@ def test_a_new_claim_tests_all_claims_again_and_runs_nothing_else(finished: tupl
     assert jobs == CLAIMS
 
 
+@pytest.mark.slow
 def test_a_block_that_grows_keeps_its_finished_networks(tmp_path: Path) -> None:
-    succeed(tmp_path, configuration(small=small_study(width=[4], seed=1)), "tables")
-    before = (tmp_path / "results" / "small" / "train" / cell(4) / "0.safetensors").stat().st_mtime_ns
-    printed = succeed(tmp_path, configuration(small=small_study(width=[4], seed=2)), "tables")
+    weights = f"results/small/train/{cell(4)}/0.safetensors"
+    succeed(tmp_path, configuration(small=small_study(width=[4], seed=1)), weights)
+    before = (tmp_path / weights).stat().st_mtime_ns
+    printed = succeed(tmp_path, configuration(small=small_study(width=[4], seed=2)), weights)
     assert training("small", 4, "0 1") in printed
     log = (tmp_path / "results" / "logs" / "train" / "small" / cell(4) / "0.log").read_text()
     assert "network 0: budget" not in log, "seed 0 was trained again"
     assert "network 1: budget" in log
-    assert (tmp_path / "results" / "small" / "train" / cell(4) / "0.safetensors").stat().st_mtime_ns > before
+    assert (tmp_path / weights).stat().st_mtime_ns > before
     assert not (tmp_path / "results" / "checkpoints" / "small" / "train" / cell(4) / "0").exists()

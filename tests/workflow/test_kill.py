@@ -66,6 +66,7 @@ def assert_ends_as_if_undisturbed(disturbed: Path, config: dict[str, Any], *tabl
     return undisturbed
 
 
+@pytest.mark.slow
 def test_a_terminated_job_saves_first_and_goes_on_bit_for_bit(tmp_path: Path, digits: Dataset) -> None:
     config = study(100, checkpoint_seconds=3600)  # so that nothing but the signal makes it save
     status, printed = disturb(tmp_path, config, target("train", "train.py"), signal.SIGTERM, 0.3, WEIGHTS)

@@ -48,6 +48,7 @@ OWN: dict[str, Any] = {
     },
 }
 CONFIG = configuration(own=OWN, built=small_study(width=[4]))
+pytestmark = pytest.mark.slow
 
 
 def cell(width: int) -> str:

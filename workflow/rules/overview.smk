@@ -2,13 +2,12 @@ rule write_overview:
     input:
         tables=overview_tables(graph),
         figures=overview_figures(graph),
-        template=str(HERE / "report" / "overview.html.jinja2"),
     output:
         "results/overview.html",
     log:
-        "results/logs/overview.log",
+        "results/logs/figures/overview.log",
     benchmark:
-        "results/benchmarks/overview.tsv"
+        "results/benchmarks/figures/overview.tsv"
     group:
         "figures"
     conda:
@@ -21,6 +20,7 @@ rule write_overview:
     params:
         studies=described_studies(graph),
         claims=described_claims(),
+        template=lambda wildcards: (HERE / "report" / "overview.html.jinja2").read_text(encoding="utf-8"),
         code=code("write_overview.py"),
     message:
         "Writing the overview of all studies"

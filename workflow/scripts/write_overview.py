@@ -1,7 +1,6 @@
 """Write the overview of all studies: the claims, and for each study what it asked and what it found."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
 from isthmus.core.files import write_whole
@@ -11,8 +10,7 @@ from isthmus.recipes.cell_table import read_tables
 
 
 def main(job: Any) -> None:
-    template = Path(job.input.template).read_text(encoding="utf-8")
-    page = render(template, job.params.studies, job.params.claims, read_tables(job.input.tables))
+    page = render(job.params.template, job.params.studies, job.params.claims, read_tables(job.input.tables))
     write_whole(job.output[0], lambda temporary: temporary.write_text(page, encoding="utf-8"))
     logging.info("%s: %d studies", job.output[0], len(job.params.studies))
 

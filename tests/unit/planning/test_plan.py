@@ -63,9 +63,11 @@ def test_the_jobs_are_those_of_a_dry_run(tmp_path: Path) -> None:
         "train": "Training",
         "movement": "Measuring",
         "relations": "Relating",
-        "tables": "Collect",
+        "cells": "Listing the cells of small",
+        "summaries": "Summarizing",
+        "tables": ("Collecting", "Describing", "Listing the cells of all studies"),
         "claims": "Testing",
-        "figures": "Drawing",
+        "figures": ("Drawing", "Writing"),
     }
     assert counts == {stage: sum(job.startswith(word) for job in jobs) for stage, word in kinds.items()}
     assert counts["train"] == 6
