@@ -21,13 +21,18 @@ from isthmus.study.schema import axis_columns
 ANALYSES: dict[str, Any] = {"connect": {"kinds": ["linear"]}, "curvature": {}, "movement": {}, "tickets": {}}
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the modules in `presets`, which keeps their descriptions. Modules are not to be changed."""
+    made = tmp_path_factory.mktemp("own")
+    (made / "presets").mkdir()
+    shutil.copy(ROOT / "tests" / "support" / "own_models.py", made / "presets")
+    return made
+
+
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory whose folder `presets` has the file of the modules."""
-    (tmp_path / "presets").mkdir()
-    shutil.copy(ROOT / "tests" / "support" / "own_models.py", tmp_path / "presets")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "presets"
+def working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
 
 
 def study(name: str = "mlp", arguments: dict[str, Any] | None = None, **others: Any) -> dict[str, Any]:
@@ -83,7 +88,10 @@ def test_an_argument_is_a_column_of_the_type_of_its_values(values: list[Any], ex
     assert [column.type for column in axis_columns({"cell": ["x"], "mine": values, "width": [1]})] == [expected]
 
 
-def test_a_job_gets_a_recipe_without_estimates_and_with_the_source(folder: Path) -> None:
+def test_a_job_gets_a_recipe_without_estimates_and_with_the_source(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shutil.copytree(folder, tmp_path / "edited"))
     grid, wildcards = (
         {"width": [4], "depth": [1]},
         SimpleNamespace(study="own", cell="width=4+depth=1+batch_size=128", block=0),
@@ -95,7 +103,7 @@ def test_a_job_gets_a_recipe_without_estimates_and_with_the_source(folder: Path)
     before = recipe()
     assert "multiplications" not in before["network"]
     assert Recipe.from_dict(json.loads(json.dumps(before))).as_dict() == before
-    file = folder / "own_models.py"
+    file = Path("presets/own_models.py")
     file.write_text("# a comment\n" + file.read_text())
     assert recipe() == before
     file.write_text(file.read_text() + "\nNUMBER = 3\n")
@@ -159,6 +167,7 @@ def test_the_example_to_copy_can_be_run() -> None:
 
 def test_the_folder_is_that_of_the_file_with_the_studies(tmp_path: Path) -> None:
     study_file, machine = tmp_path / "presets" / "study.yaml", tmp_path / "machine.yaml"
+    study_file.parent.mkdir()
     study_file.write_text("studies: {}\n")
     machine.write_text("jobs: {seeds: 1}\n")
     assert folder_of([study_file, machine]) == tmp_path / "presets"
