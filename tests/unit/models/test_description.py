@@ -26,7 +26,8 @@ REFUSED = {
     "shared norm": "the batch normalization norm is called 2 times",
     "two outputs": "returns a tuple",
     "one output": r"returns \[batch, 1\]; needed is \[batch, 5\]",
-    "dropout": r"random in training: dropout \(Dropout\)",
+    "always dropping": "its outputs are random in evaluation",
+    "drawing elsewhere": "its outputs in training differ for one seed",
 }
 
 
@@ -50,6 +51,7 @@ def found(folder: Path) -> dict[str, Description | UserError]:
     """The answers to all requests of this file, from one process."""
     requests = {
         "vit": asked("ViT", width=8),
+        "dropping": asked("ViT", width=8, dropout=0.1),
         "depthwise": asked("depthwise", width=4),
         "mlp": asked("mlp", width=6, depth=2),
         "branching": asked("Branching"),
@@ -97,6 +99,11 @@ def test_layers_are_known(found: dict[str, Any]) -> None:
     assert [found[name].batch_norm for name in ("vit", "depthwise", "mlp")] == [False, True, False]
     assert [found[name].convolutional for name in ("vit", "depthwise", "mlp")] == [True, True, False]
     assert found["mlp"].prunable == ["1.weight", "3.weight", "5.weight"]
+
+
+def test_dropout_is_known_and_lets_each_network_draw_for_itself(found: dict[str, Any]) -> None:
+    assert [found[name].random for name in ("vit", "dropping")] == [False, True]
+    assert found["dropping"].together == "each draws for itself in training"
 
 
 def test_what_is_impossible_is_known_with_its_reason(found: dict[str, Any]) -> None:

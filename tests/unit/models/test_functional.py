@@ -114,6 +114,40 @@ def test_networks_that_cannot_be_computed_together_are_computed_one_after_anothe
         torch.testing.assert_close(outputs, plain(make, network, member)(images_of()[0]))
 
 
+def test_what_a_network_drops_depends_on_its_seed_and_the_step_alone() -> None:
+    def make() -> nn.Module:
+        return own_models.ViT(SHAPE, CLASSES, dropout=0.5)
+
+    def outputs(noise_seeds: tuple[int, ...], step: int) -> Tensor:
+        network = Stacked(make, len(noise_seeds), random=True)
+        network.initialize([0] * len(noise_seeds))
+        network.draw_seeds(noise_seeds, step)
+        return network(images_of().float())
+
+    together, before = outputs((4, 5), step=3), torch.random.get_rng_state()
+    assert torch.equal(together, torch.cat([outputs((4,), step=3), outputs((5,), step=3)]))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert not torch.equal(together[0], together[1])
+    assert not torch.equal(together[0], outputs((4,), step=4)[0])
+    network = Stacked(make, 1, random=True)
+    network.initialize([0])
+    module = plain(make, network, 0).float()
+    torch.manual_seed(seeds.integer(5, "dropout", 3))
+    assert torch.equal(together[1], module(images_of()[0].float()))
+
+
+def test_nothing_is_dropped_in_evaluation_and_nothing_without_a_seed_in_training() -> None:
+    networks = [Stacked(lambda p=p: own_models.ViT(SHAPE, CLASSES, dropout=p), 1, random=p > 0) for p in (0.0, 0.5)]
+    found = []
+    for network in networks:
+        network.initialize([0])
+        with evaluation_mode(network, images_of().float()):
+            found.append(network(images_of().float()))
+    assert torch.equal(*found)
+    with pytest.raises(RuntimeError, match="seeds of a training step"):
+        networks[1](images_of().float())
+
+
 @pytest.mark.parametrize("stack", [1, STACK])
 @pytest.mark.parametrize("normalization", ["none", "batch"])
 def test_plain_layers_compute_what_the_batched_ones_do(stack: int, normalization: str) -> None:

@@ -1,7 +1,9 @@
 """Training: the numbers of a plain PyTorch loop, whatever shares the job, and every rule of stopping."""
 
+import copy
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from isthmus.data.examples import training_labels
 from isthmus.data.facts import BUILTIN
 from isthmus.models.architectures import build
 from isthmus.models.evaluation import evaluate, evaluation_mode
-from isthmus.recipes.recipe import Recipe
+from isthmus.recipes.recipe import ModuleRecipe, Recipe
 from isthmus.recipes.schedules import run_length
 from isthmus.training import cost
 from isthmus.training.checkpoint import State, load_state, save_state
@@ -164,6 +166,25 @@ def test_a_run_interrupted_again_and_again_ends_bit_for_bit_like_an_undisturbed_
             tries += 1
     assert tries > 3
     assert_same_bits(whole, broken)
+
+
+def test_dropout_depends_on_neither_the_stack_nor_an_interruption(digits: Dataset) -> None:
+    known: Any = {"parameters": 1, "activations": 1, "batch_norm": False, "convolutional": True, "last_layer": "head"}
+    arguments = {"shape": (1, 8, 8), "classes": 10, "dropout": 0.3}
+    network = ModuleRecipe("own_models:ViT", arguments, source="", random=True, stacks=False, **known)
+    options = {"epochs": 2, "sharpness_radius": 0.05}
+    chosen = replace(recipe(batch_size=100, data={"train_size": 300}, training=options), network=network)
+    whole, begun = trained(chosen, digits, (0, 1)), new_state(chosen, digits, (0, 1))
+    saved: list[State] = []
+    with pytest.raises(Interrupted):
+        interrupted_at(chosen, digits, begun, 4, lambda state: saved.append(copy.deepcopy(state)))
+    assert saved[-1].step == 4
+    assert_same_bits(whole, interrupted_at(chosen, digits, saved[-1], 1000, lambda state: None))
+    alone = trained(chosen, digits, (1,))
+    for name, value in whole.snapshots[1]["final"].items():
+        assert value.equal(alone.snapshots[1]["final"][name]), name
+    complete = replace(chosen, network=replace(network, arguments=arguments | {"dropout": 0.0}, random=False))
+    assert trained(complete, digits, (1,)).results[1]["train_loss"] != alone.results[1]["train_loss"]
 
 
 def test_networks_leave_the_stack_when_they_reach_the_goal(digits: Dataset) -> None:

@@ -47,10 +47,10 @@ class Description:
     """What is known about a module without running it again.
 
     parameters: trainable scalars; activations: numbers per example that differentiation keeps; multiplications: of a
-    forward pass on one example; last_layer: the linear layer or convolution that is called last, empty if there is
-    none; prunable: names of the weights that can be pruned. The last three say why something is impossible, and are
-    empty if it is not: training on a batch of one example (alone), several networks at once (together), second
-    derivatives (curved).
+    forward pass on one example; random: whether outputs in training are random; last_layer: the linear layer or
+    convolution that is called last, empty if there is none; prunable: names of the weights that can be pruned. The last
+    three say why something is impossible, and are empty if it is not: training on a batch of one example (alone),
+    several networks at once (together), second derivatives (curved).
     """
 
     parameters: int
@@ -58,6 +58,7 @@ class Description:
     multiplications: int
     batch_norm: bool
     convolutional: bool
+    random: bool
     last_layer: str
     prunable: Sequence[str]
     alone: str

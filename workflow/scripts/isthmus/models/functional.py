@@ -5,7 +5,8 @@ The rest of the library handles stacks: modules whose parameters are `[S, ...]` 
 names of the parameters are the module's, so that stored weights are a part of its `state_dict`.
 
 Batch normalization keeps no running statistics here, as in `isthmus.models.stacked`: training uses those of the batch,
-evaluation those that `isthmus.models.evaluation.evaluation_mode` computes at the weights in question.
+evaluation those that `isthmus.models.evaluation.evaluation_mode` computes at the weights in question. Dropout, and
+whatever else draws from PyTorch's generator in training, draws from a seed per network and step (`draw_seeds`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +44,8 @@ class Stacked(nn.Module):
 
     make: returns the module of one network. together: whether `torch.vmap` computes the networks at once; otherwise
     they are computed one after another. last_layer: name of the linear layer or convolution that is called last.
+    random: whether outputs in training are random; such networks are computed one after another, since each draws for
+    itself, whatever shares the stack.
 
     Raises UserError if the module has an attribute of a name that this class needs.
 
@@ -53,9 +56,12 @@ class Stacked(nn.Module):
 
     template: nn.Module
 
-    def __init__(self, make: MakeModule, stack: int, together: bool = True, last_layer: str = "") -> None:
+    def __init__(
+        self, make: MakeModule, stack: int, together: bool = True, last_layer: str = "", random: bool = False
+    ) -> None:
         super().__init__()
-        self.make, self.together, self.last_layer = make, together, last_layer
+        self.make, self.together, self.last_layer, self.random = make, together and not random, last_layer, random
+        self.draws: list[int] | None = None
         self.collecting = False
         self.statistics: dict[str, Tensor] | None = None
         template = construct(make, 0)
@@ -93,6 +99,13 @@ class Stacked(nn.Module):
                 for name, value in made.named_parameters():
                     weights[name][member] = value
 
+    def draw_seeds(self, noise_seeds: Sequence[int], step: int) -> None:
+        """Seed what each network of the stack draws in its next training steps, until the next call.
+
+        noise_seeds: one per network. Both passes of a sharpness-aware step thus drop the same units.
+        """
+        self.draws = [seeds.integer(seed, "dropout", step) for seed in noise_seeds] if self.random else None
+
     def forward(self, images: Tensor) -> Tensor:
         weights: dict[str, Tensor] = dict(self.named_parameters())
         if self.collecting:
@@ -112,14 +125,27 @@ class Stacked(nn.Module):
                 given = images[0] if shared else images
                 with sdpa_kernel(SDPBackend.MATH):  # the only kernel of attention that vmap can batch
                     return cast(Found, vmap(function, in_dims=(0, None if shared else 0))(tensors, given))
-            found = [
-                function({name: value[member] for name, value in tensors.items()}, images[0 if shared else member])
-                for member in range(stack)
-            ]
+            found = []
+            for member in range(stack):
+                own = {name: value[member] for name, value in tensors.items()}
+                with self._seeded(member, images.device):
+                    found.append(function(own, images[0 if shared else member]))
         if stack == 1:
             return found[0][0][None], {name: value[None] for name, value in found[0][1].items()}
         outputs, statistics = zip(*found, strict=True)
         return torch.stack(outputs), {name: torch.stack([each[name] for each in statistics]) for name in statistics[0]}
+
+    @contextmanager
+    def _seeded(self, member: int, device: torch.device) -> Iterator[None]:
+        """PyTorch's generator at the seed of one network, if its outputs are random, and restored afterwards."""
+        if not (self.random and self.training):
+            yield
+            return
+        if self.draws is None:
+            raise RuntimeError("the seeds of a training step were not given")
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(self.draws[member])
+            yield
 
     def _called(self, tensors: Mapping[str, Tensor], images: Tensor) -> Found:
         return functional_call(self.template, dict(tensors), (images,)), {}

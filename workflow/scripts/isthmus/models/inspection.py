@@ -46,9 +46,10 @@ def describe(module: str, arguments: dict[str, Any], shape: Shape, classes: int)
     images = torch.randn(EXAMPLES, *shape, generator=torch.Generator().manual_seed(0))
     _check_outputs(made, images, classes)
     _check_training(made, images)
-    last_layer = _last_layer(made, images)
-    network = Stacked(make, 1, last_layer=last_layer)
+    last_layer, random = _last_layer(made, images), _check_random(made, images)
+    network = Stacked(make, 1, last_layer=last_layer, random=random)
     network.initialize((0,))
+    network.draw_seeds((0,), 0)
     with evaluation_mode(network, images[None]):
         counter = FlopCounterMode(display=False)
         with counter, torch.no_grad():
@@ -59,10 +60,11 @@ def describe(module: str, arguments: dict[str, Any], shape: Shape, classes: int)
         "multiplications": max(1, counter.get_total_flops() // (2 * EXAMPLES)),
         "batch_norm": bool(network.batch_norms),
         "convolutional": any(isinstance(each, _ConvNd) for each in made.modules()),
+        "random": random,
         "last_layer": last_layer,
         "prunable": list(prunable(network)),
         "alone": _error(lambda: copy.deepcopy(made).train()(images[:1])),
-        "together": _error(lambda: _check_together(make, images)),
+        "together": "each draws for itself in training" if random else _error(lambda: _check_together(make, images)),
         "curved": _error(lambda: _check_curved(network, images)),
     }
 
@@ -125,12 +127,16 @@ def _check_training(made: nn.Module, images: Tensor) -> None:
     for (name, _), gradient in zip(twin.named_parameters(), gradients, strict=True):
         if gradient is None:
             raise UserError(f"the parameter {name} does not influence the outputs")
-    for mode in (True, False):
-        first, second = (_drawn(made, images, mode, seed) for seed in (1, 2))
-        if not torch.equal(first, second):
-            layers = [f"{name} ({type(each).__name__})" for name, each in made.named_modules() if _is_random(each)]
-            named = f": {', '.join(layers)}" if layers else ""
-            raise UserError(f"its outputs are random in {'training' if mode else 'evaluation'}{named}; switch that off")
+
+
+def _check_random(made: nn.Module, images: Tensor) -> bool:
+    """Whether outputs in training are random. They must be the same for the same seed, and fixed in evaluation."""
+    if not torch.equal(*(_drawn(made, images, False, seed) for seed in (1, 2))):
+        raise UserError("its outputs are random in evaluation; switch that off")
+    first, again, other = (_drawn(made, images, True, seed) for seed in (1, 1, 2))
+    if not torch.equal(first, again):
+        raise UserError("its outputs in training differ for one seed; draw from PyTorch's own generator")
+    return not torch.equal(first, other)
 
 
 def _drawn(made: nn.Module, images: Tensor, training: bool, seed: int) -> Tensor:
@@ -139,11 +145,6 @@ def _drawn(made: nn.Module, images: Tensor, training: bool, seed: int) -> Tensor
         torch.manual_seed(seed)
         outputs: Tensor = copy.deepcopy(made).train(training)(images)
     return outputs
-
-
-def _is_random(module: nn.Module) -> bool:
-    dropout = getattr(module, "p", getattr(module, "drop_prob", getattr(module, "dropout", 0.0)))
-    return isinstance(module, nn.RReLU) or (isinstance(dropout, float) and dropout > 0)
 
 
 def _batch_norms(made: nn.Module) -> list[str]:

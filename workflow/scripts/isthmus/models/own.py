@@ -25,7 +25,7 @@ Shape = tuple[int, int, int]
 def build_own(recipe: ModuleRecipe, shape: Shape, classes: int, stack: int) -> Stacked:
     """A stack of networks that is not initialized yet. Raises UserError if there is no such function."""
     make = maker(recipe.module, recipe.arguments, shape, classes)
-    return Stacked(make, stack, recipe.stacks, recipe.last_layer)
+    return Stacked(make, stack, recipe.stacks, recipe.last_layer, recipe.random)
 
 
 def maker(module: str, arguments: dict[str, Any], shape: Shape, classes: int) -> MakeModule:

@@ -58,9 +58,10 @@ class ModuleRecipe:
     module: `models.py:build`, the path of a file and a name in it, or `torchvision.models:resnet18`. arguments: of the
     function, by name. source: a digest of the file, or the version of the package. The rest is found by running the
     module once (`isthmus.models.inspection`): parameters: trainable scalars; activations: numbers per example that
-    differentiation keeps; stacks: whether `torch.vmap` computes several networks at once; last_layer: the linear layer
-    or convolution that is called last, empty if there is none; multiplications: of a forward pass on one example, for
-    estimates of cost alone, so that jobs are not told.
+    differentiation keeps; random: whether outputs in training are random, by dropout for example; stacks: whether
+    `torch.vmap` computes several networks at once; last_layer: the linear layer or convolution that is called last,
+    empty if there is none; multiplications: of a forward pass on one example, for estimates of cost alone, so that jobs
+    are not told.
     """
 
     module: str
@@ -70,6 +71,7 @@ class ModuleRecipe:
     activations: int
     batch_norm: bool
     convolutional: bool
+    random: bool
     stacks: bool
     last_layer: str
     multiplications: int = field(default=0, compare=False)

@@ -138,6 +138,7 @@ def _section(asked: Request, found: Description) -> dict[str, Any]:
         "activations": found.activations,
         "batch_norm": found.batch_norm,
         "convolutional": found.convolutional,
+        "random": found.random,
         "stacks": not found.together,
         "last_layer": found.last_layer,
         "multiplications": found.multiplications,

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from isthmus.core.devices import Settings
 from isthmus.core.errors import Interrupted
 from isthmus.core.progress import Progress
 from isthmus.core.tensors import Tensors
 from isthmus.data.examples import Examples, stacked_images
+from isthmus.models.functional import Stacked
 from isthmus.recipes.recipe import TrainingRecipe
 from isthmus.recipes.schedules import learning_rate, run_length
 from isthmus.training import optimizers
@@ -25,10 +26,11 @@ from isthmus.training.checkpoint import State
 class Descent:
     """The tensors of a run on its device, in step with a `State`.
 
-    A subclass sets `weights`, the trained tensors by name `[S, ...]`, and the optimizer's `slots`, and implements the
-    methods that raise NotImplementedError here.
+    A subclass sets `network`, a stack with a network per member, `weights`, the trained tensors by name `[S, ...]`, and
+    the optimizer's `slots`, and implements the methods that raise NotImplementedError here.
     """
 
+    network: nn.Module
     weights: Tensors
     slots: dict[str, Tensors]
 
@@ -67,6 +69,8 @@ class Descent:
             self.order, self.drawn_epoch = self.draw(epoch), epoch
         chosen = self.order[:, position * training.batch_size : (position + 1) * training.batch_size]
         rate = learning_rate(training, state.step, self.steps_per_epoch, self.total_steps)
+        if isinstance(self.network, Stacked):
+            self.network.draw_seeds(self.noise_seeds, state.step)
         optimizers.step(training, rate, self.weights, self.gradients(chosen), self.slots)
         state.step += 1
 
