@@ -20,7 +20,7 @@ DRAW := $(shell sed -nE 's/^(rule|use rule draw_training as) (draw_[a-z_]+)( wit
 
 .DEFAULT_GOAL := help
 .PHONY: help setup constraints figures tables redraw report plan new-analysis check-analysis \
-  test test-slow test-slurm check format bench docs clean
+  test test-slow test-exhaustive test-slurm check format bench docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,8 +77,11 @@ check: $(READY) ## formatting, types and the order of the packages
 test: check ## these checks, and all tests but the slow ones (tests/README.md)
 	$(BIN)/python -m pytest
 
-test-slow: $(READY) ## the proofs that take minutes: workflows killed, repeated and edited, simulations in full
+test-slow: $(READY) ## the tests that take a whole workflow, and simulations in full
 	$(BIN)/python -m pytest -m slow
+
+test-exhaustive: $(READY) ## the tests that repeat, many times, what the others show
+	$(BIN)/python -m pytest -m exhaustive
 
 test-slurm: $(READY) ## a study on a SLURM of one node on this machine (Debian, root; docs/cluster.md)
 	$(BIN)/python -m pytest -m slurm tests/workflow/test_slurm.py

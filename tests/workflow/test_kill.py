@@ -82,7 +82,6 @@ def test_a_terminated_job_saves_first_and_goes_on_bit_for_bit(tmp_path: Path, di
         assert all(value.equal(undisturbed.snapshots[seed]["final"][name]) for name, value in weights.items())
 
 
-@pytest.mark.slow
 @pytest.mark.exhaustive
 def test_training_killed_many_times_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
     randomness, config = random.Random(0), study(200, 0.03, snapshots=(3,))

@@ -134,7 +134,7 @@ def false_ones(boards: Boards, values: Truths) -> int:
     return sum(any(wrong(row, values[row["claim"], row["twin"]]) for row in board) for board in boards)
 
 
-@pytest.fixture(scope="module", params=[3, pytest.param(150, marks=[pytest.mark.slow, pytest.mark.exhaustive])])
+@pytest.fixture(scope="module", params=[3, pytest.param(150, marks=pytest.mark.exhaustive)])
 def without_effects(request: pytest.FixtureRequest) -> Boards:
     return scoreboards(NOTHING, request.param)
 
