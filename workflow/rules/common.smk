@@ -11,7 +11,7 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.g
 
 from isthmus.analyses.claims.statements import read_claims
 from isthmus.core.errors import ConfigurationError
-from isthmus.study.config import folder_of, load
+from isthmus.study.config import load
 from isthmus.study.graph import (
     DATA_PACKAGE,
     Graph,
@@ -28,7 +28,7 @@ from isthmus.study.overview import described_claims, described_studies, overview
 from isthmus.tables.descriptions import stages
 
 try:
-    graph = Graph(load(config, folder=folder_of(workflow.configfiles)), read_claims())
+    graph = Graph(load(config, files=workflow.configfiles), read_claims())
 except ConfigurationError as error:
     raise WorkflowError(str(error)) from None
 

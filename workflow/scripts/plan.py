@@ -23,7 +23,7 @@ from isthmus.analyses.claims.statements import read_claims
 from isthmus.core import devices
 from isthmus.core.errors import ConfigurationError, UserError
 from isthmus.planning import plan
-from isthmus.study.config import folder_of, load
+from isthmus.study.config import load
 from isthmus.study.graph import Graph
 
 WORKFLOW = Path(__file__).resolve().parents[2]
@@ -91,7 +91,7 @@ def graph_of(files: list[str], folder: Path) -> Graph:
         base = load_configfile(default)
         update_config(base, config)
         config, files = base, [default]
-    return Graph(load(config, folder=folder_of(files)), read_claims())
+    return Graph(load(config, files=files), read_claims())
 
 
 def main() -> None:

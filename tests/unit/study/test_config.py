@@ -119,7 +119,7 @@ def test_what_was_given_is_left_as_it_was() -> None:
 def test_the_configurations_that_come_with_the_workflow_load(path: Path) -> None:
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     parquet = {name for name, given in config.get("datasets", {}).items() if given.get("source") == "parquet"}
-    found = load(config, lambda name, given: BUILTIN["CIFAR10"] if name in parquet else facts(name, given), path.parent)
+    found = load(config, lambda name, given: BUILTIN["CIFAR10"] if name in parquet else facts(name, given), [path])
     assert found.studies
     for study in found.studies.values():
         assert study.cells
@@ -382,11 +382,31 @@ def test_an_empty_axis_of_any_kind_is_refused() -> None:
     assert mistake({"learning_rate": []}).startswith("studies.s.grid.learning_rate: [] was given; allowed is a list")
 
 
-@pytest.mark.parametrize("name", ["1st", "a/b", "with space", "", ".."])
+@pytest.mark.parametrize("name", ["1st", "a/b", "with space", "", "..", "a\n"])
 def test_names_of_studies_are_names_of_folders(name: str) -> None:
     (line,) = mistakes(configuration(name=name))
-    assert line.startswith(f'studies: "{name}" was given; allowed is ')
+    assert line.startswith(f"studies: {json.dumps(name)} was given; allowed is ")
     assert "^[A-Za-z][A-Za-z0-9_-]*$" in line
+
+
+def test_names_of_studies_are_short_enough_for_a_folder() -> None:
+    (line,) = mistakes(configuration(name=101 * "a"))
+    assert "of at most 100 characters" in line
+    assert load(configuration(name=100 * "a"), look_up).studies
+
+
+def test_names_that_differ_in_their_case_alone_are_refused() -> None:
+    studies = configuration()["studies"]
+    twice = {"studies": {"s": studies["s"], "S": studies["s"]}}
+    sweeps = {"tiny": {"width": [3], "points": [4]}, "Tiny": {"width": [2], "points": [4]}}
+    data = {"mnist": {"source": "parquet", "train": "a.parquet", "test": "b.parquet"}}
+    assert mistakes(twice) == ["studies.S: there is also s; names must differ by more than their case"]
+    assert mistakes(configuration() | {"datasets": data}) == [
+        "datasets.mnist: there is also MNIST; names must differ by more than their case"
+    ]
+    assert mistake(analyses={"manifold": {"sweeps": sweeps}}) == (
+        "studies.s.analyses.manifold.sweeps.Tiny: there is also tiny; names must differ by more than their case"
+    )
 
 
 @pytest.mark.parametrize("name", ["data", "tables", "figures", "logs", "benchmarks"])

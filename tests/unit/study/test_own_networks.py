@@ -7,13 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from running import ROOT, configuration
 
 from isthmus.analyses.claims.statements import read_claims
 from isthmus.core.errors import ConfigurationError
 from isthmus.core.files import read_yaml
 from isthmus.recipes.recipe import ModuleRecipe, Recipe
-from isthmus.study.config import Configuration, folder_of, load
+from isthmus.study.config import Configuration, load
 from isthmus.study.graph import Graph
 from isthmus.study.jobs import Jobs
 from isthmus.study.schema import axis_columns
@@ -45,7 +46,9 @@ def study(name: str = "mlp", arguments: dict[str, Any] | None = None, **others: 
 
 
 def loaded(**studies: Any) -> Configuration:
-    return load(configuration(**studies), folder=Path("presets"))
+    file, config = Path("presets/study.yaml"), configuration(**studies)
+    file.write_text(yaml.safe_dump(config))
+    return load(config, files=[file])
 
 
 def mistakes(**studies: Any) -> str:
@@ -160,15 +163,6 @@ def test_mistakes_of_the_module_name_the_study_and_the_arguments() -> None:
 
 def test_the_example_to_copy_can_be_run() -> None:
     file = ROOT / "presets" / "own-model.yaml"
-    (study_of_file,) = load(read_yaml(file), folder=folder_of([file])).studies.values()
+    (study_of_file,) = load(read_yaml(file), files=[file]).studies.values()
     assert {network_of(cell).arguments["width"] for cell in study_of_file.cells.values()} == {4, 8, 16}
     assert all(network_of(cell).stacks and network_of(cell).batch_norm for cell in study_of_file.cells.values())
-
-
-def test_the_folder_is_that_of_the_file_with_the_studies(tmp_path: Path) -> None:
-    study_file, machine = tmp_path / "presets" / "study.yaml", tmp_path / "machine.yaml"
-    study_file.parent.mkdir()
-    study_file.write_text("studies: {}\n")
-    machine.write_text("jobs: {seeds: 1}\n")
-    assert folder_of([study_file, machine]) == tmp_path / "presets"
-    assert folder_of([machine]) == folder_of([]) == Path()

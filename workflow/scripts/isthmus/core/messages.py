@@ -17,8 +17,17 @@ def _is_number(_: object, value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _matches(validator: Any, pattern: str, value: object, described: Any) -> Iterator[jsonschema.ValidationError]:
+    """JSON Schema's `pattern`, except that a line break at the end never matches; Python's `$` lets one pass."""
+    yield from PATTERN(validator, pattern, value, described)
+    if isinstance(value, str) and value.endswith("\n"):
+        yield jsonschema.ValidationError(f"{value!r} ends in a line break")
+
+
+PATTERN = jsonschema.Draft202012Validator.VALIDATORS["pattern"]
 Validator = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
+    {"pattern": _matches},
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
         {"integer": _is_integer, "number": _is_number}
     ),
@@ -101,6 +110,7 @@ def _allowed(described: dict[str, Any]) -> str:
         "exclusiveMaximum": "below {}",
         "minItems": "with at least {} entries",
         "minProperties": "with at least {} entries",
+        "maxLength": "of at most {} characters",
         "pattern": "of the form {}",
     }
     parts = [text.format(described[key]) for key, text in bounds.items() if key in described]

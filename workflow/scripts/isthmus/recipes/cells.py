@@ -1,19 +1,24 @@
 """The names of cells: `width=128+depth=2+batch_size=32`.
 
 A cell's name is a folder, a wildcard of the workflow and a key in every table. It is never read: the axes of a cell are
-columns of the table `cells` (`isthmus.recipes.cell_table`). Its parts are joined by `+` because
-Snakemake passes wildcards to cluster jobs as a list that it splits at commas (Snakemake issue 2366).
+columns of the table `cells` (`isthmus.recipes.cell_table`). Its parts are joined by `+` because Snakemake passes
+wildcards to cluster jobs as a list that it splits at commas (Snakemake issue 2366). Names that would be too long for a
+folder, or have characters that a folder or a wildcard may not have, are abridged and end in a hash.
 """
 
 import itertools
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from isthmus.core.files import sha256_of
 from isthmus.recipes.recipe import DataRecipe, TrainingRecipe
 
 AXES = ("width", "depth", "batch_size")
 JOINT = "+"
+LONGEST = 200  # file systems allow 255 bytes
+UNSAFE = re.compile(r"[^A-Za-z0-9_.=+-]")
 
 
 def spell(value: Any) -> str:
@@ -37,7 +42,9 @@ def cell_name(axes: Mapping[str, Any], without: Collection[str] = ()) -> str:
     >>> cell_name({"depth": 1, "width": 8, "nesterov": True}, without=["depth"])
     'width=8+nesterov=true'
     """
-    return JOINT.join(f"{axis}={spell(axes[axis])}" for axis in axis_order(axes) if axis not in without)
+    name = JOINT.join(f"{axis}={spell(axes[axis])}" for axis in axis_order(axes) if axis not in without)
+    safe = UNSAFE.sub("_", name)[:LONGEST]
+    return name if safe == name else f"{safe}{JOINT}{sha256_of(name.encode())[:12]}"
 
 
 def network_axes(axes: Mapping[str, Any]) -> dict[str, Any]:

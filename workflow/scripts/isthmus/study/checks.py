@@ -33,12 +33,12 @@ def dataset_errors(described: dict[str, dict[str, Any]]) -> Iterator[str]:
             yield f"{where}: no built-in data set has this name; there are {names}, or set `source: parquet`"
 
 
-def same_but_for_case(studies: Iterable[str]) -> Iterator[str]:
-    """Study names that would share a folder on a file system that ignores case."""
+def same_but_for_case(where: str, names: Iterable[str]) -> Iterator[str]:
+    """Names under `where` that would share a folder or a file on a file system that ignores case."""
     seen: dict[str, str] = {}
-    for name in studies:
+    for name in names:
         if name.lower() in seen:
-            yield f"studies.{name}: there is also {seen[name.lower()]}; names must differ by more than their case"
+            yield f"{where}.{name}: there is also {seen[name.lower()]}; names must differ by more than their case"
         seen.setdefault(name.lower(), name)
 
 
@@ -211,6 +211,7 @@ def _kind(known: Facts) -> str:
 def _sweep_errors(where: str, study: dict[str, Any], known: dict[str, Facts]) -> Iterator[str]:
     """Mistakes in the sweeps of analyses that train their own networks on images of the study's data set."""
     for analysis, options in study["analyses"].items():
+        yield from same_but_for_case(f"{where}.analyses.{analysis}.sweeps", options.get("sweeps", {}))
         for name, sweep in options.get("sweeps", {}).items():
             place, data = f"{where}.analyses.{analysis}.sweeps.{name}", study["data"].get("name")
             if "images" not in sweep["data"]:

@@ -12,7 +12,6 @@ from typing import Any
 
 from isthmus.core.defaults import typed, with_defaults
 from isthmus.core.errors import ConfigurationError
-from isthmus.core.files import read_yaml
 from isthmus.core.messages import schema_errors
 from isthmus.data.facts import BUILTIN, Facts
 from isthmus.data.facts import facts as look_up_facts
@@ -20,6 +19,7 @@ from isthmus.models.description import describe as describe_modules
 from isthmus.recipes.cells import cell_name
 from isthmus.recipes.recipe import Recipe
 from isthmus.study.checks import dataset_errors, same_but_for_case, study_errors
+from isthmus.study.files import file_errors, folder_of
 from isthmus.study.grid import SECTIONS, Cell, Study, cells, is_own, sections_of
 from isthmus.study.own_networks import Describe, describe_networks, located
 from isthmus.study.schema import schema, study_schema
@@ -39,16 +39,19 @@ class Configuration:
 def load(
     config: dict[str, Any],
     look_up: Callable[[str, dict[str, Any]], Facts] = look_up_facts,
-    folder: Path = Path(),
+    files: Sequence[Path | str] = (),
     describe: Describe = describe_modules,
 ) -> Configuration:
     """Check a configuration, fill in its defaults and list its cells.
 
-    look_up: returns the facts about a data set from its name and description. folder: of the configuration, where the
-    files of the user's own networks are. describe: returns the descriptions of these networks.
+    look_up: returns the facts about a data set from its name and description. files: that the configuration was read
+    from; the folder of the last one with studies is where the files of the user's own networks are. describe: returns
+    the descriptions of these networks.
     Raises ConfigurationError that lists every mistake, one per line.
     """
     _refuse(stage_errors(), "the descriptions of stages cannot be used:")
+    _refuse(file_errors(files))
+    folder = folder_of(files)
     given = _plain(config)
     _refuse(schema_errors(given, schema(), ""))
     for study in given["studies"].values():
@@ -57,26 +60,17 @@ def load(
     complete = with_defaults(given, schema())
     described = schema()["properties"]["datasets"]["additionalProperties"]
     datasets = {name: with_defaults({}, described) for name in BUILTIN} | complete["datasets"]
-    errors = list(dataset_errors(complete["datasets"]))
+    errors = [*dataset_errors(complete["datasets"]), *same_but_for_case("datasets", datasets)]
     _refuse(errors)
     facts: dict[str, Facts] = {}
     for name, study in complete["studies"].items():
         errors += study_errors(f"studies.{name}", given["studies"][name], study, datasets, look_up, facts)
-    errors += same_but_for_case(complete["studies"])
+    errors += same_but_for_case("studies", complete["studies"])
     _refuse(errors)
     networks, errors = describe_networks(complete["studies"], facts, describe)
     _refuse(errors)
     studies = {name: _study(name, study, networks.get(name)) for name, study in complete["studies"].items()}
     return Configuration(studies, datasets, facts, complete["jobs"])
-
-
-def folder_of(files: Sequence[Path | str]) -> Path:
-    """The folder of the last of these files that has studies; the working directory if there is none."""
-    for file in reversed(files):
-        content = read_yaml(file)
-        if isinstance(content, dict) and "studies" in content:
-            return Path(file).parent
-    return Path()
 
 
 def _refuse(errors: Sequence[str], what: str = "the configuration cannot be used:") -> None:
