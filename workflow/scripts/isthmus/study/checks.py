@@ -14,6 +14,7 @@ from isthmus.recipes.cells import AXES
 from isthmus.recipes.recipe import TrainingRecipe
 from isthmus.recipes.schedules import averaging_begins, run_length
 from isthmus.study.grid import SECTIONS, cells, is_own, sections_of
+from isthmus.study.idle import idle_errors
 from isthmus.study.own_networks import argument_errors, module_errors
 from isthmus.study.schema import study_schema
 
@@ -60,7 +61,7 @@ def study_errors(
         return
     yield from _where_errors(where, study)
     yield from _pair_errors(where, study)
-    yield from _idle_errors(where, study)
+    yield from idle_errors(where, study)
     unusable: set[str] = set()
     found_in_cells: dict[str, None] = {}  # a dictionary keeps the order and drops repetitions
     for axes in cells(study["grid"]):
@@ -142,30 +143,6 @@ def _pair_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
             yield f"{place}: it works on pairs of networks, but {where}.grid.seed gives one network per cell"
         elif options["pairs"] != "all" and options["pairs"] > possible:
             yield f"{place}.pairs: {options['pairs']} was given; {networks} seeds make {possible} pairs"
-
-
-# Keys of `training` that have no effect on their own: whether a recipe uses the key, and what the key needs.
-DEPENDENT: dict[str, tuple[Callable[[dict[str, Any]], bool], str]] = {
-    "sharpness_adaptive": (lambda training: training["sharpness_radius"] > 0, "a sharpness_radius above 0"),
-    "sharpness_eta": (
-        lambda training: training["sharpness_radius"] > 0 and training["sharpness_adaptive"],
-        "a sharpness_radius above 0 and sharpness_adaptive",
-    ),
-    "averaging_start": (lambda training: training["averaging"] != "none", "averaging swa or ema"),
-    "averaging_rate": (lambda training: training["averaging"] == "swa", "averaging swa"),
-    "averaging_decay": (lambda training: training["averaging"] == "ema", "averaging ema"),
-}
-
-
-def _idle_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
-    """Keys that were set although no cell of the study uses them."""
-    described = study_schema()["training"]["properties"]
-    recipes = [sections_of(study, axes)["training"] for axes in cells(study["grid"])]
-    for key, (used, needed) in DEPENDENT.items():
-        given = [recipe[key] for recipe in recipes if recipe[key] != described[key]["default"]]
-        if given and not any(map(used, recipes)):
-            place = f"{where}.grid" if key in study["grid"] else f"{where}.training"
-            yield f"{place}.{key}: {shown(given[0])} was given, but no network uses it; it needs {needed}"
 
 
 def _shifted_errors(

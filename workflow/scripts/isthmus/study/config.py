@@ -21,6 +21,7 @@ from isthmus.recipes.recipe import Recipe
 from isthmus.study.checks import dataset_errors, same_but_for_case, study_errors
 from isthmus.study.files import file_errors, folder_of
 from isthmus.study.grid import SECTIONS, Cell, Study, cells, is_own, sections_of
+from isthmus.study.idle import idle_notices
 from isthmus.study.own_networks import Describe, describe_networks, located
 from isthmus.study.schema import schema, study_schema
 from isthmus.study.stage_checks import stage_errors
@@ -28,12 +29,16 @@ from isthmus.study.stage_checks import stage_errors
 
 @dataclass(frozen=True)
 class Configuration:
-    """A checked configuration: studies, descriptions and facts of data sets, all by name, and settings of jobs."""
+    """A checked configuration: studies, descriptions and facts of data sets, all by name, and settings of jobs.
+
+    notices: what can be run but may not be meant, a sentence each.
+    """
 
     studies: dict[str, Study]
     datasets: dict[str, dict[str, Any]]
     facts: dict[str, Facts]
     jobs: dict[str, Any]
+    notices: tuple[str, ...] = ()
 
 
 def load(
@@ -70,7 +75,8 @@ def load(
     networks, errors = describe_networks(complete["studies"], facts, describe)
     _refuse(errors)
     studies = {name: _study(name, study, networks.get(name)) for name, study in complete["studies"].items()}
-    return Configuration(studies, datasets, facts, complete["jobs"])
+    notices = [each for name, study in complete["studies"].items() for each in idle_notices(f"studies.{name}", study)]
+    return Configuration(studies, datasets, facts, complete["jobs"], tuple(notices))
 
 
 def _refuse(errors: Sequence[str], what: str = "the configuration cannot be used:") -> None:
