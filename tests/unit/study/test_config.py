@@ -378,6 +378,15 @@ def test_seeds_are_refused_in_words(seed: Any) -> None:
     assert "each of them an integer at least 0, at most 4294967295" in line
 
 
+def test_a_grid_beyond_all_bounds_is_refused_at_once() -> None:
+    many = [each + 1 for each in range(1000)]
+    line = mistake({"width": many, "depth": many[:30]})
+    assert line == "studies.s.grid: it has 30,000 cells; allowed are at most 20,000"
+    assert "at most 12" in mistake(network={"architecture": "cnn", "blocks": 10**10})
+    sweep = {"width": [3], "points": [10**9]}
+    assert "at most 100000" in mistake(analyses={"manifold": {"sweeps": {"tiny": sweep}}})
+
+
 def test_an_empty_axis_of_any_kind_is_refused() -> None:
     assert mistake({"learning_rate": []}).startswith("studies.s.grid.learning_rate: [] was given; allowed is a list")
 

@@ -5,6 +5,7 @@ Every function yields sentences that name the key, what was given and what is al
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from math import prod
 from typing import Any
 
 from isthmus.core.errors import UserError
@@ -17,6 +18,8 @@ from isthmus.study.grid import SECTIONS, cells, is_own, sections_of
 from isthmus.study.idle import idle_errors
 from isthmus.study.own_networks import argument_errors, module_errors
 from isthmus.study.schema import study_schema
+
+MOST_CELLS = 20_000  # Snakemake takes minutes to plan more jobs than these have
 
 
 def dataset_errors(described: dict[str, dict[str, Any]]) -> Iterator[str]:
@@ -56,6 +59,9 @@ def study_errors(
     given: the study before its defaults were filled in; known: facts about data sets, to which new ones are added.
     """
     found = [*module_errors(where, given, study), *_axis_errors(f"{where}.grid", given, study)]
+    count = prod(len(values) for axis, values in study["grid"].items() if axis != "seed")
+    if count > MOST_CELLS:
+        found.append(f"{where}.grid: it has {count:,} cells; allowed are at most {MOST_CELLS:,}")
     yield from found
     if found:
         return
