@@ -1,7 +1,7 @@
 """Tensors on disk, as safetensors files with a checksum over tensors and metadata.
 
-A file that is incomplete or altered raises an error that names it. Files are written atomically. Reading maps them into
-memory, so that processes on one machine share their pages.
+A file that is incomplete or altered raises an error that names it. Files are written atomically, and files of equal
+content are equal byte for byte. Reading maps them into memory, so that processes on one machine share their pages.
 """
 
 import json
@@ -62,10 +62,28 @@ def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
 
 
 def save_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors and metadata to one file, atomically."""
+    """Write tensors and metadata to one file, atomically. Equal content gives equal bytes."""
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     complete = dict(metadata) | {"checksum": checksum(on_cpu, metadata)}
-    write_whole(path, lambda temporary: save_file(on_cpu, temporary, complete))
+
+    def write(temporary: Path) -> None:
+        save_file(on_cpu, temporary, complete)
+        _sort_metadata(temporary)
+
+    write_whole(path, write)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Sort the metadata in the header of a safetensors file, where they are in a random order."""
+    with path.open("r+b") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        ordered = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(size)
+        if len(ordered) != size:
+            raise ValueError(f"the header of {path} took {size} bytes and takes {len(ordered)} once it is sorted")
+        stream.seek(8)
+        stream.write(ordered)
 
 
 def load_tensors(path: Path | str) -> tuple[Tensors, dict[str, str]]:
