@@ -25,10 +25,14 @@ def recipe(
     network: Mapping[str, Any] = NOTHING,
     training: Mapping[str, Any] = NOTHING,
 ) -> Recipe:
-    """The recipe of one cell: the keys given, and the schema's defaults for all others."""
+    """The recipe of one cell: the keys given, and the schema's defaults for all others.
+
+    Of `network`, what only a `cnn` has is left out for other architectures, so that a test can try them all.
+    """
+    kept = [key for key in network if network.get("architecture") == "cnn" or key not in ("blocks", "hidden_units")]
     study = {
         "data": dict(data),
-        "network": dict(network),
+        "network": {key: network[key] for key in kept},
         "training": dict(training),
         "grid": {"width": [width], "depth": [depth], "batch_size": [batch_size], "seed": 1},
     }

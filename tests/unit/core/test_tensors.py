@@ -13,7 +13,8 @@ from isthmus.core.tensors import load_tensors
 WRITE = r"""
 import sys, torch
 from isthmus.core.tensors import save_tensors
-tensors = {f"seed/{number}": torch.arange(number + 1.0) for number in range(9)} | {"mask": torch.ones(3, dtype=torch.bool)}
+tensors = {f"seed/{number}": torch.arange(number + 1.0) for number in range(9)}
+tensors["mask"] = torch.ones(3, dtype=torch.bool)
 metadata = {f"key {number}": f"{number} ä \n \x7f \x01 \\ \"" for number in range(12)}
 save_tensors(sys.argv[1], tensors, metadata)
 """
