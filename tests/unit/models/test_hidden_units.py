@@ -7,7 +7,8 @@ from architectures import CLASSES, SHAPE, logits, network_recipe, random_weights
 from torch import nn
 
 from isthmus.models import hidden_units as library
-from isthmus.models.hidden_units import Axis, Group, apply, compose, groups, identity, inverse, random_permutations
+from isthmus.models.hidden_units import Axis, Group, apply, compose, identity, inverse, random_permutations
+from isthmus.models.unit_groups import groups
 from isthmus.recipes.recipe import NetworkRecipe
 
 every_recipe = pytest.mark.parametrize(
