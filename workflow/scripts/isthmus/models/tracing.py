@@ -226,9 +226,17 @@ class _Tracer(TorchDispatchMode):
         return tuple(readers or makers[:1])
 
     def _place(self, name: str, dimensions: Dimensions | None, atom: int, reads: bool) -> list[Place]:
+        """The place of units in one tensor; none inside others, as heads and the units in them, which depend on each
+        other's order and can only be matched together."""
         for index, dimension in enumerate(dimensions or ()):
-            for found, repeat, starts in self._indices(dimension):
-                if found == atom:
+            free = [each for each in self._indices(dimension) if self.atoms.reason(each[0]) is None]
+            taken = [
+                set(Axis(name, index, repeat, starts).indices(self.atoms.size((found,))).flatten().tolist())
+                for found, repeat, starts in free
+            ]
+            for number, (found, repeat, starts) in enumerate(free):
+                others = set().union(*taken[:number], *taken[number + 1 :])
+                if found == atom and not taken[number] & others:
                     return [Place(name, index, repeat, starts, reads)]
         return []
 

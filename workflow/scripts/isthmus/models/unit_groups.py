@@ -2,11 +2,14 @@
 
 The built-in architectures have one rule per kind of layer, from the images to the logits. Networks of the user's own
 are followed through one forward pass (`isthmus.models.tracing`), which takes longer and comes to the same groups;
-or else, they bring their groups along, as an attribute `hidden_units`. Ainsworth, Hayase & Srinivasa (2023) call this
-description a permutation specification.
+or else, they bring their groups along, as an attribute `permutable_units`. Ainsworth, Hayase & Srinivasa (2023) call
+this description a permutation specification.
 """
 
+import json
+import logging
 from dataclasses import replace
+from functools import cache
 
 import torch
 from torch import nn
@@ -46,7 +49,7 @@ def groups(recipe: AnyNetwork, shape: Shape, classes: int) -> dict[str, Group]:
     (4, [('1.weight', 0), ('1.bias', 0), ('3.weight', 1)])
     """
     if isinstance(recipe, ModuleRecipe):
-        return own_groups(construct(maker(recipe.module, recipe.arguments, shape, classes), 0), shape).groups
+        return _own(recipe.module, json.dumps(recipe.arguments), shape, classes)
     with torch.device("meta"):
         network = build(recipe, shape, classes)
     found: dict[str, Group] = {}
@@ -54,12 +57,21 @@ def groups(recipe: AnyNetwork, shape: Shape, classes: int) -> dict[str, Group]:
     return {name: group for name, group in found.items() if name != outputs}  # classes keep their numbers
 
 
+@cache
+def _own(module: str, arguments: str, shape: Shape, classes: int) -> dict[str, Group]:
+    """The groups of a user's own network, found once in a process."""
+    found = own_groups(construct(maker(module, json.loads(arguments), shape, classes), 0), shape)
+    for name, reason in found.kept.items():
+        logging.info("hidden units in %s keep their positions in alignments: %s", name, reason)
+    return found.groups
+
+
 def own_groups(module: nn.Module, shape: Shape) -> Derived:
-    """The groups of a user's own module that `hidden_units` names, or else those that are derived.
+    """The groups of a user's own module that its attribute `permutable_units` names, or else those that are derived.
 
     Raises UserError as `groups` does.
     """
-    given = getattr(module, "hidden_units", None)
+    given = getattr(module, "permutable_units", None)
     if given is None:
         return derive(module.eval(), torch.zeros(2, *shape))
     parameters = dict(module.named_parameters())
@@ -69,10 +81,10 @@ def own_groups(module: nn.Module, shape: Shape) -> Derived:
         for axis in axes:
             if axis.name not in parameters or not 0 <= axis.dimension < parameters[axis.name].dim():
                 missing = f"no parameter {axis.name} has a dimension {axis.dimension}"
-                raise UserError(f"hidden_units: group {name}: {missing}")
+                raise UserError(f"permutable_units: group {name}: {missing}")
         sizes = [parameters[axis.name].shape[axis.dimension] // (axis.repeat * len(axis.starts)) for axis in axes]
         if len(set(sizes)) != 1:
-            raise UserError(f"hidden_units: group {name}: its axes have {', '.join(map(str, sizes))} units")
+            raise UserError(f"permutable_units: group {name}: its axes have {', '.join(map(str, sizes))} units")
         made[name] = Group(sizes[0], tuple(axes))
     return Derived(made, {})
 
