@@ -85,11 +85,14 @@ def group_normalized() -> nn.Module:
 
 
 class Attention(nn.Module):
-    """A transformer's block, written by hand: softmax(q k') v with one linear layer for all three."""
+    """A transformer's block, written by hand: softmax(q k') v with one linear layer for all three.
 
-    def __init__(self, width: int, heads: int) -> None:
+    among: `tokens`, as usual; `heads` of each token; or `units`, whose softmax is over heads.
+    """
+
+    def __init__(self, width: int, heads: int, among: str = "tokens") -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.among = heads, among
         self.qkv, self.proj = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width)
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.up, self.down = nn.Linear(width, 3 * width), nn.Linear(3 * width, width)
@@ -97,23 +100,29 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, count, width = x.shape
         parts = self.qkv(self.norm1(x)).chunk(3, -1)
-        q, k, v = (each.view(batch, count, self.heads, -1).transpose(1, 2) for each in parts)
-        weights = torch.softmax(q @ k.transpose(-2, -1) * (width // self.heads) ** -0.5, -1)
-        x = x + self.proj((weights @ v).transpose(1, 2).reshape(batch, count, width))
+        q, k, v = (each.view(batch, count, self.heads, -1) for each in parts)
+        if self.among == "tokens":
+            q, k, v = (each.transpose(1, 2) for each in (q, k, v))
+        if self.among == "units":
+            found = torch.softmax(q, 2) * k * v
+        else:
+            found = torch.softmax(q @ k.transpose(-2, -1) * (width // self.heads) ** -0.5, -1) @ v
+        found = found.transpose(1, 2) if self.among == "tokens" else found
+        x = x + self.proj(found.reshape(batch, count, width))
         return x + self.down(F.gelu(self.up(self.norm2(x))))
 
 
 class HandWrittenViT(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, among: str = "tokens") -> None:
         super().__init__()
         self.patches = nn.Conv2d(2, 6, 4, stride=4)
         self.token, self.positions = nn.Parameter(torch.zeros(6)), nn.Parameter(torch.randn(5, 6))
-        self.block, self.head = Attention(6, 2), nn.Linear(6, CLASSES)
+        self.block, self.head = Attention(6, 2, among), nn.Linear(6, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.patches(x).flatten(2).transpose(1, 2)
         x = torch.cat([self.token.expand(len(x), 1, -1), x], 1) + self.positions
-        return self.head(self.block(x)[:, 0])
+        return self.head(self.block(x).mean(1))
 
 
 def dense() -> nn.Module:

@@ -131,6 +131,10 @@ def test_what_is_no_permutation_of_the_group_is_refused() -> None:
             apply({"units": torch.tensor(wrong)}, {"weight": torch.zeros(3)}, group)
     with pytest.raises(ValueError, match="weight has 2 entries along dimension 0; group units needs 3"):
         apply({"units": torch.arange(3)}, {"weight": torch.zeros(2)}, group)
+    heads = {"units": Group(4, (Axis("weight", 0),), block=2)}
+    apply({"units": torch.tensor([3, 2, 0, 1])}, {"weight": torch.zeros(4)}, heads)
+    with pytest.raises(ValueError, match="the units of a block of 2 do not stay together"):
+        apply({"units": torch.tensor([3, 1, 0, 2])}, {"weight": torch.zeros(4)}, heads)
     with pytest.raises(KeyError, match="different groups"):
         compose({"units": torch.arange(3)}, {})
 

@@ -75,7 +75,8 @@ class Place(Axis):
 class Group:
     """Hidden units with a common numbering: their number, their axes in the parameters, and where to record them.
 
-    places: in the order in which the modules run. A residual stream has one per block. There may be none.
+    places: in the order in which the modules run. A residual stream has one per block. There may be none. block: units
+    that belong together, such as those of one head of attention: blocks are permuted as wholes, and units in a block.
 
     >>> Group(2, (Axis("1.weight", 0), Axis("3.weight", 1)), (Place("2", 2),)).size
     2
@@ -84,6 +85,7 @@ class Group:
     size: int
     axes: tuple[Axis, ...] = ()
     places: tuple[Place, ...] = ()
+    block: int = 1
 
 
 def apply(permutations: Permutations, weights: Weights, groups: Mapping[str, Group]) -> dict[str, Tensor]:
@@ -103,6 +105,9 @@ def apply(permutations: Permutations, weights: Weights, groups: Mapping[str, Gro
         group = groups[name]
         if not torch.equal(permutation.sort().values, torch.arange(group.size, device=permutation.device)):
             raise ValueError(f"group {name}: not a permutation of 0 .. {group.size - 1}")
+        blocks = permutation.view(-1, group.block) // group.block
+        if not (blocks == blocks[:, :1]).all():
+            raise ValueError(f"group {name}: the units of a block of {group.block} do not stay together")
         for axis in group.axes:
             value = permuted[axis.name]
             order, indices = torch.arange(value.shape[axis.dimension]), axis.indices(group.size)
@@ -126,13 +131,22 @@ def identity(groups: Mapping[str, Group]) -> dict[str, Tensor]:
 
 
 def random_permutations(groups: Mapping[str, Group], generator: np.random.Generator) -> dict[str, Tensor]:
-    """A uniformly random permutation of every group.
+    """A uniformly random permutation of every group, among those that keep blocks together.
 
     >>> drawn = random_permutations({"hidden": Group(3)}, np.random.default_rng(0))
     >>> sorted(drawn["hidden"].tolist())
     [0, 1, 2]
     """
-    return {name: torch.from_numpy(generator.permutation(group.size)) for name, group in groups.items()}
+    return {name: _random_permutation(group, generator) for name, group in groups.items()}
+
+
+def _random_permutation(group: Group, generator: np.random.Generator) -> Tensor:
+    if group.block == 1:
+        return torch.from_numpy(generator.permutation(group.size))
+    blocks = generator.permutation(group.size // group.block)
+    return torch.from_numpy(
+        np.concatenate([index * group.block + generator.permutation(group.block) for index in blocks])
+    )
 
 
 def compose(first: Permutations, second: Permutations) -> dict[str, Tensor]:

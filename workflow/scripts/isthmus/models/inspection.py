@@ -31,8 +31,8 @@ from isthmus.models.evaluation import evaluation_mode
 from isthmus.models.functional import MakeModule, Stacked, construct
 from isthmus.models.masks import prunable
 from isthmus.models.own import Shape, maker
-from isthmus.models.permutability import checked_groups, multiplications
-from isthmus.models.tracing import Derived
+from isthmus.models.permutations.check import checked_groups, multiplications
+from isthmus.models.permutations.derivation import Derived
 
 EXAMPLES = 4
 LAYERS = (nn.Linear, _ConvNd)

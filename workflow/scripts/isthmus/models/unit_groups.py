@@ -1,7 +1,7 @@
 """The groups of hidden units of a network: by a rule for each layer of the built-in architectures, derived for others.
 
 The built-in architectures have one rule per kind of layer, from the images to the logits. Networks of the user's own
-are followed through one forward pass (`isthmus.models.tracing`), which takes longer and comes to the same groups;
+are followed through one forward pass (`isthmus.models.permutations`), which takes longer and comes to the same groups;
 or else, they bring their groups along, as an attribute `permutable_units`. Ainsworth, Hayase & Srinivasa (2023) call
 this description a permutation specification.
 """
@@ -19,6 +19,7 @@ from isthmus.models.architectures import ACTIVATIONS, ResidualBlock, Shape, buil
 from isthmus.models.functional import construct
 from isthmus.models.hidden_units import Axis, Group, Place
 from isthmus.models.own import maker
+from isthmus.models.permutations.derivation import Derived, derive
 from isthmus.models.stacked import (
     BatchNorm,
     ChannelsToFeatures,
@@ -29,7 +30,6 @@ from isthmus.models.stacked import (
     LayerNorm,
     Linear,
 )
-from isthmus.models.tracing import Derived, derive
 from isthmus.recipes.recipe import AnyNetwork, ModuleRecipe
 
 KEEP_ORDER = (ImagesToChannels, ImagesToFeatures, ChannelsToFeatures, GlobalAverage, nn.MaxPool2d)

@@ -40,7 +40,7 @@ def match_activations(
     mean, which is within their scatter. Each pixel of a channel is one example. If a group is recorded in several
     places, their products are summed. Forward passes have the type of the weights; sums over examples are in float64.
 
-    Units that no module reads or returns, such as the heads inside `nn.MultiheadAttention`, are then matched by their
+    Units that no module reads or returns, such as those inside `nn.MultiheadAttention`, are then matched by their
     weights (`match_weights`, with `generator` and `restarts`).
 
     Raises AlignmentError as `match_weights` does, and ValueError if there are such units and no generator is given.
@@ -81,9 +81,9 @@ def match_activations(
                         added = one.T @ other
                         products[name] = products[name] + added if name in products else added
     permutations, objective = {}, 0.0
-    for name in recorded:
+    for name, group in recorded.items():
         similarities = products[name].cpu() / len(images)
-        permutations[name], gain = assignment(similarities)
+        permutations[name], gain = assignment(similarities, group.block)
         objective += similarities.trace().item() + gain
     rest = {name: group for name, group in groups.items() if not group.places}
     if rest:

@@ -64,11 +64,28 @@ def check_comparable(reference: Weights, weights: Weights) -> None:
             raise AlignmentError(f"the parameter {name} is not finite; a diverged network cannot be aligned")
 
 
-def assignment(similarities: Tensor) -> tuple[Tensor, float]:
-    """The permutation p with the largest sum of similarities[i, p[i]], and its gain over the identity."""
-    rows, columns = linear_sum_assignment(similarities.numpy(), maximize=True)
-    step = torch.from_numpy(columns)
-    return step, (similarities[rows, step] - similarities.diagonal()).sum().item()
+def assignment(similarities: Tensor, block: int = 1) -> tuple[Tensor, float]:
+    """The permutation p with the largest sum of similarities[i, p[i]], and its gain over the identity.
+
+    With blocks, the largest among permutations of blocks and of the units in each (`isthmus.models.hidden_units`):
+    every pair of blocks is matched, and then the blocks by what that gives.
+
+    >>> assignment(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    (tensor([1, 0]), 2.0)
+    """
+    size = len(similarities)
+    if block == 1:
+        step = _assigned(similarities)
+    else:
+        pairs = similarities.view(size // block, block, size // block, block).transpose(1, 2)
+        inside = torch.stack([torch.stack([_assigned(pair) for pair in row]) for row in pairs])
+        whole = _assigned(pairs.gather(-1, inside[..., None]).sum((-2, -1)))
+        step = (whole[:, None] * block + inside[torch.arange(len(whole)), whole]).flatten()
+    return step, (similarities[torch.arange(size), step] - similarities.diagonal()).sum().item()
+
+
+def _assigned(similarities: Tensor) -> Tensor:
+    return torch.from_numpy(linear_sum_assignment(similarities.numpy(), maximize=True)[1])
 
 
 def check_same_function(

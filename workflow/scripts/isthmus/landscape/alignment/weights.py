@@ -118,7 +118,8 @@ def _descend(
         improved = False
         for index in generator.permutation(len(names)):
             name = names[index]
-            step, gain = assignment(_similarities(problem, name, current, permutations[name]))
+            similarities = _similarities(problem, name, current, permutations[name])
+            step, gain = assignment(similarities, problem.groups[name].block)
             if gain <= negligible:
                 continue
             stepped = apply({name: step}, current, problem.groups)

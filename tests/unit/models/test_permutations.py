@@ -16,9 +16,9 @@ from isthmus.core.errors import UserError
 from isthmus.models.architectures import build
 from isthmus.models.functional import Stacked
 from isthmus.models.hidden_units import Group, apply, random_permutations
-from isthmus.models.permutability import checked_groups, random_weights
+from isthmus.models.permutations.check import checked_groups, random_weights
+from isthmus.models.permutations.derivation import derive
 from isthmus.models.same_function import difference
-from isthmus.models.tracing import derive
 from isthmus.models.unit_groups import groups, own_groups
 from isthmus.recipes.recipe import NetworkRecipe
 
@@ -32,11 +32,15 @@ DERIVED: dict[str, tuple[Callable[[], nn.Module], list[int]]] = {
     "depthwise convolutions": (lambda: own_models.depthwise(4, CLASSES, SHAPE), [4, 4, 8]),
     # Two groups, three channels in each, four channels in each, the last layer.
     "grouped convolution": (permutable.grouped, [2, 3, 4, 5]),
-    "group normalization": (permutable.group_normalized, [3, 2, 4]),
+    # Three groups of two channels, each with an order of its own, then four channels.
+    "group normalization": (permutable.group_normalized, [6, 4]),
     # The stream, two heads of four units, which queries, keys and values share, the hidden layer.
-    "nn.TransformerEncoderLayer": (lambda: own_models.ViT(SHAPE, CLASSES), [8, 2, 4, 16]),
-    # The stream, two heads, the units of queries and keys, those of values, the hidden layer.
-    "attention written by hand": (permutable.HandWrittenViT, [6, 2, 3, 3, 18]),
+    "nn.TransformerEncoderLayer": (lambda: own_models.ViT(SHAPE, CLASSES), [8, 8, 16]),
+    # The stream, two heads of three units, the hidden layer.
+    "attention written by hand": (permutable.HandWrittenViT, [6, 6, 18]),
+    # Two heads of queries, two of keys and values; the units of queries and keys, those of values, alike in all heads.
+    "attention among heads": (lambda: permutable.HandWrittenViT("heads"), [6, 2, 2, 3, 3, 18]),
+    "a softmax over heads": (lambda: permutable.HandWrittenViT("units"), [6, 2, 3, 18]),
     "concatenated channels": (permutable.dense, [3, 4, 6]),
     "tied weights": (lambda: own_models.Tied(SHAPE, CLASSES), [6]),
     "a layer from a stream to itself": (permutable.recurrent, [6]),
@@ -54,15 +58,24 @@ def images_for(name: str) -> torch.Tensor:
     return IMAGES.repeat(1, 2, 2, 2)[:, :3] if name.startswith("torchvision") else IMAGES
 
 
+def moved(group: Group) -> torch.Tensor:
+    """A permutation that moves every unit: every block, and every unit of a block in a way of its own."""
+    blocks = torch.arange(group.size).view(-1, group.block).roll(1, 0)
+    return torch.cat([block.roll(number) for number, block in enumerate(blocks)])
+
+
 @pytest.mark.parametrize("name", DERIVED)
 def test_groups_are_those_found_by_hand_and_leave_the_function_as_it_is(name: str) -> None:
     make, sizes = DERIVED[name]
     images = images_for(name)
     found = own_groups(make(), tuple(images.shape[1:])).groups
     assert sorted(group.size for group in found.values()) == sorted(sizes)
+    blocks = {"group normalization": [1, 2], "nn.TransformerEncoderLayer": [1, 1, 4]}
+    blocks |= {"attention written by hand": [1, 1, 3]}
+    assert sorted(group.block for group in found.values()) == blocks.get(name, [1] * len(sizes))
     network = Stacked(make, 1)
     weights = random_weights(network)
-    permutations = {group: torch.arange(each.size).roll(1) for group, each in found.items()}
+    permutations = {group: moved(each) for group, each in found.items()}
     permuted = apply(permutations, weights, found)
     for group in found.values():
         assert all(not torch.equal(permuted[axis.name], weights[axis.name]) for axis in group.axes)
@@ -76,7 +89,7 @@ def test_every_axis_of_every_group_is_needed(name: str) -> None:
     network = Stacked(make, 1)
     weights, found = random_weights(network), own_groups(make(), SHAPE).groups
     for name, group in found.items():
-        turned = {name: torch.arange(group.size).roll(1)}
+        turned = {name: moved(group)}
         for axis in group.axes if len(group.axes) > 1 else ():
             others = Group(group.size, tuple(other for other in group.axes if other != axis))
             apart, size = difference(network, weights, apply(turned, weights, {name: others}), IMAGES)
@@ -101,8 +114,7 @@ def test_units_are_recorded_where_layers_read_them() -> None:
     layer = "layers.0"
     assert places == {
         "patches": [(f"{layer}.self_attn", True), (f"{layer}.linear1", True), ("head", True)],
-        f"{layer}.self_attn": [],  # heads, and the units inside them, depend on each other's order
-        f"{layer}.self_attn 2": [],
+        f"{layer}.self_attn": [],  # they exist only inside a function
         f"{layer}.linear1": [(f"{layer}.linear2", True)],
     }
     concatenated = own_groups(permutable.dense(), SHAPE).groups["first"]
@@ -136,5 +148,6 @@ def test_random_permutations_of_all_groups_together_pass_the_check() -> None:
     found = checked_groups(make, SHAPE, IMAGES).groups
     network = Stacked(make, 1)
     weights = random_weights(network)
-    moved = apply(random_permutations(found, np.random.default_rng(1)), weights, found)
-    assert difference(network, weights, moved, IMAGES)[0] > 0, "sums in another order round differently"
+    permutations = random_permutations(found, np.random.default_rng(1))
+    changed = difference(network, weights, apply(permutations, weights, found), IMAGES)[0]
+    assert changed > 0, "sums in another order round differently"

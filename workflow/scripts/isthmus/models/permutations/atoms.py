@@ -129,6 +129,19 @@ class Atoms:
             elif self._sizes[atom] > 1:
                 yield atom
 
+    def paths(self, dimension: Dimension) -> set[Dimension]:
+        """The whole atoms that an index of a dimension can lie in: sums have an alternative for each term."""
+        found: set[Dimension] = {()}
+        for atom in map(self._root, dimension):
+            if atom in self._terms:
+                inside = {path for term in self._terms[atom] for path in self.paths((term,))}
+            elif atom in self._factors:
+                inside = self.paths(self._factors[atom])
+            else:
+                inside = {(atom,) if self._sizes[atom] > 1 else ()}
+            found = {path + rest for path in found for rest in inside}
+        return found
+
     def occurrences(self, dimension: Dimension) -> Iterator[tuple[int, tuple[int, ...], int]]:
         """The whole atoms of a dimension with their indices: element u has start + u * repeat + (0 .. repeat - 1)."""
         return self._occurrences(dimension, (0,), 1)

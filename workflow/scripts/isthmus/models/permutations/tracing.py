@@ -1,10 +1,10 @@
-"""The groups of hidden units of any module, derived from one forward pass.
+"""The dimensions of all tensors in one forward pass of a module.
 
 PyTorch reduces whatever a module does to a few basic operations and tells them to a dispatch mode. Each has a rule
-(`isthmus.models.operations`) for the dimensions of its tensors (`isthmus.models.atoms`), from the images and the
-parameters to the outputs. Running the module, instead of exporting it with `torch.export`, takes a few milliseconds per
-layer, works for any Python code, and shows which tensors modules read and return. What depends on the values of a
-tensor, such as `.item()`, is refused, since other values could take another course.
+(`isthmus.models.permutations.rules`) for the dimensions of its tensors (`isthmus.models.permutations.atoms`), from the
+images and the parameters to the outputs. Running the module, instead of exporting it with `torch.export`, takes a
+fraction of the time, works for any Python code, and shows which tensors modules read and return. What depends on the
+values of a tensor, such as `.item()`, is refused, since other values could take another course.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,30 +15,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from isthmus.core.errors import UserError
-from isthmus.models.atoms import Atoms, Dimension
-from isthmus.models.functional import plain_attention
-from isthmus.models.hidden_units import Axis, Group, Place
-from isthmus.models.operations import RULES, Call, Dimensions, elementwise, pieces, tensors_in, unknown
+from isthmus.models.permutations.atoms import Atoms, Dimension
+from isthmus.models.permutations.call import Call, Dimensions, tensors_in, unknown
+from isthmus.models.permutations.layers import elementwise
+from isthmus.models.permutations.rules import RULES
+from isthmus.models.permutations.shapes import pieces
 
 VALUES = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 CREATED = {"zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"}
 
 Key = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Derived:
-    """Groups by name, in the order in which they are computed, and why other hidden units keep their positions.
-
-    kept: by parameter; whatever never can be permuted, such as the pixels of a filter or the classes, is left out.
-    """
-
-    groups: dict[str, Group]
-    kept: dict[str, str]
 
 
 @dataclass
@@ -50,24 +39,7 @@ class Visit:
     returned: Dimensions | None = None
 
 
-def derive(module: nn.Module, images: Tensor) -> Derived:
-    """The groups of a module, in the mode that it is in. images: as it takes them, more than one.
-
-    Raises UserError if what the module computes depends on the values of tensors.
-
-    >>> module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
-    >>> derive(module, torch.zeros(2, 1, 8, 8)).groups["0"].axes[-1]
-    Axis(name='3.weight', dimension=1, repeat=36, starts=(0,))
-    """
-    tracer = _Tracer(module, images)
-    with torch.no_grad(), plain_attention(), sdpa_kernel(SDPBackend.MATH), tracer.watched(module), tracer:
-        outputs = module(images)
-    for dimension in tracer.dimensions(outputs):
-        tracer.atoms.fix(dimension)
-    return tracer.derived(module)
-
-
-class _Tracer(TorchDispatchMode):
+class Tracer(TorchDispatchMode):
     """Follows dimensions through the operations of a forward pass.
 
     A tensor is known by the memory that it shows, since PyTorch makes new objects for views.
@@ -80,15 +52,16 @@ class _Tracer(TorchDispatchMode):
         self.parameters = dict(module.named_parameters())
         self.used: dict[str, None] = {}
         self.contracted: dict[str, list[Dimension]] = {}
+        self.mixed: list[tuple[Dimensions, Dimensions]] = []
         self.visits: list[Visit] = []
         self.varying: set[int] = set()
         self.known: dict[Key, list[Dimension]] = {}
         self.alive: list[Tensor] = []
         for name, value in self.parameters.items():
-            self.names[_storage(value)] = name
+            self.names[storage(value)] = name
             self._record(value, [self.atoms.dimension(size) for size in value.shape])
         self._record(images, [self.atoms.dimension(size, "") for size in images.shape])
-        self.varying |= {_storage(images), *self.names}
+        self.varying |= {storage(images), *self.names}
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -99,7 +72,7 @@ class _Tracer(TorchDispatchMode):
             if decomposed is not NotImplemented:
                 return decomposed
         given = list(tensors_in([*args, *kwargs.values()]))
-        varies = any(_storage(each) in self.varying for each in given)
+        varies = any(storage(each) in self.varying for each in given)
         selects = name != "index" or any(each.dtype in (torch.bool, torch.uint8) for each in given[1:])
         if varies and selects and VALUES & set(operation.tags):
             raise UserError(f"what it computes depends on the values of a tensor (`{name.strip('_')}`)")
@@ -113,7 +86,7 @@ class _Tracer(TorchDispatchMode):
         if made:
             self._follow(operation, name, args, kwargs, made)
         changed = made + (given if operation._schema.is_mutable else [])
-        self.varying |= {_storage(each) for each in changed if varies}
+        self.varying |= {storage(each) for each in changed if varies}
         return results
 
     def _follow(self, operation: Any, name: str, args: Any, kwargs: Any, made: list[Tensor]) -> None:
@@ -121,7 +94,7 @@ class _Tracer(TorchDispatchMode):
         schema = operation._schema.arguments
         arguments = {each.name: each.default_value if each.has_default_value() else None for each in schema}
         arguments |= dict(zip(arguments, args, strict=False)) | kwargs
-        call = Call(self.atoms, name, arguments, tuple(made[0].shape), self.dimensions, self._contracts)
+        call = Call(self.atoms, name, arguments, tuple(made[0].shape), self.dimensions, self._contracts, self._mixes)
         rule = RULES.get(name, elementwise if torch.Tag.pointwise in operation.tags else unknown)
         if rule is pieces:
             for each, dimensions in zip(made, pieces(call), strict=True):
@@ -137,16 +110,16 @@ class _Tracer(TorchDispatchMode):
         key = _key(tensor)
         if tensor.numel() and key not in self.known:
             self._record(tensor, self._constant(tensor))
-        if _storage(tensor) in self.names:
-            self.used[self.names[_storage(tensor)]] = None
+        if storage(tensor) in self.names:
+            self.used[self.names[storage(tensor)]] = None
         rest = iter(self.known.get(key, []))
         return tuple(next(rest) if size > 1 else () for size in tensor.shape)
 
     def _constant(self, tensor: Tensor) -> list[Dimension]:
         """The dimensions of a tensor that no rule made: where all entries are alike, they can be permuted."""
-        if _storage(tensor) in self.varying:
+        if storage(tensor) in self.varying:
             for key, dimensions in self.known.items():
-                for each in dimensions if key[0] == _storage(tensor) else []:
+                for each in dimensions if key[0] == storage(tensor) else []:
                     self.atoms.fix(each, "a tensor is read in a way that cannot be followed")
             return [self.atoms.dimension(size, "") for size in tensor.shape]
         made = []
@@ -165,8 +138,11 @@ class _Tracer(TorchDispatchMode):
             self.atoms.unify(first, second)
 
     def _contracts(self, tensor: Tensor, dimension: Dimension) -> None:
-        if _storage(tensor) in self.names:
-            self.contracted.setdefault(self.names[_storage(tensor)], []).append(dimension)
+        if storage(tensor) in self.names:
+            self.contracted.setdefault(self.names[storage(tensor)], []).append(dimension)
+
+    def _mixes(self, along: Dimensions, others: Dimensions) -> None:
+        self.mixed.append((along, others))
 
     @contextmanager
     def watched(self, module: nn.Module) -> Iterator[None]:
@@ -191,68 +167,13 @@ class _Tracer(TorchDispatchMode):
     def _seen(self, value: object) -> Dimensions | None:
         return self.dimensions(value) if isinstance(value, Tensor) and _key(value) in self.known else None
 
-    # After the forward pass
 
-    def derived(self, module: nn.Module) -> Derived:
-        axes: dict[int, list[Axis]] = {}
-        kept: dict[str, str] = {}
-        for name in self.used:
-            for index, dimension in enumerate(self.dimensions(self.parameters[name])):
-                for atom, repeat, starts in self._indices(dimension):
-                    reason = self.atoms.reason(atom)
-                    if reason is None:
-                        axes.setdefault(atom, []).append(Axis(name, index, repeat, starts))
-                    elif reason:
-                        kept[name] = reason
-        groups: dict[str, Group] = {}
-        for atom, found in axes.items():
-            layer = found[0].name.rpartition(".")[0] or found[0].name
-            alike = sum(each.partition(" ")[0] == layer for each in groups)
-            name = f"{layer} {alike + 1}" if alike else layer
-            groups[name] = Group(self.atoms.size((atom,)), tuple(found), self._places(module, atom))
-        return Derived(groups, kept)
-
-    def _places(self, module: nn.Module, atom: int) -> tuple[Place, ...]:
-        """Where units are recorded: where modules read them with weights of their own, or else, where they are made."""
-        names = [each.module for each in self.visits]
-        once = [each for each in self.visits if each.module and names.count(each.module) == 1]
-        readers, makers = [], []
-        for visit in once:
-            own = [self.names[_storage(each)] for each in module.get_submodule(visit.module).parameters(recurse=False)]
-            summed = [each for name in own for each in self.contracted.get(name, [])]
-            if any(atom in self.atoms.whole(each) for each in summed):
-                readers += self._place(visit.module, visit.read, atom, reads=True)
-            makers += self._place(visit.module, visit.returned, atom, reads=False)
-        return tuple(readers or makers[:1])
-
-    def _place(self, name: str, dimensions: Dimensions | None, atom: int, reads: bool) -> list[Place]:
-        """The place of units in one tensor; none inside others, as heads and the units in them, which depend on each
-        other's order and can only be matched together."""
-        for index, dimension in enumerate(dimensions or ()):
-            free = [each for each in self._indices(dimension) if self.atoms.reason(each[0]) is None]
-            taken = [
-                set(Axis(name, index, repeat, starts).indices(self.atoms.size((found,))).flatten().tolist())
-                for found, repeat, starts in free
-            ]
-            for number, (found, repeat, starts) in enumerate(free):
-                others = set().union(*taken[:number], *taken[number + 1 :])
-                if found == atom and not taken[number] & others:
-                    return [Place(name, index, repeat, starts, reads)]
-        return []
-
-    def _indices(self, dimension: Dimension) -> Iterable[tuple[int, int, tuple[int, ...]]]:
-        """The atoms of a dimension with their indices: an atom that occurs twice has the starts of both."""
-        merged: dict[tuple[int, int], tuple[int, ...]] = {}
-        for atom, starts, repeat in self.atoms.occurrences(dimension):
-            merged[atom, repeat] = merged.get((atom, repeat), ()) + starts
-        return [(atom, repeat, starts) for (atom, repeat), starts in merged.items()]
-
-
-def _storage(tensor: Tensor) -> int:
+def storage(tensor: Tensor) -> int:
+    """The memory of a tensor, as a number."""
     return int(tensor.untyped_storage()._cdata)
 
 
 def _key(tensor: Tensor) -> Key:
     """The memory that a tensor shows."""
     layout = tuple(pair for pair in zip(tensor.shape, tensor.stride(), strict=True) if pair[0] > 1)
-    return (_storage(tensor), tensor.storage_offset(), layout)
+    return (storage(tensor), tensor.storage_offset(), layout)

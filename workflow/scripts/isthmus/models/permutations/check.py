@@ -10,8 +10,8 @@ from isthmus.core.errors import UserError
 from isthmus.models.functional import MakeModule, Stacked, construct
 from isthmus.models.hidden_units import Group, Weights, apply, random_permutations
 from isthmus.models.own import Shape
+from isthmus.models.permutations.derivation import Derived
 from isthmus.models.same_function import TOLERANCE, difference
-from isthmus.models.tracing import Derived
 from isthmus.models.unit_groups import own_groups
 
 
