@@ -81,7 +81,8 @@ class Tracer(TorchDispatchMode):
         made = list(tensors_in([results]))
         if name in CREATED or not before:
             for each in made:
-                self._record(each, self._constant(each))
+                free = "empty" in name  # what it holds is an accident, and will be written over
+                self._record(each, map(self.atoms.dimension, each.shape) if free else self._constant(each))
             return results
         if made:
             self._follow(operation, name, args, kwargs, made)
