@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ OWN: dict[str, Any] = {
     "grid": {"width": list(WIDTHS), "kernel": [3], "batch_size": [128], "seed": 2},
     "analyses": {
         "connect": {
-            "kinds": ["linear", "bezier"],
+            "kinds": ["linear", "linear-aligned", "bezier"],
             "line_points": 3,
             "curve_points": 3,
             "curve": {"epochs": 1},
@@ -158,6 +159,32 @@ def test_the_middle_of_the_line_has_statistics_of_its_own(folder: Path, data: di
         expected = F.cross_entropy(outputs, data["test_labels"]).item()
         assert paths.loc[(cell(width), "linear", 0.5), "test_loss"] == pytest.approx(expected, rel=1e-4)
         assert np.isfinite(paths.loc[(cell(width), "bezier", 0.5), "test_loss"])
+
+
+def test_the_aligned_line_ends_in_a_permutation_of_the_channels(folder: Path, data: dict[str, Tensor]) -> None:
+    """All channels are of one residual stream, which the pointwise convolution reads and writes."""
+    paths = rows_of(folder, "paths").set_index(["cell", "kind", "t"])
+    connections = rows_of(folder, "connections").set_index(["cell", "kind"])
+    for width in WIDTHS:
+        first, second = (weights_of(folder, width, seed) for seed in (0, 1))
+        found = {}
+        for order in permutations(range(width)):
+            moved = {name: value[:, list(order)] if name == "4.weight" else value for name, value in second.items()}
+            moved = {name: value if name.startswith("4.") else value[list(order)] for name, value in moved.items()}
+            moved["1.pointwise.weight"] = moved["1.pointwise.weight"][:, list(order)]
+            distance = sum((moved[name].double() - first[name].double()).square().sum().item() for name in first) ** 0.5
+            found[distance] = moved
+        chord = connections.loc[(cell(width), "linear-aligned"), "chord"]
+        nearest = min(found, key=lambda distance: abs(distance - chord))
+        assert chord == pytest.approx(nearest, rel=1e-9)
+        for t in (0.5, 1):
+            weights = {name: torch.lerp(value, found[nearest][name], t) for name, value in first.items()}
+            with torch.no_grad():
+                outputs = module(folder, width, weights, data["train"])(data["test"])
+            expected = F.cross_entropy(outputs, data["test_labels"]).item()
+            assert paths.loc[(cell(width), "linear-aligned", t), "test_loss"] == pytest.approx(expected, rel=1e-4)
+        ends = [paths.loc[(cell(width), kind, 1.0), "test_loss"] for kind in ("linear", "linear-aligned")]
+        assert ends[0] == pytest.approx(ends[1], rel=1e-4)
 
 
 def test_the_tangent_kernel_is_the_gram_matrix_of_the_gradients(folder: Path, data: dict[str, Tensor]) -> None:

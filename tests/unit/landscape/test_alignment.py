@@ -19,7 +19,8 @@ from isthmus.landscape.alignment.result import Alignment, AlignmentError, check_
 from isthmus.landscape.alignment.weights import match_weights
 from isthmus.models.architectures import build
 from isthmus.models.evaluation import evaluate, evaluation_mode
-from isthmus.models.hidden_units import Group, apply, groups, inverse, random_permutations
+from isthmus.models.hidden_units import Group, apply, inverse, random_permutations
+from isthmus.models.unit_groups import groups
 from isthmus.recipes.recipe import NetworkRecipe
 from isthmus.training.trainer import new_state, train
 

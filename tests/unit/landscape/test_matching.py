@@ -21,7 +21,8 @@ from isthmus.landscape.alignment.choice import METHODS, Match, match, match_and_
 from isthmus.landscape.evaluator import Evaluator, TrainedNetwork
 from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode
-from isthmus.models.hidden_units import apply, groups, random_permutations
+from isthmus.models.hidden_units import apply, random_permutations
+from isthmus.models.unit_groups import groups
 from isthmus.recipes.recipe import Recipe
 from isthmus.study.schema import study_schema
 from isthmus.training.trainer import new_state, train

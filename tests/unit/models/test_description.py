@@ -90,6 +90,8 @@ def test_sizes_are_those_of_the_module(found: dict[str, Any]) -> None:
     assert found["mlp"].multiplications == 128 * 6 + 6 * 6 + 6 * 5
     # Convolutions on 4x4 pixels: all of the first, depthwise and pointwise of both blocks; then the linear layer.
     assert found["depthwise"].multiplications == 16 * (18 * 4 + 9 * 4 + 4 * 4 + 9 * 4 + 4 * 8) + 8 * 5
+    # Six units: all of the first layer, both axes of the second weight, its bias, the inputs of the last.
+    assert found["mlp"].matching == 6 * (129 * 6 + 2 * 36 + 6 + 5 * 6)
     # The input of each of the three linear layers; the last two are also all that ReLU keeps.
     assert found["mlp"].activations == 128 + 6 + 6
 
@@ -108,8 +110,10 @@ def test_dropout_is_known_and_lets_each_network_draw_for_itself(found: dict[str,
 
 def test_what_is_impossible_is_known_with_its_reason(found: dict[str, Any]) -> None:
     assert "item()" in found["branching"].together
+    assert "depends on the values of a tensor" in found["branching"].aligned
     for name in ("vit", "depthwise", "mlp"):
-        assert (found[name].together, found[name].curved, found[name].alone) == ("", "", "")
+        each = found[name]
+        assert (each.together, each.curved, each.alone, each.aligned, each.kept) == ("", "", "", "", {})
 
 
 def test_a_description_is_kept_until_the_source_changes(found: dict[str, Any], folder: Path) -> None:

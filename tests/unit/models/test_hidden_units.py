@@ -6,8 +6,9 @@ import torch
 from architectures import CLASSES, SHAPE, logits, network_recipe, random_weights, recipe_name, recipes, some_images
 from torch import nn
 
-from isthmus.models import hidden_units as library
-from isthmus.models.hidden_units import Axis, Group, apply, compose, groups, identity, inverse, random_permutations
+from isthmus.models import unit_groups as library
+from isthmus.models.hidden_units import Axis, Group, Place, apply, compose, identity, inverse, random_permutations
+from isthmus.models.unit_groups import groups
 from isthmus.recipes.recipe import NetworkRecipe
 
 every_recipe = pytest.mark.parametrize(
@@ -25,7 +26,7 @@ def test_a_random_permutation_of_every_group_leaves_the_function_as_it_is(chosen
         permuted = apply(permutations, weights, found)
         for name, group in found.items():
             if not torch.equal(permutations[name], torch.arange(group.size)):
-                assert all(not torch.equal(permuted[axis.parameter], weights[axis.parameter]) for axis in group.axes)
+                assert all(not torch.equal(permuted[axis.name], weights[axis.name]) for axis in group.axes)
         torch.testing.assert_close(logits(chosen, permuted, images), before, rtol=1e-10, atol=1e-11)
 
 
@@ -46,23 +47,23 @@ def test_every_axis_of_every_group_is_needed(chosen: NetworkRecipe) -> None:
 def test_groups_carry_all_axes_of_units_but_those_of_pixels_and_classes(chosen: NetworkRecipe) -> None:
     weights = random_weights(chosen, 1)
     found = groups(chosen, SHAPE, CLASSES)
-    carried = [(axis.parameter, axis.dimension) for group in found.values() for axis in group.axes]
+    carried = [(axis.name, axis.dimension) for group in found.values() for axis in group.axes]
     assert len(carried) == len(set(carried))
     names = list(weights)
     units = {(name, dimension) for name, value in weights.items() for dimension in range(min(value.dim(), 2))}
     assert units - set(carried) == {(names[0], 1), (names[-2], 0), (names[-1], 0)}
     assert set(carried) < units
     for group in found.values():
-        assert len({axis.parameter for axis in group.axes}) == len(group.axes), "one group twice in a parameter"
+        assert len({axis.name for axis in group.axes}) == len(group.axes), "one group twice in a parameter"
 
 
 def test_groups_of_an_mlp_are_its_hidden_layers() -> None:
     found = groups(network_recipe("mlp", 5, 2, "layer"), (1, 8, 8), 10)
     # 0 flattens; 1 linear, 2 norm, 3 activation; 4 linear, 5 norm, 6 activation; 7 the output.
     names = (("1.weight", 0), ("1.bias", 0), ("2.weight", 0), ("2.bias", 0), ("4.weight", 1))
-    assert found["1"] == Group(5, tuple(Axis(*each) for each in names), ("3",))
+    assert found["1"] == Group(5, tuple(Axis(*each) for each in names), (Place("3", 2),))
     names = (("4.weight", 0), ("4.bias", 0), ("5.weight", 0), ("5.bias", 0), ("7.weight", 1))
-    assert found == {"1": found["1"], "4": Group(5, tuple(Axis(*each) for each in names), ("6",))}
+    assert found == {"1": found["1"], "4": Group(5, tuple(Axis(*each) for each in names), (Place("6", 2),))}
 
 
 def test_groups_of_the_published_cnn_are_six_layers_of_channels_and_one_of_units() -> None:
@@ -128,8 +129,12 @@ def test_what_is_no_permutation_of_the_group_is_refused() -> None:
     for wrong in ([0, 1], [0, 1, 1], [1, 2, 3]):
         with pytest.raises(ValueError, match=r"group units: not a permutation of 0 \.\. 2"):
             apply({"units": torch.tensor(wrong)}, {"weight": torch.zeros(3)}, group)
-    with pytest.raises(ValueError, match="weight has 4 entries along dimension 0; group units needs 3 times 1"):
-        apply({"units": torch.arange(3)}, {"weight": torch.zeros(4)}, group)
+    with pytest.raises(ValueError, match="weight has 2 entries along dimension 0; group units needs 3"):
+        apply({"units": torch.arange(3)}, {"weight": torch.zeros(2)}, group)
+    heads = {"units": Group(4, (Axis("weight", 0),), block=2)}
+    apply({"units": torch.tensor([3, 2, 0, 1])}, {"weight": torch.zeros(4)}, heads)
+    with pytest.raises(ValueError, match="the units of a block of 2 do not stay together"):
+        apply({"units": torch.tensor([3, 1, 0, 2])}, {"weight": torch.zeros(4)}, heads)
     with pytest.raises(KeyError, match="different groups"):
         compose({"units": torch.arange(3)}, {})
 

@@ -19,7 +19,7 @@ from isthmus.study.graph import Graph
 from isthmus.study.jobs import Jobs
 from isthmus.study.schema import axis_columns
 
-ANALYSES: dict[str, Any] = {"connect": {"kinds": ["linear"]}, "curvature": {}, "movement": {}, "tickets": {}}
+ANALYSES: dict[str, Any] = {"connect": {}, "curvature": {}, "movement": {}, "tickets": {}}
 
 
 @pytest.fixture(scope="module")
@@ -150,14 +150,14 @@ def test_mistakes_of_the_module_name_the_study_and_the_arguments() -> None:
     found = mistakes(
         axis=study(grid={"width": [4], "depth": [1], "hight": [3]}),
         refused=study("Refused", {"what": "always dropping"}),
-        aligned=study(grid={"width": [4], "depth": [1]}, analyses=aligned),
+        aligned=study("Branching", analyses=aligned),
         alone=study("normalized_mlp", {"width": 4}, data={"train_size": 257}),
     )
     assert "studies.axis.network.module: presets/own_models.py:mlp with" in found
     assert "has no argument `hight`" in found
     assert "studies.refused.network.module" in found
     assert "its outputs are random in evaluation; switch that off" in found
-    assert "studies.aligned.analyses.connect.kinds: give kinds without linear-aligned" in found
+    assert "studies.aligned.analyses.connect.kinds: give kinds without linear-aligned; the module cannot be" in found
     assert "studies.alone.grid.batch_size: 128 was given; with 257 examples it leaves a batch of one" in found
 
 

@@ -120,7 +120,7 @@ class Stacked(nn.Module):
     def _each(self, function: Callable[[Mapping[str, Tensor], Tensor], Found], tensors: Any, images: Tensor) -> Found:
         """What `function` returns for each network, stacked."""
         stack, shared = next(iter(tensors.values())).shape[0], images.shape[0] == 1
-        with _plain_attention():
+        with plain_attention():
             if stack > 1 and self.together:
                 given = images[0] if shared else images
                 with sdpa_kernel(SDPBackend.MATH):  # the only kernel of attention that vmap can batch
@@ -175,7 +175,7 @@ def _measure(name: str, found: dict[str, Tensor], norm: _BatchNorm, arguments: t
 
 
 @contextmanager
-def _plain_attention() -> Iterator[None]:
+def plain_attention() -> Iterator[None]:
     """Without the inference kernels of `nn.MultiheadAttention`: they round differently, and have no vmap."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

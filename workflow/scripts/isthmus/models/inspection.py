@@ -31,6 +31,8 @@ from isthmus.models.evaluation import evaluation_mode
 from isthmus.models.functional import MakeModule, Stacked, construct
 from isthmus.models.masks import prunable
 from isthmus.models.own import Shape, maker
+from isthmus.models.permutations.check import checked_groups, multiplications
+from isthmus.models.permutations.derivation import Derived
 
 EXAMPLES = 4
 LAYERS = (nn.Linear, _ConvNd)
@@ -54,6 +56,9 @@ def describe(module: str, arguments: dict[str, Any], shape: Shape, classes: int)
         counter = FlopCounterMode(display=False)
         with counter, torch.no_grad():
             network(images[None])
+    groups: list[Derived] = []
+    aligned = _error(lambda: groups.append(checked_groups(make, shape, images)))
+    weights = dict(made.named_parameters())
     return {
         "parameters": sum(value.numel() for value in made.parameters()),
         "activations": _kept(network, images),
@@ -66,6 +71,9 @@ def describe(module: str, arguments: dict[str, Any], shape: Shape, classes: int)
         "alone": _error(lambda: copy.deepcopy(made).train()(images[:1])),
         "together": "each draws for itself in training" if random else _error(lambda: _check_together(make, images)),
         "curved": _error(lambda: _check_curved(network, images)),
+        "aligned": aligned,
+        "kept": groups[0].kept if groups else {},
+        "matching": multiplications(groups[0].groups, weights) if groups else 0,
     }
 
 

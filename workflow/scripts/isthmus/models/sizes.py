@@ -96,6 +96,20 @@ def multiplications(recipe: AnyNetwork, shape: tuple[int, int, int], classes: in
     return sum(fan_in * outputs * pixels for fan_in, outputs, pixels, _ in layer_sizes(recipe, shape, classes))
 
 
+def matching(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int) -> int:
+    """The number of multiplications that compare all pairs of hidden units of two networks by their weights.
+
+    Each weight of a hidden layer has units on both axes. The first layer's contribution never changes.
+
+    >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
+    >>> matching(recipe, (1, 8, 8), 10)  # 2 * 4 * 10 * 10
+    800
+    """
+    if isinstance(recipe, ModuleRecipe):
+        return recipe.matching
+    return 2 * sum(fan_in * units**2 for fan_in, units, _, _ in layer_sizes(recipe, shape, classes)[1:])
+
+
 def units(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int) -> int:
     """The number of outputs of all layers of one network; every pixel of a feature map counts.
 

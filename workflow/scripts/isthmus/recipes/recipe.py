@@ -60,8 +60,8 @@ class ModuleRecipe:
     module once (`isthmus.models.inspection`): parameters: trainable scalars; activations: numbers per example that
     differentiation keeps; random: whether outputs in training are random, by dropout for example; stacks: whether
     `torch.vmap` computes several networks at once; last_layer: the linear layer or convolution that is called last,
-    empty if there is none; multiplications: of a forward pass on one example, for estimates of cost alone, so that jobs
-    are not told.
+    empty if there is none. Two are for estimates of cost alone, so that jobs are not told: multiplications: of a
+    forward pass on one example; matching: to compare all pairs of hidden units of two networks.
     """
 
     module: str
@@ -75,6 +75,7 @@ class ModuleRecipe:
     stacks: bool
     last_layer: str
     multiplications: int = field(default=0, compare=False)
+    matching: int = field(default=0, compare=False)
 
     normalization = None
     activation = None
@@ -169,7 +170,8 @@ class Recipe:
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """The recipe as nested dictionaries of plain values, without estimates."""
         sections = asdict(self)
-        sections["network"].pop("multiplications", None)
+        for name in ("multiplications", "matching"):
+            sections["network"].pop(name, None)
         for key, value in sections["training"].items():
             if isinstance(value, tuple):
                 sections["training"][key] = list(value)

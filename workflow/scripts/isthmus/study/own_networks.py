@@ -117,8 +117,8 @@ def _use_errors(
     for analysis, options in analyses.items():
         place = f"{where}.analyses.{analysis}"
         for kind in options.get("kinds", []):
-            if kind.endswith("-aligned"):
-                yield f"{place}.kinds: give kinds without {kind}; only built-in architectures can be aligned"
+            if kind.endswith("-aligned") and found.aligned:
+                yield f"{place}.kinds: give kinds without {kind}; the module cannot be aligned ({found.aligned})"
         if "kinds" in options and not found.last_layer:
             yield f"{place}: it compares what networks compute before their last layer; the module has no such layer"
         if "kept_fractions" in options and not found.prunable:
@@ -142,4 +142,5 @@ def _section(asked: Request, found: Description) -> dict[str, Any]:
         "stacks": not found.together,
         "last_layer": found.last_layer,
         "multiplications": found.multiplications,
+        "matching": found.matching,
     }

@@ -6,7 +6,7 @@ from typing import Any
 from isthmus.analyses.connect.curve_recipe import curve_training
 from isthmus.data.facts import Facts
 from isthmus.landscape.hessian.graph_memory import LIMIT_BYTES, graph_bytes
-from isthmus.models.sizes import layer_sizes, parameters, units
+from isthmus.models.sizes import matching, parameters, units
 from isthmus.recipes.recipe import Recipe
 from isthmus.recipes.schedules import run_length
 from isthmus.training import cost as training
@@ -54,10 +54,7 @@ def _aligning(recipe: Recipe, facts: Facts, options: Mapping[str, Any], pairs: i
     searches = given["restarts"] * {"auto": 2, "weights": 1, "activations": 0, "combined": 1}[given["method"]]
     images = 0 if given["method"] == "weights" else 2 * (min(given["images"], examples) + statistics)
     images += 3 * (min(given["selection_images"], examples) + statistics) if given["method"] == "auto" else 0
-    layers = layer_sizes(recipe.network, facts.shape, facts.classes)
-    # Inner products of all pairs of units, along both axes of a weight; the assignments take about as long. The first
-    # layer's contribution never changes and is computed once.
-    sweep = 4 * sum(fan_in * units**2 for fan_in, units, _, _ in layers[1:])
+    sweep = 2 * matching(recipe.network, facts.shape, facts.classes)  # assignments take as long as inner products
     return [
         Calls("algebra", pairs * searches * SWEEPS_A_SEARCH, sweep),
         evaluations(pairs * images, forward, 1, EVALUATED_TOGETHER),

@@ -7,16 +7,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isthmus.landscape.alignment.result import Alignment, Groups, assignment, check_comparable, with_weights
+from isthmus.landscape.alignment.result import Alignment, Groups, assignment, check_comparable
+from isthmus.landscape.alignment.weights import match_weights
 from isthmus.models.evaluation import evaluation_mode
-from isthmus.models.hidden_units import Weights, apply
+from isthmus.models.hidden_units import Place, Weights, apply
+from isthmus.models.same_function import with_weights
 
 
 def match_activations(
-    network: nn.Module, reference: Weights, weights: Weights, groups: Groups, images: Tensor, batch_size: int = 500
+    network: nn.Module,
+    reference: Weights,
+    weights: Weights,
+    groups: Groups,
+    images: Tensor,
+    batch_size: int = 500,
+    generator: np.random.Generator | None = None,
+    restarts: int = 8,
 ) -> Alignment:
     """Permute the hidden units of `weights` so that their activations come close to those of `reference`.
 
@@ -28,12 +38,15 @@ def match_activations(
     units do not count (they are left for one another, in any order). On 21 pairs of small networks of all
     architectures, trained on the digits, barriers were 0.9 times those after pairing by correlations, in the geometric
     mean, which is within their scatter. Each pixel of a channel is one example. If a group is recorded in several
-    modules, their products are summed. Forward passes have the type of the weights; sums over examples are in float64.
+    places, their products are summed. Forward passes have the type of the weights; sums over examples are in float64.
 
-    Raises AlignmentError as `match_weights` does.
+    Units that no module reads or returns, such as those inside `nn.MultiheadAttention`, are then matched by their
+    weights (`match_weights`, with `generator` and `restarts`).
+
+    Raises AlignmentError as `match_weights` does, and ValueError if there are such units and no generator is given.
 
     >>> from isthmus.models.architectures import build
-    >>> from isthmus.models.hidden_units import groups
+    >>> from isthmus.models.unit_groups import groups
     >>> from isthmus.recipes.recipe import NetworkRecipe
     >>> recipe = NetworkRecipe("mlp", 2, 1, "none", "relu", 0, 0, 1)
     >>> network, hidden = build(recipe, (1, 1, 1), 1), groups(recipe, (1, 1, 1), 1)
@@ -48,7 +61,8 @@ def match_activations(
     dtype = next(iter(weights.values())).dtype
     images = images.to(dtype)
     networks = [with_weights(network, each, images.device, dtype) for each in (reference, weights)]
-    places = [place for group in groups.values() for place in group.places]
+    recorded = {name: group for name, group in groups.items() if group.places}
+    places = [place for group in recorded.values() for place in group.places]
     products: dict[str, Tensor] = {}
     with (
         torch.no_grad(),
@@ -60,27 +74,42 @@ def match_activations(
         for batch in images.split(batch_size):
             for each in networks:
                 each(batch[None])
-            for name, group in groups.items():
+            for name, group in recorded.items():
                 for place in group.places:
-                    added = _examples(first[place]).T @ _examples(second[place])
-                    products[name] = products[name] + added if name in products else added
+                    units = [_examples(seen[place], place, group.size) for seen in (first, second)]
+                    for one, other in zip(*units, strict=True):
+                        added = one.T @ other
+                        products[name] = products[name] + added if name in products else added
     permutations, objective = {}, 0.0
-    for name in groups:
+    for name, group in recorded.items():
         similarities = products[name].cpu() / len(images)
-        permutations[name], gain = assignment(similarities)
+        permutations[name], gain = assignment(similarities, group.block)
         objective += similarities.trace().item() + gain
+    rest = {name: group for name, group in groups.items() if not group.places}
+    if rest:
+        if generator is None:
+            raise ValueError(f"the units {', '.join(rest)} are matched by their weights, which needs a generator")
+        matched = apply(permutations, weights, groups)
+        permutations |= match_weights(reference, matched, rest, generator, restarts).permutations
     return Alignment(permutations, apply(permutations, weights, groups), objective, (objective,))
 
 
 @contextmanager
-def _watched(network: nn.Module, places: list[str]) -> Iterator[dict[str, Tensor]]:
-    """A dictionary that holds, after each forward pass, the outputs of the modules named in `places`."""
-    seen: dict[str, Tensor] = {}
+def _watched(network: nn.Module, places: list[Place]) -> Iterator[dict[Place, Tensor]]:
+    """A dictionary that holds, after each forward pass, the tensors with the activations of `places`."""
+    seen: dict[Place, Tensor] = {}
 
-    def hook(place: str) -> Any:
+    def before(place: Place) -> Any:
+        return lambda module, arguments: seen.__setitem__(place, arguments[0])
+
+    def after(place: Place) -> Any:
         return lambda module, arguments, output: seen.__setitem__(place, output)
 
-    handles = [network.get_submodule(place).register_forward_hook(hook(place)) for place in places]
+    handles = []
+    for place in places:
+        module = network.get_submodule(place.name)
+        register = module.register_forward_pre_hook if place.reads else module.register_forward_hook
+        handles.append(register(before(place) if place.reads else after(place)))
     try:
         yield seen
     finally:
@@ -88,6 +117,6 @@ def _watched(network: nn.Module, places: list[str]) -> Iterator[dict[str, Tensor
             handle.remove()
 
 
-def _examples(activations: Tensor) -> Tensor:
-    """`[1, B, size]` or `[B, size, height, width]` as `[examples, size]`, float64."""
-    return (activations[0] if activations.dim() == 3 else activations.movedim(1, -1).flatten(0, -2)).double()
+def _examples(activations: Tensor, place: Place, size: int) -> list[Tensor]:
+    """Activations as `[examples, size]`, float64, one for each start of the place."""
+    return [part.movedim(0, -1).flatten(0, -2).double() for part in place.parts(activations, size)]

@@ -47,7 +47,7 @@ from isthmus.landscape.alignment.weights import match_weights
 from isthmus.landscape.at_points import evaluate_path
 from isthmus.landscape.evaluator import Evaluator, TrainedNetwork
 from isthmus.landscape.paths import line
-from isthmus.models.hidden_units import groups
+from isthmus.models.unit_groups import groups
 from isthmus.recipes.pairs import Pair
 
 METHODS = ("weights", "activations", "combined")
@@ -129,7 +129,8 @@ def _alignments(
     if methods != ("weights",):
         images, size = evaluator.examples.images, evaluator.settings.evaluation_batch_size
         images = images[matched_on.to(evaluator.settings.device)]
-        by_activations = match_activations(evaluator.single, *ends, found, images, size)
+        generator = seeds.generator(pair[0], seeds.Stream.ALIGNMENT, pair[1], 2)
+        by_activations = match_activations(evaluator.single, *ends, found, images, size, generator, restarts)
         made["activations"] = by_activations
         if "combined" in methods:
             generator = seeds.generator(pair[0], seeds.Stream.ALIGNMENT, pair[1], 1)

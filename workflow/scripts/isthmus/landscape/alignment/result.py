@@ -10,7 +10,6 @@ Ainsworth, Hayase & Srinivasa 2023, "Git Re-Basin").
     check_same_function(network, weights_b, alignment.weights, images)
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,8 +17,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from isthmus.models.evaluation import evaluation_mode
 from isthmus.models.hidden_units import Group, Weights
+from isthmus.models.same_function import TOLERANCE, difference
 
 Groups = Mapping[str, Group]
 
@@ -65,22 +64,32 @@ def check_comparable(reference: Weights, weights: Weights) -> None:
             raise AlignmentError(f"the parameter {name} is not finite; a diverged network cannot be aligned")
 
 
-def assignment(similarities: Tensor) -> tuple[Tensor, float]:
-    """The permutation p with the largest sum of similarities[i, p[i]], and its gain over the identity."""
-    rows, columns = linear_sum_assignment(similarities.numpy(), maximize=True)
-    step = torch.from_numpy(columns)
-    return step, (similarities[rows, step] - similarities.diagonal()).sum().item()
+def assignment(similarities: Tensor, block: int = 1) -> tuple[Tensor, float]:
+    """The permutation p with the largest sum of similarities[i, p[i]], and its gain over the identity.
+
+    With blocks, the largest among permutations of blocks and of the units in each (`isthmus.models.hidden_units`):
+    every pair of blocks is matched, and then the blocks by what that gives.
+
+    >>> assignment(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    (tensor([1, 0]), 2.0)
+    """
+    size = len(similarities)
+    if block == 1:
+        step = _assigned(similarities)
+    else:
+        pairs = similarities.view(size // block, block, size // block, block).transpose(1, 2)
+        inside = torch.stack([torch.stack([_assigned(pair) for pair in row]) for row in pairs])
+        whole = _assigned(pairs.gather(-1, inside[..., None]).sum((-2, -1)))
+        step = (whole[:, None] * block + inside[torch.arange(len(whole)), whole]).flatten()
+    return step, (similarities[torch.arange(size), step] - similarities.diagonal()).sum().item()
 
 
-def with_weights(network: nn.Module, weights: Weights, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """A copy of `network`, a stack of one, with other weights."""
-    own = copy.deepcopy(network).to(device, dtype)
-    own.load_state_dict({name: value[None] for name, value in weights.items()})
-    return own
+def _assigned(similarities: Tensor) -> Tensor:
+    return torch.from_numpy(linear_sum_assignment(similarities.numpy(), maximize=True)[1])
 
 
 def check_same_function(
-    network: nn.Module, weights: Weights, permuted: Weights, images: Tensor, tolerance: float = 1e-8
+    network: nn.Module, weights: Weights, permuted: Weights, images: Tensor, tolerance: float = TOLERANCE
 ) -> None:
     """Raise AlignmentError unless `weights` and `permuted` give the same logits on images `[N, C, H, W]`.
 
@@ -96,16 +105,9 @@ def check_same_function(
     >>> permuted = first | {"1.weight": first["1.weight"].flip(0), "3.weight": first["3.weight"].flip(1)}
     >>> check_same_function(network, first, permuted, torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1))
     """
-    images = images.double()[None]
-    outputs = []
-    for each in (weights, permuted):
-        copied = with_weights(network, each, images.device, torch.float64)
-        with torch.no_grad(), evaluation_mode(copied, images):
-            outputs.append(copied(images))
-    size = outputs[0].abs().max().item()
-    difference = (outputs[0] - outputs[1]).abs().max().item()
-    if not difference <= tolerance * size:  # also where one of them is not a number
+    apart, size = difference(network, weights, permuted, images)
+    if not apart <= tolerance * size:  # also where one of them is not a number
         raise AlignmentError(
-            f"the permuted network computes another function: logits of size {size:.3g} differ by {difference:.3g} "
+            f"the permuted network computes another function: logits of size {size:.3g} differ by {apart:.3g} "
             f"(allowed: {tolerance:.1g} of their size); the permutation structure of the architecture is wrong"
         )

@@ -1,8 +1,10 @@
 """Weight matching: the permutation pi of hidden units that brings the weights pi(w_B) closest to w_A, without data.
 
 With all groups of units but one held fixed, this is a linear assignment, which is solved exactly, so the distance falls
-group after group (Ainsworth et al. 2023, algorithm 1). The joint problem is NP-hard, and the start of the descent
-decides which of its many local optima it ends in (`isthmus.landscape.alignment.choice` says how much depends on that).
+group after group (Ainsworth et al. 2023, algorithm 1). Where a parameter has a group on two axes, such as a layer from
+a residual stream to itself, the assignment is that of the linearized distance, and is kept if the distance falls. The
+joint problem is NP-hard, and the start of the descent decides which of its many local optima it ends in
+(`isthmus.landscape.alignment.choice` says how much depends on that).
 """
 
 from collections import Counter
@@ -39,7 +41,7 @@ def match_weights(
     Raises AlignmentError if the networks differ in their parameters or are not finite, and ValueError for `restarts`
     below 1.
 
-    >>> from isthmus.models.hidden_units import groups
+    >>> from isthmus.models.unit_groups import groups
     >>> from isthmus.recipes.recipe import NetworkRecipe
     >>> hidden = groups(NetworkRecipe("mlp", 2, 1, "none", "relu", 0, 0, 1), (1, 1, 1), 1)
     >>> first = {"1.weight": torch.tensor([[1.0], [2.0]]), "1.bias": torch.zeros(2)}
@@ -66,7 +68,7 @@ class _Problem:
 
     `unshared[group]`: inner products `[size, size]` of the reference's units with the unpermuted network's, over the
     parameters that belong to no other group. No permutation of another group changes them. `shared[group]`: the axes of
-    the other parameters.
+    the other parameters. `quadratic`: the groups that a parameter has on two axes.
     """
 
     reference: dict[str, Tensor]
@@ -74,6 +76,7 @@ class _Problem:
     groups: Groups
     unshared: dict[str, Tensor]
     shared: dict[str, tuple[Axis, ...]]
+    quadratic: frozenset[str]
 
     @classmethod
     def of(cls, reference: Weights, weights: Weights, groups: Groups) -> "_Problem":
@@ -82,20 +85,24 @@ class _Problem:
             {name: value.detach().to("cpu", torch.float64) for name, value in each.items()}
             for each in (reference, weights)
         )
-        carriers = Counter(axis.parameter for group in groups.values() for axis in group.axes)
+        carriers = Counter(axis.name for group in groups.values() for axis in group.axes)
         unshared, shared = {}, {}
         for name, group in groups.items():
-            alone = [axis for axis in group.axes if carriers[axis.parameter] == 1]
+            alone = [axis for axis in group.axes if carriers[axis.name] == 1]
             zero = torch.zeros(group.size, group.size, dtype=torch.float64)
             unshared[name] = sum((_products(first, second, axis, group.size) for axis in alone), zero)
-            shared[name] = tuple(axis for axis in group.axes if carriers[axis.parameter] > 1)
-        return cls(first, second, groups, unshared, shared)
+            shared[name] = tuple(axis for axis in group.axes if carriers[axis.name] > 1)
+        twice = frozenset(
+            name for name, group in groups.items() if len({axis.name for axis in group.axes}) < len(group.axes)
+        )
+        return cls(first, second, groups, unshared, shared, twice)
 
 
 def _products(first: Weights, second: Weights, axis: Axis, size: int) -> Tensor:
     """Inner products `[size, size]` of one parameter's slices for each unit of one network and each of another."""
-    rows, columns = (each[axis.parameter].movedim(axis.dimension, 0).reshape(size, -1) for each in (first, second))
-    return rows @ columns.T
+    parts = [axis.parts(each[axis.name], size) for each in (first, second)]
+    found = [row.reshape(size, -1) @ column.reshape(size, -1).T for row, column in zip(*parts, strict=True)]
+    return sum(found[1:], found[0])
 
 
 def _descend(
@@ -111,11 +118,16 @@ def _descend(
         improved = False
         for index in generator.permutation(len(names)):
             name = names[index]
-            step, gain = assignment(_similarities(problem, name, current, permutations[name]))
-            if gain > negligible:
-                current = apply({name: step}, current, problem.groups)
-                permutations[name] = permutations[name][step]
-                improved = True
+            similarities = _similarities(problem, name, current, permutations[name])
+            step, gain = assignment(similarities, problem.groups[name].block)
+            if gain <= negligible:
+                continue
+            stepped = apply({name: step}, current, problem.groups)
+            if name in problem.quadratic:
+                ends = [_inner_product(problem.reference, each) for each in (current, stepped)]
+                if ends[1] - ends[0] <= negligible:
+                    continue
+            current, permutations[name], improved = stepped, permutations[name][step], True
         course.append(_inner_product(problem.reference, current))
     return permutations, tuple(course)
 
