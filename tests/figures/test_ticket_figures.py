@@ -183,7 +183,7 @@ def test_weights_kept_fall_to_the_right_and_are_labelled_in_percent(figures: dic
 
 @pytest.mark.parametrize(
     ("least", "expected"),
-    [(0.7, ["100", "80", "70"]), (0.3, ["100", "70", "50", "30"]), (0.08, ["100", "50", "20", "10"])],
+    [(0.7, ["100", "90", "80", "70"]), (0.3, ["100", "70", "50", "30"]), (0.08, ["100", "50", "20", "10"])],
 )
 def test_labels_of_weights_kept_are_round_and_have_room(least: float, expected: list[str]) -> None:
     axis = style.new_figure(3, 2).add_subplot().xaxis
