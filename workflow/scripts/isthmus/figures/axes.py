@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-MOST_LABELS = 5  # on an axis of percentages
+MOST_LABELS = 6  # on an axis of percentages
 
 
 def plain(value: float) -> str:

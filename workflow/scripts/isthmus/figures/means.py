@@ -38,7 +38,7 @@ from isthmus.figures.shown import (
 )
 from isthmus.figures.style import finish, label_of, loss_unit, paper
 from isthmus.tables.descriptions import Lines
-from isthmus.tables.quantities import Quantity
+from isthmus.tables.quantities import Quantity, named
 
 LONGEST_BAR = 3.0  # times the mean, or a part of it: the axis cuts off longer bars and wider bands
 FEW_NETWORKS, FEW_PAIRS = 2, 3  # that are drawn one by one in place of a band, which would cover the panel
@@ -112,7 +112,8 @@ def means(study: str, tables: dict[str, pd.DataFrame], lines: Lines, **layout: A
     rows, every = split(positions(rows, lines), lines)
     known = set(rows.loc[(rows["n"] > 0) | (rows["not_positive"] > 0), "axes"])
     shown = [quantity for quantity in every if quantity.name in known] or every
-    without = [quantity.label for quantity in every if quantity not in shown]
+    names = [quantity.name.split()[0] for quantity in shown]  # less the value of a quantity that is split
+    without = [named(name).label for name in lines.rows if name not in names]
     rows, chosen = few(rows[rows["axes"].isin([quantity.name for quantity in shown])], lines, **layout)
     rows = apart(rows, lines)
     dots = pd.concat([dots_behind(study, tables, quantity, rows, lines) for quantity in shown], ignore_index=True)
@@ -125,11 +126,11 @@ def means(study: str, tables: dict[str, pd.DataFrame], lines: Lines, **layout: A
     x_label = _with_unit(quantity.label, quantity.unit) if quantity else label_of(lines.x)
     figure, placed = lay_out(blocks, labels, x_label, **layout)
     for above, below in pairwise(range(len(shown))):  # values of one quantity share a scale, unless it is logarithmic
-        if shown[above].value == shown[below].value and not shown[below].log:
+        if names[above] == names[below] and not shown[below].log:
             placed[0][1][below].sharey(placed[0][1][above])
     keys = keys_of(lines.hue, looks, marker=not lines.bands)
     keys += [key_of(words_of(lines.level), KINDS[lines.level], marker=False, band=True)] if lines.level else []
-    left = f"Not measured: {', '.join(without)}." if without else ""
+    left = f"Not measured: {', '.join(without)}." if known and without else ""
     made = Means(study, tables, lines, shown, rows, dots, looks, figure, placed, keys, [chosen, left])
     for place, quantity in enumerate(shown):
         _draw_row(made, place, quantity)

@@ -11,8 +11,6 @@ from isthmus.statistics.values import with_baselines
 from isthmus.tables.descriptions import Lines
 from isthmus.tables.quantities import named
 
-NO_PAIRS_INTERVAL = "none where n is below 3 networks, or all pairs share one"
-
 
 def number(count: int, what: str) -> str:
     """A count in words: "1 pair", "3 pairs"."""
@@ -90,17 +88,24 @@ def _marks(rows: pd.DataFrame, lines: Lines) -> str:
     of_pairs = rows["pairs"].notna().any()
     behind = "pairs" if of_pairs else "networks"
     dots = f"Dots: {behind}. " if lines.dots and not lines.bands else ""
-    without, intervals = rows["low"].isna() & rows["value"].notna(), rows.loc[rows["low"].notna(), "statistic"]
-    none = f" ({NO_PAIRS_INTERVAL if of_pairs else 'none where n = 1 or all are equal'})" if without.any() else ""
-    if intervals.empty:
-        return f"{dots}Lines: {means}. {f'No intervals{none}.' if of_pairs or (rows['n'] == 1).any() else ''}".strip()
+    intervals = rows.loc[rows["low"].notna(), "statistic"].unique()
+    without = (
+        rows["low"].isna() & rows["value"].notna() & (rows["statistic"].isin(intervals) | (rows["n"] == 1) | of_pairs)
+    )
     how = "bootstrap intervals, which resample networks" if of_pairs else "bootstrap intervals over networks"
-    if (intervals == "median").any():
-        how = "intervals over networks, order statistics of medians (all networks if below six)"
-        how += ", bootstrap of means" if (intervals != "median").any() else ""
+    details = [
+        "none where n is below 3 networks, or all pairs share one" if of_pairs else "none where n = 1 or all are equal"
+    ]
+    details = details if without.any() else []
+    if "median" in intervals:
+        how = "intervals over networks, order statistics of medians" + ", bootstrap of means" * (len(intervals) > 1)
+        details.insert(0, "all networks if below six")
+    in_brackets = f" ({'; '.join(details)})" if details else ""
+    if not len(intervals):
+        return f"{dots}Lines: {means}. {f'No intervals{in_brackets}.' if details else ''}".strip()
     if lines.bands:
-        return f"Lines: {means}. Bands: 95 % {how}{none}; few {behind} are thin lines instead."
-    return f"{dots}Lines: {means}. {'Bars and bands' if lines.level else 'Bars'}: 95 % {how}{none}."
+        return f"Lines: {means}. Bands: 95 % {how}{in_brackets}; few {behind} are thin lines instead."
+    return f"{dots}Lines: {means}. {'Bars and bands' if lines.level else 'Bars'}: 95 % {how}{in_brackets}."
 
 
 def _not_converged(rows: pd.DataFrame) -> str:

@@ -149,8 +149,10 @@ def split(rows: pd.DataFrame, lines: Lines) -> tuple[pd.DataFrame, list[Quantity
             words = STATES[bool(value)] if is_state else f"{label_of(lines.split)} {plain(value)}"
             label = f"{quantity.label}, {words.replace(' ', NO_BREAK)}"
             one = replace(quantity, name=f"{quantity.name} {lines.split}={value}", label=label)
-            # A cell in which all networks diverged has a single row, which has no such value and breaks all lines.
-            parts.append(own[(own[lines.split] == value) | own[lines.split].isna()].assign(axes=one.name))
+            mine = own[own[lines.split] == value]
+            # A cell in which all networks diverged may have a single row, which breaks all lines.
+            lost = own[(own["n"] == 0) & ~own["cell"].isin(mine["cell"])].drop_duplicates("cell")
+            parts.append(pd.concat([mine, lost]).assign(axes=one.name))
             found.append(one)
         if not every:
             parts.append(own.assign(axes=quantity.name))

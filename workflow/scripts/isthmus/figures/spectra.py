@@ -119,7 +119,7 @@ def draw_spectra(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         counted(span(counts, "network") if counts else "", len(networks), int(networks["diverged"].sum())),
         "Lines: means. Bands: 95 % bootstrap intervals over networks.",
         "There is no band below three networks." if min(counts, default=FEWEST) < FEWEST else "",
-        f"Measured on {listed([str(count) for count in sorted(networks['images'].unique())])} training examples.",
+        f"Measured on {listed([str(count) for count in sorted({*networks['images']} - {0})])} training examples.",
     ]
     return finish(
         figure,
