@@ -66,7 +66,7 @@ def _draw_density(axes: Axes, spectra: pd.DataFrame, floor: float, colour: str) 
         ends = np.maximum(low, floor), np.maximum(high, floor)
         axes.fill_between(grid, *ends, where=high > floor, color=colour, alpha=0.25, linewidth=0, zorder=2)
     axes.plot(grid, np.where(seen, mean, np.nan), color=colour, gid="density", zorder=3)
-    return [*mean[seen], floor]
+    return mean[seen].tolist()
 
 
 def _draw_tops(axes: Axes, networks: pd.DataFrame) -> None:
@@ -102,7 +102,10 @@ def draw_spectra(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
             continue
         counts.append(spectra["seed"].nunique())
         one = one_eigenvalue(spectra, int(panel.rows["parameters"].iloc[0]))
-        drawn += _draw_density(axes, spectra, FAINTEST * one, looks[int(panel.rows["width"].iloc[0])].colour)
+        shown = _draw_density(axes, spectra, FAINTEST * one, looks[int(panel.rows["width"].iloc[0])].colour)
+        drawn += [*shown, FAINTEST * one]
+        if not shown:
+            say(axes, "nowhere a thirtieth of\none eigenvalue")
         axes.axhline(one, color=GREY, linestyle=ONE.line, linewidth=0.8, gid="one eigenvalue", zorder=1)
         _draw_tops(axes, panel.rows)
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
