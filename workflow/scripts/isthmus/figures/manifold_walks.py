@@ -27,6 +27,12 @@ LOSSES = {
 }
 COLOURS = "viridis"
 LABEL_SHARE = 0.24  # of the height of a panel: two lines of letters
+LABELS = (  # of the panels: title, horizontal and vertical axis
+    ("all walks: the loss", "arc length / norm of the weights", "loss"),
+    ("straight on: the function", "arc length / norm of the weights", "change of the function off\nthe data / its rms"),
+    ("towards another minimum", "arc length / distance of the minima", "distance left / first distance"),
+    ("how near they come", RATIO, "nearest to the goal\n/ first distance"),
+)
 NO_WALKS = "No walk was taken: no zero of the loss was found, or `walks` asks for none."
 OUTCOMES = {
     "arrived": ("arrived", Look(PALETTE[0], "o", "none")),
@@ -74,15 +80,10 @@ def _draw_losses(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> No
     for words, height in sorted(heights.items(), key=lambda item: -item[1]):
         above = min(float(np.log(height / low) / np.log(high / low)), above - LABEL_SHARE)
         axes.text(1.02, above, words, transform=axes.transAxes, va="center")
-    axes.set(title="all walks: the loss", xlabel="arc length / norm of the weights", ylabel="loss", xlim=(0, None))
+    axes.set_xlim(0, None)
 
 
 def _draw_changes(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> None:
-    axes.set(title="straight on: the function", xlabel="arc length / norm of the weights")
-    axes.set_ylabel("change of the function off\nthe data / its rms")
-    if walks.empty:
-        say(axes, "no walks straight on")
-        return
     walks = walks.assign(
         arc=walks["arc_length"] / walks["start_norm"], change=walks["function_change"] / walks["function_rms"]
     )
@@ -92,11 +93,6 @@ def _draw_changes(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> N
 
 
 def _draw_approach(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> None:
-    axes.set(title="towards another minimum", xlabel="arc length / distance of the minima")
-    axes.set_ylabel("distance left / first distance")
-    if walks.empty:
-        say(axes, "no walks towards minima")
-        return
     walks = walks.assign(arc=walks["arc_length"] / walks["first"], left=walks["distance_left"] / walks["first"])
     _lines(axes, walks, "arc", "left", colours)
     axes.plot([0, 1], [1, 0], color=GREY, linestyle=":", linewidth=0.9)
@@ -104,10 +100,6 @@ def _draw_approach(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> 
 
 
 def _draw_nearest(axes: Axes, walks: pd.DataFrame) -> None:
-    axes.set(title="how near they come", xlabel=RATIO, ylabel="nearest to the goal\n/ first distance")
-    if walks.empty:
-        say(axes, "no walks towards minima")
-        return
     around = (walks["outcome"] == "arrived") & (walks["detours"] > 0)
     walks = walks.assign(outcome=walks["outcome"].mask(around, "around"))
     ends = walks.groupby("number").agg(
@@ -175,12 +167,22 @@ def draw_manifold_walks(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     colours = _colours(walks["ratio"])
     figure = new_figure(DOUBLE_COLUMN, 3.8)
     losses, changes, approach, nearest = figure.subplots(2, 2).flat
-    towards = walks[(walks["kind"] == "towards") & (walks["outcome"] != "no goal")]
+    for axes, (title, x, y) in zip(figure.axes, LABELS, strict=True):
+        axes.set(title=title, xlabel=x, ylabel=y)
+    ahead, towards = (walks[walks["kind"] == kind] for kind in ("ahead", "towards"))
+    towards = towards[towards["outcome"] != "no goal"]
     towards = towards.assign(first=towards.groupby("number")["distance_left"].transform("first"))
     _draw_losses(losses, walks[walks["outcome"] != "no goal"], colours)
-    _draw_changes(changes, walks[walks["kind"] == "ahead"], colours)
-    _draw_approach(approach, towards, colours)
-    _draw_nearest(nearest, towards)
+    if ahead.empty:
+        say(changes, "no walks straight on")
+    else:
+        _draw_changes(changes, ahead, colours)
+    if towards.empty:
+        say(approach, "no walks towards minima")
+        say(nearest, "no walks towards minima")
+    else:
+        _draw_approach(approach, towards, colours)
+        _draw_nearest(nearest, towards)
     ticks: Any = {"ticks": LogLocator(subs=(1, 2, 5)), "format": FuncFormatter(lambda value, _: plain(value))}
     figure.colorbar(colours, ax=figure.axes, label=RATIO, shrink=0.6, aspect=30, **ticks).minorticks_off()
     return finish(figure, [], _note(walks, everything[kinks]))

@@ -58,7 +58,8 @@ def measured_claims(claims: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 def _holds(row: pd.Series) -> str:
     every = f"{row['settings']} setting{'' if row['settings'] == 1 else 's'}"
-    return f"holds in {row['settings_for']} of {every}, the opposite in {row['settings_against']}"
+    opposite = f", the opposite in {row['settings_against']}" if row["settings_against"] else ""
+    return f"holds in {row['settings_for']} of {every}{opposite}"
 
 
 def _measured(row: pd.Series) -> str:
