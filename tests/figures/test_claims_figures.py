@@ -1,16 +1,17 @@
 """The figure of the claims says what the table says."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import assert_laid_out, note
 from invented_claims import SETUP, claim, curvature, judge, networks, with_twins
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from isthmus.figures import style
-from isthmus.figures.claims import LIMITS, MOST_ROWS, draw_claims, measured_text, number, place, shown
+from isthmus.figures.claims import LIMITS, MOST_ROWS, draw_claims, place, shown_in_claims
+from isthmus.tables.claim_words import verdict_words
 from isthmus.tables.parquet import read_table, write_table
 
 
@@ -38,40 +39,46 @@ def figure(claims: pd.DataFrame) -> Figure:
     return draw_claims({"claims": claims})
 
 
-def texts(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.texts]
-
-
 def marks(figure: Figure) -> dict[str, Any]:
-    return {line.get_gid(): line for line in figure.axes[0].lines if " " in (line.get_gid() or "")}
+    return {gid: line for axes in figure.axes for line in axes.lines if " " in (gid := line.get_gid() or "")}
 
 
-def test_every_measured_row_has_its_point_its_numbers_and_its_verdict(claims: pd.DataFrame, figure: Figure) -> None:
-    measured = claims[claims["direction"] != "not measured"]
+def verdicts(figure: Figure) -> list[str]:
+    return [text for axes in figure.axes for text in texts(axes, "verdict")]
+
+
+def texts(axes: Axes, gid: str) -> list[str]:
+    return [text.get_text() for text in axes.texts if text.get_gid() == gid]
+
+
+def labels(figure: Figure) -> list[str]:
+    return [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
+
+
+def test_every_measured_row_has_its_point_and_its_verdict(claims: pd.DataFrame, figure: Figure) -> None:
+    measured = shown_in_claims({"claims": claims})
     assert set(measured["direction"]) >= {"reproduced", "contradicted", "inconclusive", "depends on the loss"}
     points = {gid: line for gid, line in marks(figure).items() if gid.startswith("measured")}
-    assert len(points) == len(measured)
+    assert len(points) == len(measured) == (claims["direction"] != "not measured").sum()
     for row in measured.itertuples():
-        name = row.claim if pd.isna(row.twin) else f"{row.claim} {row.twin}"
+        name = f"{row.claim} {row.twin}" if row.twin else row.claim
         wanted = np.clip(place(row, row.value), LIMITS[0] + 0.15, LIMITS[1] - 0.15)
         assert points[f"measured {name} {row.study}"].get_xdata()[0] == pytest.approx(wanted)
-        assert measured_text(row) in texts(figure)
-        assert f"{row.settings_for}/{row.settings_against}/{row.settings}" in texts(figure)
-    for verdict, count in measured["direction"].value_counts().items():
-        assert (
-            sum(text == verdict or text.startswith((f"{verdict},", f"{verdict} (")) for text in texts(figure)) == count
-        )
-    assert "reproduced, as published" in texts(figure)
+    told = zip(measured["direction"], measured["size"], measured["alone"], measured["study"], strict=True)
+    assert verdicts(figure) == [f"{verdict_words(*verdict)} · {study}" for *verdict, study in told]
+    assert "reproduced, as published · mnist" in verdicts(figure)
 
 
-def test_twins_stand_below_their_claim(figure: Figure) -> None:
-    at = {text.get_text().strip(): text.get_position()[1] for text in figure.texts}
-    assert at["the top eigenvalue falls"] > at["with the loss divided out"] > at["at equal training loss"]
+def test_statements_stand_once_and_twins_below_their_claim(figure: Figure) -> None:
+    found = [label for label in labels(figure) if label]
+    assert len(set(found)) == len(found)
+    claim = next(place for place, label in enumerate(found) if label.endswith("B3"))
+    assert found[claim + 1 : claim + 3] == ["with the loss divided out", "at equal training loss"]
 
 
 def test_what_a_claim_would_read_by_itself_stands_beside_it(claims: pd.DataFrame) -> None:
     row = claims[claims["direction"] == "inconclusive"].head(1).assign(alone="reproduced")
-    assert "inconclusive (reproduced alone)" in texts(draw_claims({"claims": row}))
+    assert verdicts(draw_claims({"claims": row})) == ["inconclusive (reproduced alone)"]
 
 
 def test_the_published_value_lies_at_one_and_is_filled_in_its_own_setup_only(figure: Figure) -> None:
@@ -85,9 +92,8 @@ def test_the_published_value_lies_at_one_and_is_filled_in_its_own_setup_only(fig
 
 
 def test_a_band_covers_what_the_claim_says(claims: pd.DataFrame, figure: Figure) -> None:
-    bands = [patch for patch in figure.axes[0].patches if patch.get_gid() == "band"]
-    rows = claims[claims["direction"] != "not measured"].reset_index(drop=True)
-    by_claim = {row.claim: bands[row.Index] for row in rows.itertuples()}
+    bands = [patch for axes in figure.axes for patch in axes.patches if patch.get_gid() == "band"]
+    by_claim = {row.claim: bands[row.Index] for row in shown_in_claims({"claims": claims}).itertuples()}
     assert by_claim["A1a"].get_x() == pytest.approx(0)
     assert by_claim["A1a"].get_x() + by_claim["A1a"].get_width() == pytest.approx(LIMITS[1])
     assert by_claim["A1b"].get_x() == pytest.approx(np.log(3.5) / np.log(4))
@@ -95,43 +101,30 @@ def test_a_band_covers_what_the_claim_says(claims: pd.DataFrame, figure: Figure)
     assert by_claim["B2"].get_x() == pytest.approx(0.99), "downwards is to the right where the claim says so"
 
 
-def test_claims_that_were_not_measured_are_listed_with_the_reason(figure: Figure) -> None:
-    assert {"Not measured", "C1", "no study makes the table `manifold`"} <= set(texts(figure))
-    (note,) = (text.get_text() for text in figure.texts if text.get_gid() == "footnote")
-    assert "n\xa0=\xa08 to 12 networks per row" in note
+def test_the_note_counts_networks_and_names_the_claims_that_were_not_tested(figure: Figure) -> None:
+    assert "n = 8 to 12 networks per row" in note(figure)
+    assert note(figure).endswith("Not tested: C1.")
 
 
 def test_of_many_studies_the_published_setup_and_a_few_others_are_drawn(claims: pd.DataFrame) -> None:
     one = claims[(claims["claim"] == "A1a") & (claims["study"] == "digits")]
-    many = pd.concat(
-        [one.assign(study=f"study-{number:03}", as_published=number == 90) for number in range(MOST_ROWS + 40)]
-    )
-    more = pd.concat([many, one.assign(claim="A2")])
-    kept, left_out = shown(more)
-    assert (len(kept), left_out) == (MOST_ROWS, 41)
+    many = [one.assign(study=f"study-{number:03}", as_published=number == 90) for number in range(MOST_ROWS + 40)]
+    every = {"claims": pd.concat([*many, one.assign(claim="A2")])}
+    kept = shown_in_claims(every)
+    assert len(kept) == MOST_ROWS
     assert "study-090" in set(kept["study"])
     assert "A2" in set(kept["claim"])
+    assert note(draw_claims(every)).endswith("Not drawn: 41 rows of further studies.")
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(11.27, "11"), (0.0, "0"), (-0.0123, "−0.012"), (1932.0, "1900"), (0.000012, "1.2e−5"), (np.nan, "")],
-)
-def test_numbers_have_two_digits(value: float, text: str) -> None:
-    assert number(value) == text
+def test_rows_legend_and_note_neither_overlap_nor_leave_the_page(figure: Figure) -> None:
+    assert_laid_out(figure)
+    for axes in figure.axes:
+        shown = [text for text in (*axes.get_yticklabels(), *axes.texts, axes.title) if text.get_text()]
+        boxes = [text.get_window_extent() for text in shown]
+        assert all(box.count_overlaps(boxes[number + 1 :]) == 0 for number, box in enumerate(boxes))
 
 
-def test_no_two_texts_overlap_and_none_leaves_the_page(tmp_path: Path, figure: Figure) -> None:
-    style.save(figure, [tmp_path / "figure.png", tmp_path / "figure.pdf"])
-    boxes = [text.get_window_extent() for text in figure.texts if text.get_text()]
-    boxes.append(figure.axes[0].get_window_extent())
-    for number_, box in enumerate(boxes):
-        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
-        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
-        assert box.count_overlaps(boxes[number_ + 1 :]) == 0
-
-
-def test_tables_without_a_measured_claim_can_be_drawn(claims: pd.DataFrame) -> None:
+def test_where_no_claim_was_tested_the_figure_says_so(claims: pd.DataFrame) -> None:
     figure = draw_claims({"claims": claims[claims["direction"] == "not measured"]})
-    figure.draw_without_rendering()
-    assert "nothing was measured" in figure.texts[-1].get_text()
+    assert note(figure).startswith("No claim was tested")

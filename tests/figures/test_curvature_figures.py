@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from isthmus.core.errors import DataError
 from isthmus.figures import curvature
-from isthmus.figures.looks import LINES
 from isthmus.figures.spectra import mean_density
 from isthmus.statistics.bootstrap import bootstrap_interval
 
@@ -41,12 +40,13 @@ def figures(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
 
 def test_densities_are_means_over_networks(tables: dict[str, pd.DataFrame], figures: dict[str, Figure]) -> None:
     axes = figures["spectra"].axes[0]
-    assert axes.get_title("left") == "depth 1, batch size 32, width 8"
+    assert axes.get_title("left").replace("\n", " ") == "depth 1, batch size 32, width 8"
     cell = tables["spectrum"].query("width == 8 and depth == 1 and batch_size == 32")
     grid, densities = mean_density(cell)
     assert densities.shape[1] == 4
     np.testing.assert_allclose(np.trapezoid(densities, grid, axis=0), 1, atol=0.03)
-    x, y = line(axes, "density")
+    x, y = axes.lines[0].get_data()
+    assert axes.lines[0].get_gid() == "density"
     np.testing.assert_array_equal(x, grid)
     mean = densities.mean(axis=1)
     np.testing.assert_allclose(y[np.isfinite(y)], mean[np.isfinite(y)])
@@ -68,25 +68,25 @@ def test_networks_with_one_grid_keep_it() -> None:
     np.testing.assert_allclose(densities, np.column_stack([np.ones(7), 1 + grid**2]))
 
 
-@pytest.mark.parametrize(("row", "kind"), list(enumerate(SIZES)))
-def test_rises_are_drawn_by_kind_and_size(
-    tables: dict[str, pd.DataFrame], figures: dict[str, Figure], row: int, kind: str
+def test_rises_have_a_row_of_axes_per_kind_and_size(
+    tables: dict[str, pd.DataFrame], figures: dict[str, Figure]
 ) -> None:
-    given, intervals = tables["perturbations"].query("batch_size == 256 and kind == @kind"), []
-    axes = figures["noise-response"].axes[4 + row]
-    for size, styled in zip(SIZES[kind], LINES, strict=False):
+    quantities = dict(zip(SIZES, lines_of("noise-response").rows, strict=True))
+    each = [(kind, size) for kind, sizes in SIZES.items() for size in sizes]
+    figure = figures["noise-response"]
+    assert len(figure.axes) == 2 * len(each)
+    for row, (kind, size) in enumerate(each):
+        axes, intervals = figure.axes[len(each) + row], []
         for depth in (1, 3):
-            samples = given[(given["size"] == size) & (given["depth"] == depth)].groupby("width")["relative_rise"]
+            given = tables["perturbations"].query("batch_size == 256 and kind == @kind and size == @size")
+            samples = given[given["depth"] == depth].groupby("width")["relative_rise"]
             means, ends = geometric([sample.to_numpy() for _, sample in samples])
-            gid = f"{lines_of('noise-response').rows[row]} depth={depth} size={size:g}"
-            np.testing.assert_allclose(line(axes, gid)[1], means)
-            (drawn,) = (each for each in axes.lines if each.get_gid() == gid)
-            assert drawn.get_linestyle() == ("-" if styled == "-" else "--")
+            np.testing.assert_allclose(line(axes, f"{quantities[kind]} size={size:g} depth={depth}")[1], means)
             intervals.append(ends)
-    drawn_bars, expected = bars(axes)[:, 1:], np.vstack(intervals)
-    np.testing.assert_allclose(drawn_bars[drawn_bars[:, 0].argsort()], expected[expected[:, 0].argsort()])
-    label = figures["noise-response"].axes[row].get_ylabel().replace("\n", " ")
-    assert label.endswith("size " + " and ".join(f"{size:g}" for size in SIZES[kind]))
+        drawn, expected = bars(axes)[:, 1:], np.vstack(intervals)
+        np.testing.assert_allclose(drawn[drawn[:, 0].argsort()], expected[expected[:, 0].argsort()])
+        label = " ".join(figure.axes[row].get_ylabel().split())
+        assert label.endswith(f"size {size:g}")
 
 
 def test_sharpness_in_training_shows_means_intervals_and_the_threshold(
@@ -187,7 +187,7 @@ def test_of_many_panels_and_lines_some_are_shown_and_the_note_says_which() -> No
     batches = "batch size 16, 32, 128 and 256 (4 of 5 values)"
     assert shown["spectra"][0] <= 12
     assert "width 8, 32, 128 and 512 (4 of 7 values)" in shown["spectra"][1]
-    assert shown["noise-response"][0] == 16
+    assert shown["noise-response"][0] == 4 * sum(map(len, SIZES.values()))
     assert f"Shown: {batches}." in shown["noise-response"][1]
     assert shown["sharpness-in-training"][0] <= 12
     assert "(6 of 7 values)" in shown["sharpness-in-training"][1]

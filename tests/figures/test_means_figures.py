@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import Tables, bars, line, lines_called, lines_of, note
+from drawn import Tables, bars, line, lines_called, lines_of, note, segments
 from invented_paths import ALL_KINDS
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection, PolyCollection
@@ -22,6 +22,7 @@ from means import (
     MADE,
     QUANTITIES,
     draw,
+    made_for,
     only,
     panels,
     paths,
@@ -56,9 +57,7 @@ def band(axes: Axes, colour: str, at: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def tables() -> dict[str, Tables]:
-    given = {"widths": (8, 32), "seeds": 4, "diverged": [(8, 3, 0)]}
-    made = {id(make): make(**given) for make in MADE.values()}
-    return {name: made[id(make)] for name, make in MADE.items()}
+    return made_for(*MADE, widths=(8, 32), seeds=4, diverged=[(8, 3, 0)])
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +108,11 @@ def test_dots_are_the_networks_or_pairs(
     x, hue = lines_of(name).x, lines_of(name).hue
     rows = rows_behind(name, quantity, tables[name])
     for place, axes in panels(name, figures[name], quantity):
-        (dots,) = (each for each in axes.collections if isinstance(each, PathCollection))
-        found = pd.DataFrame(dots.get_offsets().data, columns=["x", "y"])
-        found["colour"] = [to_hex(colour[:3]) for colour in dots.get_facecolor()]
+        found = pd.concat(
+            pd.DataFrame(dots.get_offsets().data, columns=["x", "y"]).assign(colour=to_hex(dots.get_facecolor()[0][:3]))
+            for dots in axes.collections
+            if isinstance(dots, PathCollection)
+        )
         own = only(rows, **place)
         assert len(found) == len(own)
         for value, look in looks(name, tables[name]).items():
@@ -145,7 +146,7 @@ def test_a_cell_whose_networks_all_diverged_breaks_the_lines(name: str) -> None:
     figure = draw(name, MADE[name](widths=[8, 16, 32], depths=[1], batch_sizes=[32], seeds=3, diverged=lost))
     for axes in figure.axes:
         for gid in {each.get_gid() for each in axes.lines}:
-            assert [len(part.get_xdata()) for part in lines_called(axes, gid)] == [1, 1]
+            assert [len(part) for part in segments(axes, gid)] == [1, 1]
             np.testing.assert_allclose(line(axes, gid)[0], [8, 32], rtol=0.25)
 
 
@@ -155,7 +156,7 @@ def test_a_profile_is_broken_where_a_loss_is_not_finite() -> None:
     middle = (rows["kind"] == "linear") & (rows["t"] == 0.5) & (rows["seed_a"] == 0) & (rows["seed_b"] == 2)
     rows.loc[middle, "train_loss"] = np.nan
     axes = draw("loss-profiles", made).axes[0]
-    before, after = (part.get_xdata() for part in lines_called(axes, "train_loss_along kind=linear"))
+    before, after = (part[:, 0] for part in segments(axes, "train_loss_along kind=linear"))
     assert set(rows.loc[rows["kind"] == "linear", "t"].dropna()) - {*before, *after} == {0.5}
     assert before.max() < 0.5 < after.min()
 
@@ -241,7 +242,7 @@ def test_axes_are_logarithmic_where_means_are_geometric_and_show_all_means_and_d
         dots = [each.get_offsets().data for each in axes.collections if isinstance(each, PathCollection)]
         shown = np.vstack([each.get_xydata() for each in axes.lines] + dots)
         for (low, high), values in zip((axes.get_xlim(), axes.get_ylim()), shown.T, strict=True):
-            assert low <= values.min() < values.max() <= high
+            assert low <= np.nanmin(values) < np.nanmax(values) <= high
     first, second = figures[name].axes[:2]
     if name == "loss-profiles":
         assert first.get_xlim() == (0, 1)

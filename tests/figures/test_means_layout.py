@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,11 @@ import invented_training
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import assert_laid_out, line, note, said, summarized
+from drawn import Tables, assert_laid_out, line, note, said, summarized
 from invented_paths import ALL_KINDS
-from means import MADE, QUANTITIES, curvature, draw, paths
+from means import MADE, QUANTITIES, curvature, draw, made_for, paths
 from running import SCRIPTS
 
-from isthmus.figures import style
 from isthmus.figures.looks import KINDS, words_of
 from isthmus.tables.descriptions import stages
 
@@ -30,7 +30,6 @@ def test_a_single_network_or_pair_diverged_or_not_can_be_drawn(name: str, lost: 
     diverged = [(64, 2, 0)] if lost else []
     given = {"widths": [64], "depths": [2], "batch_sizes": [128], "seeds": 2 if MADE[name] is paths else 1}
     figure = draw(name, MADE[name](**given, diverged=diverged))
-    style.save(figure, [])
     assert said(figure) == ["all diverged"] * len(QUANTITIES[name]) * lost
     if lost:
         which = "All 5 paths" if MADE[name] is paths else "The only network"
@@ -96,24 +95,31 @@ SIX = "width 8, 16, 32, 128, 256 and 512 (6 of 7 values)"
 TWO = "batch size 16 and 1024 (2 of 5 values)"
 
 
+@pytest.fixture(scope="module")
+def many() -> dict[str, Tables]:
+    grid = {"widths": (8, 16, 32, 64, 128, 256, 512), "batch_sizes": (16, 64, 128, 256, 1024), "diverged": []}
+    training = made_for("test-accuracy", "learning-curves", **grid, depths=(1, 2, 3), seeds=1)
+    of_pairs = {"depths": (1, 2, 3), "seeds": 2, "kinds": ["linear", "bezier"]}
+    connected = made_for("barriers", "loss-profiles", "path-geometry", **grid, **of_pairs)
+    return training | connected | made_for("curvature", "curvature-and-loss", **grid, depths=(1,), seeds=1)
+
+
 @pytest.mark.parametrize(
-    ("name", "depths", "count", "shown"),
+    ("name", "count", "shown"),
     [
-        ("test-accuracy", (1, 2, 3), 5, ""),
-        ("learning-curves", (1, 2, 3), 6, f"{TWO}; {SIX}"),
-        ("barriers", (1, 2, 3), 6, TWO),
-        ("loss-profiles", (1, 2, 3), 8, "batch size 16 (1 of 5 values); depth 1 and 3 (2 of 3 values); width"),
-        ("path-geometry", (1, 2, 3), 4, f"{TWO}; depth 1 and 3 (2 of 3 values)"),
-        ("curvature", (1,), 4, BATCHES),
-        ("curvature-and-loss", (1,), 1, SIX),
+        ("test-accuracy", 5, ""),
+        ("learning-curves", 6, f"{TWO}; {SIX}"),
+        ("barriers", 6, TWO),
+        ("loss-profiles", 8, "batch size 16 (1 of 5 values); depth 1 and 3 (2 of 3 values); width"),
+        ("path-geometry", 4, f"{TWO}; depth 1 and 3 (2 of 3 values)"),
+        ("curvature", 4, BATCHES),
+        ("curvature-and-loss", 1, SIX),
     ],
 )
 def test_of_many_panels_and_lines_some_are_shown_and_the_note_says_which(
-    name: str, depths: tuple[int, ...], count: int, shown: str
+    many: dict[str, Tables], name: str, count: int, shown: str
 ) -> None:
-    many = {"widths": (8, 16, 32, 64, 128, 256, 512), "batch_sizes": (16, 64, 128, 256, 1024)}
-    more = {"seeds": 2, "kinds": ["linear", "bezier"]} if MADE[name] is paths else {"seeds": 1}
-    figure = draw(name, MADE[name](**many, **more, depths=depths, diverged=[]))
+    figure = draw(name, many[name])
     assert len(figure.axes) == count * len(QUANTITIES[name])
     assert f"Shown: {shown}" in note(figure) if shown else "Shown" not in note(figure)
 
@@ -157,16 +163,23 @@ SOME = {"widths": (8, 16, 32, 64), "depths": (1, 2), "batch_sizes": (16, 64, 256
 MANY = {"widths": range(8, 30, 2), "depths": range(1, 5), "batch_sizes": (16, 32, 64, 128, 256)}
 
 
-@each_figure
-@pytest.mark.parametrize("grid", [ONE, SOME, pytest.param(MANY, marks=pytest.mark.slow)], ids=["one", "some", "many"])
-def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(name: str, grid: dict[str, Any]) -> None:
+FAST = [("test-accuracy", "some"), ("loss-profiles", "some"), ("path-geometry", "one")]
+GRIDS: dict[str, dict[str, Any]] = {"one": ONE, "some": SOME, "many": MANY}
+
+
+@pytest.mark.parametrize(
+    ("name", "grid"),
+    [pytest.param(*each, marks=[] if each in FAST else pytest.mark.slow) for each in product(MADE, GRIDS)],
+)
+def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(name: str, grid: str) -> None:
     more = {"epochs": 2} if name == "learning-curves" else {}
-    assert_laid_out(draw(name, MADE[name](**grid, **more, seeds=2 if MADE[name] is paths else 1)))
+    assert_laid_out(draw(name, MADE[name](**GRIDS[grid], **more, seeds=2 if MADE[name] is paths else 1)))
 
 
 PROGRAM = """
 import sys
 from pathlib import Path
+from typing import Any
 from isthmus.figures.drawing import drawer
 from isthmus.figures.style import save
 from isthmus.recipes.cell_table import read_tables

@@ -103,7 +103,7 @@ def test_lines_slopes_and_intervals_are_those_of_the_table(
 ) -> None:
     table = tables["movement"].query("layer == 'all'") if name == "movement" else tables["kernels"]
     for panel, batch_size in enumerate((32, 256)):
-        axes = figures[name].axes[2 * panel + row]
+        axes = figures[name].axes[{"movement": 2, "kernel-change": 3}[name] * panel + row]
         written = []
         for depth in (1, 3):
             own = table.query("final and not diverged")
@@ -129,11 +129,11 @@ def test_alignment_is_shown_before_and_after_training(
     tables: dict[str, pd.DataFrame], figures: dict[str, Figure]
 ) -> None:
     kernels = tables["kernels"].query("depth == 1 and batch_size == 32")
-    axes = figures["kernel-change"].axes[1]
-    for final, rows in ((True, kernels.query("final")), (False, kernels.query("epoch == 0"))):
+    before, after = figures["kernel-change"].axes[1:3]
+    for axes, final, rows in ((before, False, kernels.query("epoch == 0")), (after, True, kernels.query("final"))):
         means = rows.groupby("width")["target_alignment"].mean()
-        gid = f"kernel_alignment_then_and_now depth=1 final={final}"
-        np.testing.assert_allclose(line(axes, gid)[1], means)
+        np.testing.assert_allclose(line(axes, f"kernel_alignment_then_and_now final={final} depth=1")[1], means)
+    assert before.get_ylim() == after.get_ylim()
 
 
 def test_a_star_says_where_no_power_law_holds() -> None:
@@ -180,7 +180,7 @@ def test_a_single_network_diverged_or_not_can_be_drawn(name: str, diverged: list
 def test_other_axes_get_panels_of_their_own(name: str) -> None:
     extra = [{"label_noise": noise, "optimizer": "sgd"} for noise in (0.0, 0.2)]
     figure = DRAW[name]("digits", frames(widths=[8, 16], depths=[1], batch_sizes=[32], seeds=2, extra=extra))
-    titles = [axes.get_title("left").split("\n")[0] for axes in figure.axes[::2]]
+    titles = [title.split("\n")[0] for axes in figure.axes if (title := axes.get_title("left"))]
     assert titles == ["label noise 0.0", "label noise 0.2"]
     assert "Throughout: optimizer sgd." in note(figure)
 

@@ -186,7 +186,7 @@ def many_corruptions() -> dict[str, pd.DataFrame]:
     return frames(shifted=True, corruptions=(*names, "jpeg", "translation", "rotation"), widths=(8, 16, 32, 64, 128))
 
 
-@pytest.mark.parametrize("name", DRAW)
+@pytest.mark.parametrize("name", ["robustness", pytest.param("robustness-width", marks=pytest.mark.slow)])
 def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(
     many_corruptions: dict[str, pd.DataFrame], name: str
 ) -> None:

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
-from drawn import assert_laid_out, bars, filled, line, means_figure, note, said
+from drawn import assert_laid_out, bars, filled, line, means_figure, note, said, shown_in, summarized
 from invented_cells import NO_MORE, Extra, keys_of, with_cells
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,7 +17,8 @@ from isthmus.core.errors import DataError
 from isthmus.figures import style
 from isthmus.figures.axes import percent, percent_axis
 from isthmus.statistics.bootstrap import bootstrap_interval
-from isthmus.tables.parquet import read_table, write_table
+from isthmus.tables.descriptions import table
+from isthmus.tables.parquet import arrow_schema
 
 DRAW = {
     name: means_figure(name)
@@ -108,13 +109,16 @@ def make_tables(
     return made
 
 
-def frames(folder: Path, **given: Any) -> dict[str, pd.DataFrame]:
-    """The invented tables as data frames, written and read, so that the schema has checked them."""
-    read = {}
-    for name, rows in make_tables(**given).items():
-        write_table(folder / f"{name}.parquet", name, rows)
-        read[name] = read_table(folder / f"{name}.parquet").to_pandas()
-    return with_cells(read, given.get("extra", NO_MORE))
+def frames(**given: Any) -> dict[str, pd.DataFrame]:
+    """The invented tables as data frames, with the types of their schema."""
+    made = make_tables(**given).items()
+    typed = {name: pa.Table.from_pylist(rows, schema=arrow_schema(table(name))).to_pandas() for name, rows in made}
+    return with_cells(typed, given.get("extra", NO_MORE))
+
+
+def for_all(**given: Any) -> dict[str, pd.DataFrame]:
+    """The same with the summaries that the figures share."""
+    return summarized(frames(**given), shown_in(*DRAW))
 
 
 def band(axes: Axes) -> tuple[float, float]:
@@ -138,9 +142,9 @@ def own(tables: dict[str, pd.DataFrame], width: int, kind: str) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
+def tables() -> dict[str, pd.DataFrame]:
     given = {"seeds": 5, "levels": 11, "diverged": [(8, 0, "dense"), (32, 1, "random")]}
-    return frames(tmp_path_factory.mktemp("tables"), **given)
+    return for_all(**given)
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +166,8 @@ def test_accuracies_are_means_of_the_networks_that_did_not_diverge(
         np.testing.assert_allclose(band(axes), bootstrap_interval(dense))
 
 
-def test_accuracy_on_corrupted_images_has_a_row_where_it_was_measured(tmp_path: Path) -> None:
-    made = frames(tmp_path, widths=[8], kinds=["ticket"], seeds=3, levels=2)
+def test_accuracy_on_corrupted_images_has_a_row_where_it_was_measured() -> None:
+    made = frames(widths=[8], kinds=["ticket"], seeds=3, levels=2)
     assert len(DRAW["tickets"]("digits", made).axes) == 1
     made["tickets"]["corrupted_accuracy"] = 0.8 * made["tickets"]["test_accuracy"]
     below = DRAW["tickets"]("digits", made).axes[1]
@@ -183,7 +187,7 @@ def test_weights_kept_fall_to_the_right_and_are_labelled_in_percent(figures: dic
 
 @pytest.mark.parametrize(
     ("least", "expected"),
-    [(0.7, ["100", "80", "70"]), (0.3, ["100", "70", "50", "30"]), (0.08, ["100", "50", "20", "10"])],
+    [(0.7, ["100", "90", "80", "70"]), (0.3, ["100", "70", "50", "30"]), (0.08, ["100", "50", "20", "10"])],
 )
 def test_labels_of_weights_kept_are_round_and_have_room(least: float, expected: list[str]) -> None:
     axis = style.new_figure(3, 2).add_subplot().xaxis
@@ -191,15 +195,15 @@ def test_labels_of_weights_kept_are_round_and_have_room(least: float, expected: 
     assert [percent(tick) for tick in axis.get_majorticklocs()] == expected
 
 
-def test_what_the_axis_shows_is_the_density_and_not_what_was_asked_for(tmp_path: Path) -> None:
-    made = frames(tmp_path, widths=[8], kinds=["ticket"], seeds=2, levels=4)
+def test_what_the_axis_shows_is_the_density_and_not_what_was_asked_for() -> None:
+    made = frames(widths=[8], kinds=["ticket"], seeds=2, levels=4)
     made["tickets"]["density"] *= 0.5
     kept, _ = line(DRAW["tickets"]("digits", made).axes[0], "ticket_accuracy kind=ticket")
     np.testing.assert_allclose(kept, own(made, 8, "ticket").groupby("level")["density"].mean())
 
 
-def test_two_levels_that_keep_as_many_weights_have_a_point_each(tmp_path: Path) -> None:
-    made = frames(tmp_path, widths=[8], kinds=["ticket"], seeds=3, levels=3)
+def test_two_levels_that_keep_as_many_weights_have_a_point_each() -> None:
+    made = frames(widths=[8], kinds=["ticket"], seeds=3, levels=3)
     rows = made["tickets"]
     rows.loc[rows["level"] == 3, "density"] = rows.loc[rows["level"] == 2, "density"].to_numpy()
     assert len(line(DRAW["tickets"]("digits", made).axes[0], "ticket_accuracy kind=ticket")[0]) == 3
@@ -226,8 +230,8 @@ def test_medians_count_never_as_infinitely_slow(tables: dict[str, pd.DataFrame],
     assert f"{never} of {len(rows)} pruned networks never get there" in note(figures["ticket-speed"])
 
 
-def test_a_bar_without_an_upper_end_leaves_the_panel(tmp_path: Path) -> None:
-    made = frames(tmp_path, widths=[8], kinds=["ticket"], seeds=5, levels=1)
+def test_a_bar_without_an_upper_end_leaves_the_panel() -> None:
+    made = frames(widths=[8], kinds=["ticket"], seeds=5, levels=1)
     rows = made["tickets"]
     rows.loc[(rows["kind"] == "ticket") & (rows["seed"] < 2), "steps_to_dense"] = None
     axes = DRAW["ticket-speed"]("digits", made).axes[0]
@@ -236,8 +240,8 @@ def test_a_bar_without_an_upper_end_leaves_the_panel(tmp_path: Path) -> None:
     assert high > 10 * axes.get_ylim()[1]
 
 
-def test_where_nobody_gets_there_the_share_is_drawn_alone_and_the_note_says_so(tmp_path: Path) -> None:
-    made = frames(tmp_path, widths=[8], seeds=2, levels=2)
+def test_where_nobody_gets_there_the_share_is_drawn_alone_and_the_note_says_so() -> None:
+    made = frames(widths=[8], seeds=2, levels=2)
     rows = made["tickets"]
     rows.loc[rows["kind"] != "dense", "steps_to_dense"] = None
     figure = DRAW["ticket-speed"]("digits", made)
@@ -265,8 +269,8 @@ def test_layers_are_drawn_for_every_width_and_way_of_pruning(
     assert (emptied == 0).sum() == (0.8 ** np.arange(12) < 0.12).sum()
 
 
-def test_of_many_layers_some_are_shown_and_the_note_says_so(tmp_path: Path) -> None:
-    made = frames(tmp_path, widths=[8], seeds=2, levels=3, kinds=["ticket"])
+def test_of_many_layers_some_are_shown_and_the_note_says_so() -> None:
+    made = frames(widths=[8], seeds=2, levels=3, kinds=["ticket"])
     layers = made["ticket_layers"]
     more = [layers.assign(layer_index=layers["layer_index"] + 3 * block) for block in range(7)]
     figure = DRAW["ticket-layers"]("digits", made | {"ticket_layers": pd.concat(more)})
@@ -301,8 +305,8 @@ def test_eigenvalues_are_divided_by_their_own_loss(tables: dict[str, pd.DataFram
     np.testing.assert_allclose(band(axes[2]), np.exp(bootstrap_interval(dense)))
 
 
-def test_curvature_shows_what_was_measured_and_says_what_was_not(tmp_path: Path) -> None:
-    made = frames(tmp_path, widths=[8], seeds=3, levels=3, curvature=["ticket"])
+def test_curvature_shows_what_was_measured_and_says_what_was_not() -> None:
+    made = frames(widths=[8], seeds=3, levels=3, curvature=["ticket"])
     rows = made["tickets"]
     rows[["trace", "trace_error"]] = None
     rows.loc[(rows["kind"] == "ticket") & (rows["seed"] == 0), "top_eigenvalue_converged"] = False
@@ -317,13 +321,13 @@ def test_curvature_shows_what_was_measured_and_says_what_was_not(tmp_path: Path)
     assert "Measured on 500 examples." in text
 
 
-def test_a_kind_looks_the_same_whatever_others_there_are(tmp_path: Path, figures: dict[str, Figure]) -> None:
+def test_a_kind_looks_the_same_whatever_others_there_are(figures: dict[str, Figure]) -> None:
     looks = legend(figures["tickets"])
     assert list(looks) == [
         *("ticket", "one-shot", "magnitude at initialization", "reinitialized", "random mask", "dense")
     ]
     assert len(set(looks.values())) == len(looks)
-    few = frames(tmp_path, widths=[8], kinds=["random", "reinitialized"], curvature=["random"], seeds=2, levels=2)
+    few = for_all(widths=[8], kinds=["random", "reinitialized"], curvature=["random"], seeds=2, levels=2)
     for name in ("tickets", "ticket-speed", "ticket-curvature"):
         found = legend(DRAW[name]("digits", few))
         assert found == {label: looks[label] for label in found}
@@ -349,8 +353,8 @@ def test_the_notes_say_how_networks_were_pruned(figures: dict[str, Figure]) -> N
         assert "Magnitudes ranked over the whole network; tickets rewound to step 100." in note(figures[name])
 
 
-def test_what_nobody_asked_for_is_said(tmp_path: Path) -> None:
-    made = frames(tmp_path, widths=[8], seeds=2, levels=2, kinds=["random"], stability=False, curvature=[])
+def test_what_nobody_asked_for_is_said() -> None:
+    made = for_all(widths=[8], seeds=2, levels=2, kinds=["random"], stability=False, curvature=[])
     assert note(DRAW["ticket-stability"]("digits", made)).startswith("No stability was asked for. Set `stability")
     assert note(DRAW["ticket-curvature"]("digits", made)).startswith("No curvature was asked for. Name kinds")
     assert note(DRAW["ticket-layers"]("digits", made)).startswith("Nothing to draw: no network was pruned")
@@ -364,21 +368,18 @@ def test_what_nobody_asked_for_is_said(tmp_path: Path) -> None:
         (ALL_KINDS, ["dense"]),
     ],
 )
-def test_a_single_seed_and_level_diverged_or_not_can_be_drawn(
-    tmp_path: Path, kinds: Sequence[str], diverged: Sequence[str]
-) -> None:
+def test_a_single_seed_and_level_diverged_or_not_can_be_drawn(kinds: Sequence[str], diverged: Sequence[str]) -> None:
     lost = [(64, 0, kind) for kind in diverged]
-    made = frames(tmp_path, widths=[64], seeds=1, levels=1, kinds=kinds, diverged=lost)
+    made = for_all(widths=[64], seeds=1, levels=1, kinds=kinds, diverged=lost)
     for draw in DRAW.values():
         figure = draw("digits", made)
-        figure.draw_without_rendering()
         assert diverged != ["dense"] or set(said(figure)) == {"all diverged"}
         assert diverged or "n = 1 network per point" in note(figure)
 
 
-def test_other_axes_get_panels_of_their_own(tmp_path: Path) -> None:
+def test_other_axes_get_panels_of_their_own() -> None:
     extra = [{"label_noise": noise, "optimizer": "sgd"} for noise in (0.0, 0.2)]
-    made = frames(tmp_path, widths=[8], seeds=2, levels=2, kinds=["ticket"], extra=extra)
+    made = for_all(widths=[8], seeds=2, levels=2, kinds=["ticket"], extra=extra)
     for name in DRAW:
         figure = DRAW[name]("digits", made)
         titles = [title.split("\n")[0] for axes in figure.axes if (title := axes.get_title("left"))]
@@ -386,9 +387,9 @@ def test_other_axes_get_panels_of_their_own(tmp_path: Path) -> None:
         assert "Throughout: optimizer sgd." in note(figure)
 
 
-def test_of_many_cells_some_are_shown_and_the_note_says_which(tmp_path: Path) -> None:
+def test_of_many_cells_some_are_shown_and_the_note_says_which() -> None:
     many = {"widths": [2**k for k in range(3, 11)], "depths": (1, 2, 3), "batch_sizes": (32, 64), "levels": 1}
-    made = frames(tmp_path, **many, seeds=1, kinds=["ticket"])
+    made = for_all(**many, seeds=1, kinds=["ticket"])
     for name, lines in (("tickets", 12), ("ticket-curvature", 4), ("ticket-stability", 6)):
         figure = DRAW[name]("digits", made)
         assert len([axes for axes in figure.axes if axes.get_title("left")]) <= lines

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import assert_laid_out, bars, line, lines_called, means_figure, note, said
+from drawn import assert_laid_out, bars, line, lines_called, means_figure, note, said, segments
 from invented_training import CLASSES, EXAMPLES, frames
 from matplotlib.figure import Figure
 
@@ -84,7 +84,7 @@ def test_a_cell_that_diverged_as_a_whole_breaks_the_line() -> None:
     lost = [(16, 1, seed) for seed in range(3)]
     tables = frames(widths=[8, 16, 32], depths=[1], batch_sizes=[32], seeds=3, diverged=lost)
     figure = draw_interpolation("digits", tables)
-    assert [len(part.get_xdata()) for part in lines_called(figure.axes[0], "mean_test_error depth=1")] == [1, 1]
+    assert [len(part) for part in segments(figure.axes[0], "mean_test_error depth=1")] == [1, 1]
 
 
 def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page() -> None:

@@ -38,10 +38,18 @@ def lines_of(name: str) -> Lines:
 
 
 def means_figure(name: str) -> Callable[[str, Tables], Figure]:
-    """The function that draws the figure of means called `name` of a study, from invented tables without summaries."""
-    lines = lines_of(name)
+    """The function that draws the figure of means called `name` of a study, from invented tables.
+
+    Tables without `summaries` get those that the figure needs; figures that share tables may share `summaries` as well.
+    """
     draw = drawer(figure_called(name))
-    return lambda study, tables: draw(study, summarized(tables, [*lines.rows, lines.x, *BESIDE]))
+    return lambda study, tables: draw(study, tables if "summaries" in tables else summarized(tables, shown_in(name)))
+
+
+def shown_in(*names: str) -> list[str]:
+    """The quantities whose summaries the figures of means called `names` need."""
+    lines = [lines_of(name) for name in names]
+    return [*BESIDE, *(quantity for each in lines for quantity in (*each.rows, each.x))]
 
 
 def summarized(tables: Tables, names: Collection[str]) -> Tables:
@@ -77,16 +85,27 @@ def said(figure: Figure) -> list[str]:
 
 
 def lines_called(axes: Axes, gid: str) -> list[Line2D]:
-    """The lines called `gid`: segments of one line, if it is broken."""
+    """The lines called `gid`."""
     return [line for line in axes.lines if line.get_gid() == gid]
+
+
+def segments(axes: Axes, gid: str) -> list[np.ndarray]:
+    """The points of the line called `gid`, [points, 2], one array for each part of it that is not broken."""
+    parts: list[np.ndarray] = []
+    for each in lines_called(axes, gid):
+        points = each.get_xydata()
+        known = np.isfinite(points).all(axis=1)
+        pieces = np.split(points, np.nonzero(~known)[0])
+        parts += [piece[np.isfinite(piece).all(axis=1)] for piece in pieces]
+    return [part for part in parts if len(part)]
 
 
 def line(axes: Axes, gid: str) -> tuple[np.ndarray, np.ndarray]:
     """The points of the line called `gid`, of all its segments."""
-    found = lines_called(axes, gid)
+    found = segments(axes, gid)
     assert found, f"no line is called {gid!r}"
-    x, y = (np.concatenate([getattr(part, read)() for part in found]) for read in ("get_xdata", "get_ydata"))
-    return x.astype(float), y.astype(float)
+    x, y = np.concatenate(found).T
+    return x, y
 
 
 def bars(axes: Axes, colour: str | None = None) -> np.ndarray:

@@ -10,7 +10,7 @@ import invented_paths
 import invented_training
 import numpy as np
 import pandas as pd
-from drawn import Tables, means_figure
+from drawn import Tables, means_figure, shown_in, summarized
 from invented_paths import CURVES
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -65,6 +65,15 @@ QUANTITIES: dict[str, dict[str, tuple[str, str, tuple[float, float] | None]]] = 
     },
 }
 EACH_QUANTITY = [(name, quantity) for name, found in QUANTITIES.items() for quantity in found]
+
+
+def made_for(*names: str, **given: Any) -> dict[str, Tables]:
+    """Invented tables with summaries for figures; those that are made in the same way share them."""
+    found: dict[str, Tables] = {}
+    for make in {id(MADE[name]): MADE[name] for name in names}.values():
+        alike = [name for name in names if MADE[name] is make]
+        found |= dict.fromkeys(alike, summarized(make(**given), shown_in(*alike)))
+    return found
 
 
 def draw(name: str, tables: Tables, study: str = "digits") -> Figure:

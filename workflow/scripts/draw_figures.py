@@ -10,11 +10,10 @@ from typing import Any
 
 from isthmus.core.files import write_whole
 from isthmus.core.logs import job_log
-from isthmus.figures.drawing import drawer
+from isthmus.figures.drawing import drawer, numbers
 from isthmus.figures.style import save
-from isthmus.recipes.cell_table import read_tables, rows_of_study
+from isthmus.recipes.cell_table import read_tables
 from isthmus.tables.descriptions import stages
-from isthmus.tables.figure_numbers import figure_numbers
 
 
 def main(job: Any) -> None:
@@ -27,9 +26,7 @@ def main(job: Any) -> None:
         if figure.name in files:
             save(drawer(figure)(*study, tables), [path for path in files[figure.name] if path.suffix != ".csv"])
             for path in (path for path in files[figure.name] if path.suffix == ".csv"):
-                rows = tables[figure.summary]
-                numbers = figure_numbers(figure, rows_of_study(rows, *study) if study else rows)
-                write_whole(path, partial(numbers.to_csv, index=False))
+                write_whole(path, partial(numbers(figure, *study, tables).to_csv, index=False))
             logging.info("%s: drew %s", *(study or ["all studies"]), figure.name)
 
 

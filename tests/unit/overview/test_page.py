@@ -29,7 +29,6 @@ from isthmus.study.overview import (
     overview_tables,
 )
 from isthmus.tables.descriptions import stages
-from isthmus.tables.figure_numbers import figure_numbers
 
 TEMPLATE = (ROOT / "workflow/report/overview.html.jinja2").read_text()
 
@@ -127,21 +126,26 @@ def test_nothing_in_it_ends_the_script_that_snakemake_puts_it_in(page: str) -> N
     assert "</script" not in page
 
 
-def test_the_numbers_of_a_figure_are_its_rows_of_the_table(finished: Path) -> None:
-    figures = {figure.name: figure for stage in stages().values() for figure in stage.figures}
-    for name, table in (("learning-curves", "summaries"), ("barriers", "summaries"), ("claims", "claims")):
-        folder = finished / "results/figures" / ("" if name == "claims" else "sizes")
-        written, rows = (
-            pd.read_csv(folder / f"{name}.csv"),
-            read_tables([finished / f"results/tables/{table}.parquet"])[table],
-        )
-        rows = rows if name == "claims" else rows_of_study(rows, "sizes")
-        expected = figure_numbers(figures[name], rows)
-        assert len(written) == len(expected) > 0
-        assert list(written) == list(expected)
-        if name != "claims":
-            assert set(written["quantity"]) == set(figures[name].lines.rows)
-            assert written["value"].tolist() == pytest.approx(expected["value"].tolist(), nan_ok=True, rel=1e-15)
+@pytest.mark.parametrize(
+    ("name", "study"), [("learning-curves", "sizes"), ("barriers", "sizes"), ("effects", "plain"), ("claims", "")]
+)
+def test_the_numbers_of_a_figure_are_the_rows_that_it_shows(finished: Path, name: str, study: str) -> None:
+    (figure,) = (each for stage in stages().values() for each in stage.figures if each.name == name)
+    written = pd.read_csv(finished / "results/figures" / study / f"{name}.csv")
+    every = read_tables([finished / f"results/tables/{table}.parquet" for table in figure.tables])
+    table = every[figure.summary]
+    table = rows_of_study(table, study) if study else table
+    if figure.lines:
+        expected = table[table["quantity"].isin(figure.lines.rows)]
+    elif name == "claims":
+        expected = table[table["direction"] != "not measured"]
+    else:
+        told = table["standardized_low"].notna() | ((table["selection"] == "all") & table["standardized"].notna())
+        expected = table[told & (table["term"] != "width:depth")]
+    assert len(written) == len(expected) > 0
+    assert set(written) <= set(table)
+    value = {"effects": "coefficient"}.get(name, "value")
+    assert sorted(written[value].dropna()) == pytest.approx(sorted(expected[value].dropna()), rel=1e-15)
 
 
 def test_what_a_study_asks_for_is_its_grid_and_what_is_no_default(graph: Graph) -> None:

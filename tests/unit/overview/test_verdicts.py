@@ -8,6 +8,7 @@ import pytest
 from isthmus.overview.verdicts import claims_not_measured, measured_claims, verdict_sentence
 
 NUMBERS: dict[str, Any] = {"value": -0.5, "low": -0.75, "high": -0.25, "published": None, "networks": 6}
+SETTINGS = {"settings": 4, "settings_for": 3, "settings_against": 1}
 
 
 def claims(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -18,10 +19,11 @@ def claims(*rows: dict[str, Any]) -> pd.DataFrame:
         "statement": "s",
         "source": "a",
         "size": None,
+        "alone": None,
         "measure": "mean",
         "reason": None,
     }
-    return pd.DataFrame([always | {"as_published": True} | NUMBERS | row for row in rows])
+    return pd.DataFrame([always | {"as_published": True} | NUMBERS | SETTINGS | row for row in rows])
 
 
 ROWS = (
@@ -65,6 +67,12 @@ def test_tests_come_with_their_verdict_and_numbers_the_clearest_first() -> None:
         ("A1", "inconclusive"),
     ]
     assert [row["measured"] for row in shown] == ["−0.5 (−0.75 to −0.25)"] * 3
+    assert {row["holds"] for row in shown} == {"holds in 3 of 4 settings, the opposite in 1"}
+    assert [row["twins"] for row in shown] == [
+        [],
+        [],
+        ["with the loss divided out: −0.5 (−0.75 to −0.25), contradicted"],
+    ]
     assert [row["published"] for row in shown] == ["", "0.012", ""]
     assert [row["as_published"] for row in shown] == [True, False, True]
 

@@ -31,7 +31,7 @@ WRONG = [
     ("tickets", {"figures.ticket-stability.lines.x": "layer_density"}, "and no quantity with a value for each"),
     ("movement", {"figures.movement.lines.hue": "layer"}, "lines.hue: `layer` is neither an axis nor a column in `by`"),
     ("movement", {"figures.kernel-change.lines.panels": ["layer"]}, "lines.panels: `layer` is not a column in `by`"),
-    ("movement", {"figures.movement.lines.style": "final"}, "lines.style: `final` is not a column in `by` of any of"),
+    ("movement", {"figures.movement.lines.split": "final"}, "lines.split: `final` is not a column in `by` of any of"),
     ("movement", {"figures.movement.lines.shared": "all"}, "lines.shared: this is a value of the only column"),
     ("connect", {"options.pairs": None}, "connect.yaml: a stage with `unit: pair` needs the option `pairs`"),
 ]  # fmt: skip

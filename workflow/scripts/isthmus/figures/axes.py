@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-MOST_LABELS = 5  # on an axis of percentages
+MOST_LABELS = 6  # on an axis of percentages
 
 
 def plain(value: float) -> str:
@@ -40,10 +40,10 @@ def log_axis(axis: Axis, values: Iterable[float], most: int = 6) -> None:
 
 def _thinned(values: Sequence[float], most: int) -> list[float]:
     """As many of the sorted positive `values` as have room on a log axis with space for `most` labels."""
-    room = math.log(values[-1] / values[0]) / max(most - 1, 1) * 0.999
+    room = abs(math.log(values[-1] / values[0])) / max(most - 1, 1) * 0.999
     kept = [values[0]]
     for value in values[1:]:
-        if math.log(value / kept[-1]) >= room:
+        if abs(math.log(value / kept[-1])) >= room:
             kept.append(value)
     return kept
 
@@ -108,26 +108,17 @@ def headroom(axes: Axes, share: float) -> None:
 
 
 def percent_axis(axis: Axis, shares: Iterable[float]) -> None:
-    """A log axis of positive `shares` with labels in percent; a horizontal one falls to the right."""
+    """A log axis of positive `shares` with labels in percent, at round ones; a horizontal one falls to the right."""
     decade_axis(axis, shares)
     low, high = sorted(axis.get_view_interval())
-    axis.set_major_locator(FixedLocator(_ticks(low, high, MOST_LABELS)))
+    decades = math.log10(high / low)
+    digits = (1,) if decades >= 2.5 else (1, 2, 5) if decades >= 0.9 else range(1, 10)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    round_ones = [digit * 10.0**power for power in reversed(powers) for digit in reversed(digits)]
+    axis.set_major_locator(FixedLocator(_thinned([share for share in round_ones if low <= share <= high], MOST_LABELS)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: percent(value)))
     if axis is axis.axes.xaxis:
         axis.set_inverted(True)
-
-
-def _ticks(low: float, high: float, most: int) -> list[float]:
-    """Round shares between two limits, from the top, with room for `most` labels between them on a log axis."""
-    decades = math.log10(high / low)
-    digits = (1,) if decades >= 2.5 else (1, 2, 5) if decades >= 0.9 else range(1, 10)
-    first = math.floor(math.log10(low))
-    round_ones = [digit * 10.0**power for power in range(first, first + math.ceil(decades) + 2) for digit in digits]
-    kept: list[float] = []
-    for share in sorted((share for share in round_ones if low <= share <= high), reverse=True):
-        if not kept or math.log10(kept[-1] / share) >= decades / most:
-            kept.append(share)
-    return kept
 
 
 def percent(value: float) -> str:

@@ -16,9 +16,10 @@ from matplotlib.patheffects import Normal, withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from isthmus.figures.axes import plain, power
-from isthmus.figures.looks import KINDS, words_of
-from isthmus.figures.panels import choose, nothing, rows_of, say, throughout
-from isthmus.figures.style import DOUBLE_COLUMN, footnote, legend_above, loss_unit, new_figure, paper
+from isthmus.figures.choice import choose
+from isthmus.figures.looks import KINDS, key_of, words_of
+from isthmus.figures.panels import nothing, rows_of, say, throughout
+from isthmus.figures.style import DOUBLE_COLUMN, finish, loss_unit, new_figure, paper
 from isthmus.recipes.cell_table import axes_in
 
 SMALLEST_LOSS = 1e-12  # float32 cannot tell smaller losses from zero
@@ -38,18 +39,20 @@ NETWORK: dict[str, Any] = {
     "markersize": 4.5,
     "linestyle": "none",
 }
+PAIR = ["cell", "seed_a", "seed_b"]
 BEND = NETWORK | {"marker": "D", "markersize": 4}
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What a map shows: the column of the grids, its label, and the levels between its colours."""
+    """What a map shows: the column of the grids, its label, the levels between its colours, and what is above them."""
 
     column: str
     label: str
     levels: np.ndarray
     norm: Normalize
     ticks: Sequence[float]
+    extend: str
 
 
 def path_on_plane(kind: str, chord: float, along: float, across: float) -> np.ndarray:
@@ -75,7 +78,7 @@ def _loss_measure(values: np.ndarray, label: str) -> Measure:
     ticks = [10.0**power for power in powers[:: math.ceil(len(powers) / 3) or 1]]
     if len(ticks) < 2:
         ticks = [float(f"{level:.1g}") for level in (levels[1], levels[-2])]
-    return Measure("train_loss", label, levels, LogNorm(levels[0], levels[-1]), ticks)
+    return Measure("train_loss", label, levels, LogNorm(levels[0], levels[-1]), ticks, "max")
 
 
 def _error_measure(values: np.ndarray) -> Measure:
@@ -83,9 +86,8 @@ def _error_measure(values: np.ndarray) -> Measure:
     top = max(float(np.nanmax(values)) if np.isfinite(values).any() else 1.0, 1e-3)
     levels = np.asarray(MaxNLocator(LEVELS, steps=[1, 2, 5, 10]).tick_values(0, top))
     ticks = np.asarray(MaxNLocator(3, steps=[1, 2, 5, 10]).tick_values(0, levels[-1]))
-    return Measure(
-        "test_error", "test error", levels, Normalize(levels[0], levels[-1]), ticks[ticks <= levels[-1]].tolist()
-    )
+    norm, ticks = Normalize(levels[0], levels[-1]), ticks[ticks <= levels[-1]].tolist()
+    return Measure("test_error", "test error", levels, norm, ticks, "neither")
 
 
 def _draw_map(axes: Axes, rows: pd.DataFrame, measure: Measure) -> QuadContourSet | None:
@@ -97,9 +99,8 @@ def _draw_map(axes: Axes, rows: pd.DataFrame, measure: Measure) -> QuadContourSe
         axes.set_axis_off()
         return None
     values = np.ma.maximum(values, measure.levels[0])
-    drawn = axes.contourf(
-        x, y, values, levels=measure.levels, norm=measure.norm, cmap=MAP, extend=_extend(measure), zorder=0
-    )
+    colours: Any = {"norm": measure.norm, "cmap": MAP, "extend": measure.extend}
+    drawn = axes.contourf(x, y, values, levels=measure.levels, **colours, zorder=0)
     drawn.set_edgecolor("face")  # no seams between the colours
     drawn.set_linewidth(0.2)
     axes.contour(x, y, values, levels=measure.levels[1:], colors="black", linewidths=0.2, alpha=0.45, zorder=1)
@@ -109,29 +110,15 @@ def _draw_map(axes: Axes, rows: pd.DataFrame, measure: Measure) -> QuadContourSe
     return drawn
 
 
-def _extend(measure: Measure) -> str:
-    """Whether there are values above the levels."""
-    return "max" if measure.column == "train_loss" else "neither"
-
-
-def _draw_marks(axes: Axes, kind: str, connection: pd.Series | None) -> None:
-    """The networks on a plane, and the bend and the path where it is a plane through these."""
+def _draw_marks(axes: Axes, kind: str, connections: pd.DataFrame) -> None:
+    """The networks on a plane, and the bend and the path where it is a plane through these, a row of `connections`."""
     ends = [0.0]
-    if kind != "random" and connection is not None and pd.notna(connection["bend_across"]):
-        chord, along, across = (float(connection[name]) for name in ("chord", "bend_along", "bend_across"))
+    for chord, along, across in connections[["chord", "bend_along", "bend_across"]].dropna().to_numpy(dtype=float):
         path = path_on_plane(kind, chord, along, across)
         axes.plot(*path.T, color=KINDS[kind].colour, linewidth=1.3, path_effects=OUTLINE, gid=f"path {kind}", zorder=3)
         axes.plot(chord / 2 + along, across, gid="bend", zorder=4, **BEND)
         ends.append(chord)
     axes.plot(ends, [0.0] * len(ends), gid="networks", zorder=4, **NETWORK)
-
-
-def _connection_of(connections: pd.DataFrame, rows: pd.DataFrame, kind: str) -> pd.Series | None:
-    """The row of the path whose plane `rows` are."""
-    first = rows.iloc[0]
-    same = (connections["cell"] == first["cell"]) & (connections["kind"] == kind)
-    same &= (connections["seed_a"] == first["seed_a"]) & (connections["seed_b"] == first["seed_b"])
-    return connections[same].iloc[0] if same.any() else None
 
 
 def _heights(planes: pd.DataFrame, cells: Sequence[str], kinds: Sequence[str]) -> tuple[list[float], list[float]]:
@@ -183,7 +170,7 @@ def _maps(
     """The maps: a row per cell, a column per plane and measure, and a colour bar under each column."""
     columns = [(kind, measure) for kind in kinds for measure in measures]
     widths, heights = _heights(planes, list(cells["cell"]), kinds)
-    size = (sum(widths) * len(measures) / MAPS_WIDTH * DOUBLE_COLUMN, sum(heights) + 0.4 * len(cells) + 1.2)
+    size = (sum(widths) * len(measures) / MAPS_WIDTH * DOUBLE_COLUMN, sum(heights) + 0.4 * len(cells) + 0.6)
     figure = new_figure(*size)
     ratios = {"width_ratios": np.repeat(widths, len(measures)), "height_ratios": heights}
     grid = figure.subplots(len(cells), len(columns), squeeze=False, gridspec_kw=ratios)
@@ -195,7 +182,8 @@ def _maps(
             if column == 0:
                 axes.set_title(f"depth {cell.depth}, width {cell.width}")
             if (mapped := _draw_map(axes, rows, measure)) is not None:
-                _draw_marks(axes, kind, _connection_of(connections, rows, kind))
+                own = connections[connections["kind"] == kind].merge(rows[PAIR].drop_duplicates(), on=PAIR)
+                _draw_marks(axes, kind, own)
                 drawn.append(mapped)
         if drawn:
             _label([mapped.axes for mapped in drawn], kind, left=column % len(measures) == 0)
@@ -208,7 +196,7 @@ def _legend(kinds: Sequence[str]) -> list[Line2D]:
     keys = [Line2D([], [], label="network", **NETWORK)]
     for kind in kinds:
         if kind != "random":
-            path = Line2D([], [], color=KINDS[kind].colour, linewidth=1.3, label=f"path: {words_of(kind)}")
+            path = key_of(f"path: {words_of(kind)}", KINDS[kind], marker=False, band=True)
             keys += [Line2D([], [], label="bend", **BEND), path]
     return keys
 
@@ -225,30 +213,27 @@ def _note(planes: pd.DataFrame, connections: pd.DataFrame, chosen: str) -> str:
     return " ".join(filter(None, (note, chosen, throughout(connections))))
 
 
+@paper()
 def draw_planes(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Maps of the training loss and the test error on planes through the ends and the bend of a path, and random ones.
 
     `tables` holds `planes` and `connections`. A row per cell, for the smallest and the largest width and depth at the
-    smallest batch size and one value of any further axis, as the footnote says; the first pair of each. Losses are in
-    nats or mean squared errors with levels equal in the logarithm, errors are fractions; colours are the same in all
-    rows. Says so where no planes were asked for. Raises DataError where the study has no pair.
+    smallest batch size and one value of any further axis, as the note says; the first pair of each. Losses are in nats
+    or mean squared errors with levels equal in the logarithm, errors are fractions; colours are the same in all rows.
+    Says so where no planes were asked for. Raises DataError where the study has no pair.
     """
     connections = rows_of(study, tables, "connections")
-    with paper():
-        if not (tables["planes"]["study"] == study).any():
-            return nothing("No planes were asked for.")
-        planes = rows_of(study, tables, "planes")
-        others = {name: 1 for axes in axes_in(planes).values() for name in axes}
-        planes, chosen = choose(planes, others | SHOWN)
-        planes["test_error"] = 1 - planes["test_accuracy"].astype(float)
-        loss = f"training loss ({loss_unit(connections['loss'])})"
-        measures = [
-            _loss_measure(planes["train_loss"].to_numpy(dtype=float), loss),
-            _error_measure(planes["test_error"].to_numpy(dtype=float)),
-        ]
-        kinds = [kind for kind in KINDS if kind in set(planes["plane"])]
-        cells = planes.drop_duplicates("cell").sort_values(["depth", "width"])
-        figure = _maps(planes, connections, cells, kinds, measures)
-        legend_above(figure, _legend(kinds))
-        footnote(figure, _note(planes, connections, chosen))
-    return figure
+    if not (tables["planes"]["study"] == study).any():
+        return nothing("No planes were asked for.")
+    planes = rows_of(study, tables, "planes")
+    others = {name: 1 for axes in axes_in(planes).values() for name in axes}
+    planes, chosen = choose(planes, others | SHOWN)
+    planes["test_error"] = 1 - planes["test_accuracy"].astype(float)
+    measures = [
+        _loss_measure(planes["train_loss"].to_numpy(dtype=float), f"training loss ({loss_unit(connections['loss'])})"),
+        _error_measure(planes["test_error"].to_numpy(dtype=float)),
+    ]
+    kinds = [kind for kind in KINDS if kind in set(planes["plane"])]
+    cells = planes.drop_duplicates("cell").sort_values(["depth", "width"])
+    figure = _maps(planes, connections, cells, kinds, measures)
+    return finish(figure, _legend(kinds), _note(planes, connections, chosen))

@@ -1,16 +1,18 @@
 """What doubling width, depth and batch size does to every quantity, and whether width and depth pull apart."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from isthmus.figures.looks import GREY, PALETTE, Look, key_of
 from isthmus.figures.notes import span
-from isthmus.figures.panels import nothing, rows_of
+from isthmus.figures.panels import nothing
 from isthmus.figures.quantity_axis import in_order, line_height, list_quantities, offset
-from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, footnote, label_of, legend_above, new_figure, paper
+from isthmus.figures.style import DOUBLE_COLUMN, finish, label_of, new_figure, paper
+from isthmus.recipes.cell_table import rows_of_study
 
 TERMS = {
     "width": Look(PALETTE[0], "o", "-"),
@@ -38,6 +40,17 @@ def _draw_bar(axes: Axes, place: float, row: pd.Series, look: Look, filled: bool
     mark.set_gid(f"{row['quantity']} {row['term']} {row['selection']}")
 
 
+def shown_in_effects(study: str, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The rows of the table that the figure shows.
+
+    Of interpolating networks there may be two cells, say: a slope between these, without an interval, is none.
+    """
+    rows = rows_of_study(tables["effects"], study).astype(dict.fromkeys(NUMBERS, float))
+    told = rows["standardized"].notna() & ((rows["selection"] == "all") | rows["standardized_low"].notna())
+    return rows[told & rows["term"].isin(TERMS)]
+
+
+@paper()
 def draw_effects(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """The effects of doubling each axis on every quantity, in standard deviations of the quantity.
 
@@ -45,32 +58,24 @@ def draw_effects(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     95 % intervals; hollow marks without one are left out. On the right stands whether width and depth act in opposite
     directions, by all networks. Says so where no axis varies.
     """
-    with paper():
-        if not (tables["effects"]["study"] == study).any():
-            return nothing(ONE_CELL)
-        rows = rows_of(study, tables, "effects").astype(dict.fromkeys(NUMBERS, float))
-        # Of interpolating networks there may be two cells, say: a slope between these, without an interval, is none.
-        told = rows["standardized"].notna() & ((rows["selection"] == "all") | rows["standardized_low"].notna())
-        rows = rows[told & rows["term"].isin(TERMS)]
-        bars = _bars(rows)
-        names = in_order(rows["quantity"])
-        if not names:
-            return nothing(ONE_CELL)
-        figure = new_figure(0.75 * DOUBLE_COLUMN, line_height(len(bars), len(names)) * len(names) + 1.35)
-        axes = figure.add_subplot()
-        list_quantities(axes, rows, names)
-        for row in (row for _, row in rows.iterrows()):
-            bar = bars.index((row["selection"], row["term"]))
-            place = names.index(row["quantity"]) + offset(bar, len(bars))
-            _draw_bar(axes, place, row, TERMS[row["term"]], row["selection"] == "all")
-        axes.axvline(0, color=GREY, linewidth=0.6, zorder=2)
-        most = max(LONGEST * rows["standardized"].abs().max(), 0.1)
-        axes.set_xlim(-most, most)
-        axes.set_xlabel("change per doubling / standard deviation of the quantity")
-        _write_verdicts(axes, rows, names)
-        legend_above(figure, _keys(bars))
-        footnote(figure, _note(rows))
-    return figure
+    rows = shown_in_effects(study, tables)
+    if rows.empty:
+        return nothing(ONE_CELL)
+    bars, names = _bars(rows), in_order(rows["quantity"])
+    figure = new_figure(0.75 * DOUBLE_COLUMN, line_height(len(bars), len(names)) * len(names) + 0.6)
+    axes = figure.add_subplot()
+    list_quantities(axes, rows, names)
+    for _, row in rows.iterrows():
+        place = names.index(row["quantity"]) + offset(bars.index((row["selection"], row["term"])), len(bars))
+        _draw_bar(axes, place, row, TERMS[row["term"]], row["selection"] == "all")
+    axes.axvline(0, color=GREY, linewidth=0.6, zorder=2)
+    most = max(LONGEST * rows["standardized"].abs().max(), 0.1)
+    axes.set(xlim=(-most, most), xlabel="change per doubling / standard deviation of the quantity")
+    _write_verdicts(axes, rows, names)
+    keys = [key_of(f"doubling the {label_of(term)}", TERMS[term]) for term in TERMS if ("all", term) in bars]
+    if any(selection == "interpolating" for selection, _ in bars):
+        keys.append(key_of("interpolating networks only", Look(GREY, "o", hollow=True)))
+    return finish(figure, keys, _note(rows))
 
 
 def _write_verdicts(axes: Axes, rows: pd.DataFrame, names: list[str]) -> None:
@@ -79,24 +84,15 @@ def _write_verdicts(axes: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     if not verdicts.notna().any():
         return
     across = axes.get_yaxis_transform()
-    axes.text(1.02, -0.62, "width and depth:", transform=across, va="bottom", size=FONT_SIZE, color="0.25")
+    axes.text(1.02, -0.62, "width and depth:", transform=across, va="bottom", color="0.25")
     for place, name in enumerate(names):
         verdict = verdicts.get(name)
-        text = {"opposite": "opposite", "same": "same"}.get(str(verdict), "undecided" if verdict else "")
-        weight, colour = (
-            ("bold", "black") if text == "opposite" else ("normal", GREY if text == "undecided" else "black")
-        )
-        axes.text(
-            1.02, place, text, transform=across, va="center", size=FONT_SIZE, weight=weight, color=colour, gid="verdict"
-        )
-
-
-def _keys(bars: list[tuple[str, str]]) -> list[Line2D]:
-    keys = [key_of(f"doubling the {label_of(term)}", TERMS[term]) for term in TERMS if ("all", term) in bars]
-    if any(selection == "interpolating" for selection, _ in bars):
-        keys.append(Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linewidth=0.9))
-        keys[-1].set_label("interpolating networks only")
-    return keys
+        text = str(verdict) if verdict in ("opposite", "same") else "undecided" if verdict else ""
+        look: Any = {
+            "color": GREY if text == "undecided" else "black",
+            "weight": "bold" if text == "opposite" else "normal",
+        }
+        axes.text(1.02, place, text, transform=across, va="center", gid="verdict", **look)
 
 
 def _note(rows: pd.DataFrame) -> str:

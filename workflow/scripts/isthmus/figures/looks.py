@@ -4,7 +4,7 @@ Colours are seaborn's palette for colour-blind readers for what has no order, an
 to light, for what has one. Markers and line styles tell things apart in a grey print.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
 from isthmus.figures.style import label_of
+from isthmus.recipes.cell_table import CELLS
+from isthmus.recipes.cells import AXES
 
 GREY = "#6e6e6e"
 LIGHT_GREY = "#8a8a8a"
@@ -114,16 +116,11 @@ def _slots(values: Sequence[Any]) -> dict[Any, int]:
     return slots
 
 
-def values_in(tables: dict[str, pd.DataFrame], column: str) -> list[Any]:
-    """All values of a column in all tables and studies, sorted, so that a value looks the same in all their figures."""
-    drawn = [table for name, table in tables.items() if name != "cells" and column in table]
-    return sorted({value for table in drawn for value in table[column].dropna().unique()})
-
-
-def looks_in(tables: dict[str, pd.DataFrame], column: str, rows: pd.DataFrame) -> dict[Any, Look]:
-    """The look of every value of a column of `rows`, which is the same in all studies."""
-    present = set(rows[column])
-    return {value: look for value, look in looks_of(column, values_in(tables, column)).items() if value in present}
+def looks_in(tables: dict[str, pd.DataFrame], column: str, present: Iterable[Any]) -> dict[Any, Look]:
+    """The look of each value that is `present` in a column; a value of an axis has it in all figures and studies."""
+    found = set(present)
+    every = found.union(tables[CELLS][column]) if column in AXES else found
+    return {value: look for value, look in looks_of(column, sorted(every)).items() if value in found}
 
 
 def key_of(label: str, look: Look, *, marker: bool = True, band: bool = False) -> Line2D:
@@ -138,26 +135,6 @@ def key_of(label: str, look: Look, *, marker: bool = True, band: bool = False) -
         markerfacecolor=look.face,
         label=label,
     )
-
-
-# The lines of a column of styles: the value whose line is solid comes first.
-STATES = {True: "end of training", False: "initialization"}
-ORDER = {2: ("smaller", "larger"), 3: ("smallest", "middle", "largest")}
-
-
-def styles_of(values: Sequence[Any]) -> dict[Any, tuple[Any, bool]]:
-    """The line style of each of the values of a column, and whether its markers are hollow; solid is the first."""
-    ordered = sorted(values, reverse=all(value in (True, False) for value in values))
-    return {value: (LINES[place], place > 0) for place, value in enumerate(ordered)}
-
-
-def style_keys(column: str, most: Sequence[Any]) -> list[Line2D]:
-    """The entries of a legend for the styles of a column, given as many values as any line of it has."""
-    names = [STATES.get(value) for value in styles_of(most)]
-    if None in names:
-        names = [f"{word} {label_of(column)}" for word in ORDER[len(most)]]
-    looks = [Look(GREY, "o", line, hollow) for line, hollow in styles_of(most).values()]
-    return [key_of(str(name), look) for name, look in zip(names, looks, strict=True)]
 
 
 def keys_of(column: str, looks: dict[Any, Look], *, marker: bool = True) -> list[Line2D]:

@@ -1,19 +1,20 @@
 """The figure of the interpolation boundary: what happens where parameters are as many as equations."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from isthmus.figures.axes import decade_axis
+from isthmus.figures.choice import evenly
 from isthmus.figures.looks import GREY, Look, key_of, look_of
-from isthmus.figures.manifold_counts import RATIO, SCAN, networks_of
+from isthmus.figures.manifold_counts import NO_ZERO, RATIO, SCAN, networks_of
 from isthmus.figures.marks import draw_bars, draw_dots, draw_hollow, draw_line
 from isthmus.figures.notes import span
-from isthmus.figures.panels import evenly, nothing, say
-from isthmus.figures.style import DOUBLE_COLUMN, footnote, legend_above, new_figure, paper
+from isthmus.figures.panels import Panel, lay_out, nothing, say
+from isthmus.figures.style import finish, paper
 from isthmus.statistics.bootstrap import summarize
 
 MOST_SCANS = 4  # panels
@@ -29,30 +30,30 @@ BOUNDARY = (
 Line = tuple[str, int]  # what is fixed along a line, `points` or `width`, and its value
 
 
-def _scans(rows: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
-    """Panels of the boundary: title, what is the same along a line (`points` or `width`), rows; longest first."""
+def _panels(rows: pd.DataFrame) -> list[Panel]:
+    """A panel per kind of problem, those with most ratios first; `fixed` is what is the same along a line."""
     found = []
-    for values, part in rows.groupby(SCAN, observed=True):
+    for (data, activation, depth, outputs), part in rows.groupby(SCAN, observed=True):
         fixed = "points" if part["width"].nunique() >= part["points"].nunique() else "width"
         long = part.groupby(fixed)["ratio"].transform("nunique") >= LEAST_SCAN
         if long.any():
-            data, activation, depth, outputs = values
             words = [activation, "arbitrary targets" if data == "random" else "images"]
             words += [f"{depth} layers"] * (depth > 1) + [f"{outputs} outputs"] * (outputs > 1)
-            found.append((", ".join(words), fixed, part[long]))
-    found.sort(key=lambda scan: -scan[2]["ratio"].nunique())
-    return found[:MOST_SCANS]
+            found.append(Panel(", ".join(words), part[long].assign(fixed=fixed)))
+    return sorted(found, key=lambda panel: -panel.rows["ratio"].nunique())[:MOST_SCANS]
 
 
-def _looks(scans: Iterable[tuple[str, str, pd.DataFrame]]) -> dict[Line, Look]:
+def _looks(panels: Sequence[Panel]) -> dict[Line, Look]:
     """A look for each line of all panels."""
     kinds: dict[str, set[int]] = {}
-    for _, fixed, part in scans:
-        kinds.setdefault(fixed, set()).update(evenly(sorted(int(v) for v in part[fixed].unique()), MOST_LINES))
+    for panel in panels:
+        fixed = panel.rows["fixed"].iloc[0]
+        kinds.setdefault(fixed, set()).update(evenly(sorted(panel.rows[fixed].astype(int).unique()), MOST_LINES))
     every = [(fixed, value) for fixed, values in sorted(kinds.items()) for value in sorted(values)]
     return {each: look_of("line", number, range(1, len(every) + 1)) for number, each in enumerate(every, 1)}
 
 
+@paper()
 def draw_manifold_boundary(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """What happens where parameters are as many as equations: against n / q, on log axes, a panel per kind of problem.
 
@@ -61,60 +62,46 @@ def draw_manifold_boundary(study: str, tables: dict[str, pd.DataFrame]) -> Figur
     the function's size off the data; on images the test error. Lines: means over seeds, geometric on log axes, with
     intervals. Says so where no sweep crosses enough ratios. Raises DataError where the study has no theory network.
     """
-    scans = _scans(networks_of(study, tables))
-    with paper():
-        if not scans:
-            return nothing(
-                f"No sweep has {LEAST_SCAN} ratios n / q of what is otherwise the same: give one more widths."
-            )
-        images = any(part["off_data_error"].notna().any() for _, _, part in scans)
-        shown, looks = BOUNDARY[: 4 if images else 3], _looks(scans)
-        figure = new_figure(DOUBLE_COLUMN * {1: 0.5, 2: 0.75}.get(len(scans), 1), 1.35 * len(shown) + 0.9)
-        grid = figure.subplots(len(shown), len(scans), sharex="col", sharey="row", squeeze=False)
-        counts = [count for column, scan in enumerate(scans) for count in _draw_scan(grid[:, column], scan, looks)]
-        for row, (column, label, log) in zip(grid, shown, strict=True):
-            row[0].set_ylabel(label)
-            if log:
-                decade_axis(row[0].yaxis, pd.concat([part[column] for _, _, part in scans]))
-            else:
-                row[0].set_ylim(0, None)
-        keys = [
-            key_of(f"{'d' if fixed == 'points' else fixed} = {value}", look) for (fixed, value), look in looks.items()
-        ]
-        legend_above(figure, [*keys, key_of("no zero found", Look(GREY, "o", "none", hollow=True))])
-        note = (
-            f"n = {span(counts, 'network')} per point. Dots: networks. Lines: means over seeds, geometric on log axes. "
-        )
-        note += "Bars: 95 % bootstrap intervals over networks. Dotted: n = q. Searches start at small random weights."
-        footnote(figure, note)
-    return figure
-
-
-def _draw_scan(stack: Any, scan: tuple[str, str, pd.DataFrame], looks: dict[Line, Look]) -> list[int]:
-    """One column of the boundary; returns the numbers of networks behind its points."""
-    title, fixed, part = scan
+    panels = _panels(networks_of(study, tables))
+    if not panels:
+        return nothing(f"No sweep has {LEAST_SCAN} ratios n / q of what is otherwise the same: give one more widths.")
+    rows, looks = pd.concat([panel.rows for panel in panels]), _looks(panels)
+    shown = BOUNDARY[: 4 if rows["off_data_error"].notna().any() else 3]
+    figure, placed = lay_out([panels], [label for _, label, _ in shown], RATIO)
     counts: list[int] = []
-    for axes, (column, _, log) in zip(stack, BOUNDARY, strict=False):
-        axes.axvline(1, color=GREY, linewidth=0.7, linestyle=":", zorder=1)
-        if part[column].isna().all():
-            say(axes, "arbitrary targets:\nno test error")
+    for panel, stack in placed:
+        for axes, (column, _, log) in zip(stack, shown, strict=True):
+            counts += _draw_lines(axes, panel.rows, column, looks, log=log)
+            decade_axis(axes.xaxis, panel.rows["ratio"])
+    for axes, (column, _, log) in zip(placed[0][1], shown, strict=True):
+        if log:
+            decade_axis(axes.yaxis, rows[column])
+        else:
+            axes.set_ylim(0, None)
+    keys = [key_of(f"{'d' if fixed == 'points' else fixed} = {value}", look) for (fixed, value), look in looks.items()]
+    note = f"n = {span(counts, 'network')} per point. Dots: networks. Lines: means over seeds, geometric on log axes. "
+    note += "Bars: 95 % bootstrap intervals over networks. Dotted: n = q. Searches start at small random weights."
+    return finish(figure, [*keys, key_of("no zero found", NO_ZERO)], note)
+
+
+def _draw_lines(axes: Axes, rows: pd.DataFrame, column: str, looks: dict[Line, Look], *, log: bool) -> list[int]:
+    """One panel of the boundary; returns the numbers of networks behind its points."""
+    fixed, counts = rows["fixed"].iloc[0], []
+    axes.axvline(1, color=GREY, linewidth=0.7, linestyle=":", zorder=1)
+    if rows[column].isna().all():
+        say(axes, "arbitrary targets:\nno test error")
+    for (what, value), look in looks.items():
+        own = rows[rows[fixed] == value] if what == fixed else rows.iloc[:0]
+        dots = own.assign(at=own["ratio"], value=own[column])
+        if dots["value"].isna().all():
             continue
-        for value in sorted(int(each) for each in part[fixed].unique()):
-            if (look := looks.get((fixed, value))) is None:
-                continue
-            own = part[part[fixed] == value]
-            dots = own.assign(at=own["ratio"], value=own[column])
-            means = _means(dots, log)
-            counts += [int(count) for count in means["count"] if count]
-            draw_dots(axes, dots, {value: look}, fixed)
-            draw_hollow(axes, dots[~dots["solved"].astype(bool)], look, small=True)
-            draw_bars(axes, means, look)
-            draw_line(axes, means, look, gid=f"{column} {fixed}={value}")
-        axes.set(xlabel="", ylabel="")
-    stack[0].set_title(title)
-    stack[-1].set_xlabel(RATIO)
-    decade_axis(stack[-1].xaxis, part["ratio"])
-    return counts
+        means = _means(dots, log)
+        counts += means["count"].tolist()
+        draw_dots(axes, dots, look)
+        draw_hollow(axes, dots[~dots["solved"].astype(bool)], look, small=True)
+        draw_bars(axes, means, look)
+        draw_line(axes, means, look, gid=f"{column} {fixed}={value}")
+    return [count for count in counts if count]
 
 
 def _means(dots: pd.DataFrame, log: bool) -> pd.DataFrame:

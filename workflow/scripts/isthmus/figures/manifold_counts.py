@@ -1,21 +1,26 @@
 """The figures of what is counted at zeros of the loss: positive eigenvalues, and the whole spectra."""
 
-import numpy as np
+from dataclasses import replace
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from isthmus.figures.axes import decade_axis, log_axis
+from isthmus.figures.choice import evenly
 from isthmus.figures.looks import GREY, PALETTE, Look, key_of, look_of
-from isthmus.figures.panels import evenly, nothing, rows_of
-from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, footnote, legend_above, new_figure, paper
+from isthmus.figures.notes import span
+from isthmus.figures.panels import Panel, lay_out, nothing, rows_of
+from isthmus.figures.style import DOUBLE_COLUMN, finish, new_figure, paper
 
 ACTIVATIONS = ("tanh", "softplus", "gelu", "relu")
-RATIO = "parameters per equation, $n / q$"
+RATIO = "parameters per equation, n / q"
 MOST_SPECTRA = 4
-NEGATIVE = PALETTE[1]
+NO_ZERO = Look(GREY, "o", "none", hollow=True)
+SIGNS = {"positive": Look(PALETTE[0], "o", "none"), "negative": Look(PALETTE[1], "x", "none")}
 SCAN = ["data", "activation", "depth", "outputs"]
+COMBINATION = ["sweep", *SCAN, "width", "points"]
 
 
 def networks_of(study: str, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -84,6 +89,7 @@ def _counts_note(rows: pd.DataFrame) -> str:
     return ". ".join(parts) + ". In parentheses: exact 95 % limits, which take networks for independent."
 
 
+@paper()
 def draw_manifold_counts(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Positive eigenvalues at the minima found against min(n, q), and the gap that separates them, against n / q.
 
@@ -91,61 +97,42 @@ def draw_manifold_counts(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     was found. Log axes; the gap is in decades. Raises DataError where the study has none.
     """
     rows = networks_of(study, tables)
-    with paper():
-        figure = new_figure(DOUBLE_COLUMN * 0.8, 3.0)
-        left, right = figure.subplots(1, 2)
-        present = [name for name in ACTIVATIONS if name in set(rows["activation"])]
-        for name in present:
-            look = look_of("activation", name, ACTIVATIONS)
-            own = rows[rows["activation"] == name]
-            for solved, part in own.groupby(own["solved"].astype(bool)):
-                _markers(left, part["predicted_rank"], part["positive"], look, solved)
-                _markers(right, part["ratio"], part["gap"], look, solved)
-        ends = [rows["predicted_rank"].min() / 1.3, max(rows["predicted_rank"].max(), rows["positive"].max()) * 1.3]
-        left.plot(ends, ends, color=GREY, linewidth=0.7, zorder=1, gid="predicted")
-        for axis in (left.xaxis, left.yaxis):
-            decade_axis(axis, ends)
-        left.set(xlabel="predicted, min$(n, q)$", ylabel="positive eigenvalues, counted", aspect="equal")
-        decade_axis(right.xaxis, rows["ratio"])
-        right.axvline(1, color=GREY, linewidth=0.7, linestyle=":", zorder=1)
-        right.set(
-            xlabel=RATIO, ylabel="gap (decades)", ylim=(0, 1.08 * rows["gap"].max() if rows["gap"].any() else None)
-        )
-        keys = [key_of(name, _dot(look_of("activation", name, ACTIVATIONS))) for name in present]
-        if not rows["solved"].all():
-            keys.append(key_of("no zero found", Look(GREY, "o", "none")))
-            keys[-1].set_markerfacecolor("none")
-        legend_above(figure, keys)
-        footnote(figure, _counts_note(rows))
-    return figure
+    figure = new_figure(DOUBLE_COLUMN * 0.8, 2.2)
+    left, right = figure.subplots(1, 2)
+    every = {name: replace(look_of("activation", name, ACTIVATIONS), line="none") for name in ACTIVATIONS}
+    looks = {name: look for name, look in every.items() if name in set(rows["activation"])}
+    for (name, solved), own in rows.groupby(["activation", rows["solved"].astype(bool)]):
+        _markers(left, own["predicted_rank"], own["positive"], looks[name], solved)
+        _markers(right, own["ratio"], own["gap"], looks[name], solved)
+    ends = [rows["predicted_rank"].min() / 1.3, rows[["predicted_rank", "positive"]].max().max() * 1.3]
+    left.plot(ends, ends, color=GREY, linewidth=0.7, zorder=1, gid="predicted")
+    for axis in (left.xaxis, left.yaxis):
+        decade_axis(axis, ends)
+    left.set(xlabel="predicted, min(n, q)", ylabel="positive eigenvalues, counted", aspect="equal")
+    decade_axis(right.xaxis, rows["ratio"])
+    right.axvline(1, color=GREY, linewidth=0.7, linestyle=":", zorder=1)
+    right.set(xlabel=RATIO, ylabel="gap (decades)", ylim=(0, 1.08 * rows["gap"].max() if rows["gap"].any() else None))
+    keys = [key_of(name, look) for name, look in looks.items()]
+    keys += [] if rows["solved"].all() else [key_of("no zero found", NO_ZERO)]
+    return finish(figure, keys, _counts_note(rows))
 
 
-def _dot(look: Look) -> Look:
-    return Look(look.colour, look.marker, "none")
-
-
-def _markers(axes: Axes, x: pd.Series, y: pd.Series, look: Look, filled: bool) -> None:
-    axes.plot(
-        *(x, y, look.marker),
-        color=look.colour,
-        markerfacecolor=look.colour if filled else "none",
-        markeredgewidth=0.6,
-        markersize=3.2,
-        alpha=0.6 if filled else 0.9,
-        linestyle="none",
-        zorder=3 if filled else 2,
-    )
+def _markers(axes: Axes, x: pd.Series, y: pd.Series, look: Look, solved: bool) -> None:
+    face, alpha, order = (look.colour, 0.6, 3) if solved else ("none", 0.9, 2)
+    outline: Any = {"markerfacecolor": face, "markeredgewidth": 0.6}
+    axes.plot(x, y, look.marker, color=look.colour, **outline, alpha=alpha, zorder=order)
 
 
 def _spectra_shown(rows: pd.DataFrame) -> list[pd.DataFrame]:
     """The zeros of a few combinations, evenly spread over the ratios n / q; of equal ratios that of most seeds."""
     whole = rows[rows["solved"].astype(bool) & rows["smooth"].astype(bool) & (rows["counted_from"] == "hessian")]
-    kinds = [part for _, part in whole.groupby(["sweep", *SCAN, "width", "points"], observed=True)]
+    kinds = [part for _, part in whole.groupby(COMBINATION, observed=True)]
     kinds.sort(key=lambda part: (len(part), part["parameters"].iloc[0]))
     by_ratio = {round(float(part["ratio"].iloc[0]), 1): part for part in kinds}
     return evenly([by_ratio[ratio] for ratio in sorted(by_ratio)], MOST_SPECTRA)
 
 
+@paper()
 def draw_manifold_spectra(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """All Hessian eigenvalues at zeros of the loss, by magnitude, a panel for each of a few ratios n / q.
 
@@ -153,62 +140,41 @@ def draw_manifold_spectra(study: str, tables: dict[str, pd.DataFrame]) -> Figure
     another colour; the dotted line is at q, the predicted number of positive ones. Raises DataError where the study
     has no theory network.
     """
-    rows = networks_of(study, tables)
-    with paper():
-        shown = _spectra_shown(rows)
-        if not shown:
-            return nothing("No zero of the loss was found whose whole Hessian was computed.")
-        spectra = rows_of(study, tables, "manifold_eigenvalues")
-        spectra = spectra[spectra["matrix"] == "hessian"]
-        figure = new_figure(DOUBLE_COLUMN * (1 if len(shown) > 2 else 0.7), 2.7)
-        drawn: list[float] = []
-        places = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
-        for axes, part in zip(places, shown, strict=True):
-            drawn += _draw_spectra(axes, part, spectra)
-        decade_axis(places[0].yaxis, drawn)
-        places[0].set_ylabel("magnitude of the eigenvalue")
-        keys = [_marker_key("positive", PALETTE[0], "o"), _marker_key("negative", NEGATIVE, "x")]
-        legend_above(figure, [*keys, Line2D([], [], color=GREY, linestyle=":", label="predicted, $q$")])
-        counts = sorted({part["seed"].nunique() for part in shown})
-        several = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
-        note = f"n = {several} networks per panel, all drawn; gap: least and greatest, in decades."
-        footnote(
-            figure, f"{note} Eigenvalues that are zero in exact arithmetic come out at rounding level, of either sign."
-        )
-    return figure
+    shown = _spectra_shown(networks_of(study, tables))
+    if not shown:
+        return nothing("No zero of the loss was found whose whole Hessian was computed.")
+    spectra = rows_of(study, tables, "manifold_eigenvalues")
+    spectra = spectra[spectra["matrix"] == "hessian"]
+    panels = [Panel(_title(part), part) for part in shown]
+    figure, placed = lay_out([panels], ["magnitude of the\neigenvalue"], "place in the order", panel_height=1.9)
+    drawn = pd.concat([_draw_spectra(axes, panel.rows, spectra) for panel, (axes,) in placed])
+    decade_axis(placed[0][1][0].yaxis, drawn)
+    keys = [*(key_of(sign, look) for sign, look in SIGNS.items()), key_of("predicted, q", Look(GREY, "none", ":"))]
+    note = f"n = {span([part['seed'].nunique() for part in shown])} networks per panel, all drawn; gap: least and "
+    note += "greatest, in decades. Eigenvalues that are zero in exact arithmetic come out at rounding level, of either "
+    note += "sign."
+    return finish(figure, keys, note)
 
 
-def _marker_key(label: str, colour: str, marker: str) -> Line2D:
-    return Line2D([], [], color=colour, marker=marker, linestyle="none", label=label)
+def _title(part: pd.DataFrame) -> str:
+    """What was solved, and how wide the gap in the spectra is."""
+    first, (low, high) = part.iloc[0], (f"{end:.1f}" for end in (part["gap"].min(), part["gap"].max()))
+    targets = "arbitrary targets" if first["data"] == "random" else "images"
+    gap = low if low == high else f"{low} to {high}"
+    sizes = f"n = {first['parameters']}, q = {first['constraints']}"
+    return f"{sizes}\n{first['activation']}, {targets}\ngap {gap}"
 
 
-def _draw_spectra(axes: Axes, part: pd.DataFrame, spectra: pd.DataFrame) -> list[float]:
+def _draw_spectra(axes: Axes, part: pd.DataFrame, spectra: pd.DataFrame) -> pd.Series:
     """The eigenvalues of one combination; returns the magnitudes drawn."""
-    first, drawn = part.iloc[0], []
-    columns = ["sweep", *SCAN, "width", "points"]
-    own = spectra[(spectra[columns] == first[columns]).all(axis=1) & spectra["seed"].isin(part["seed"])]
-    for _, each in own.groupby("seed"):
-        each = each.reindex(each["eigenvalue"].abs().sort_values(ascending=False).index)
-        place, value = np.arange(1, len(each) + 1), each["eigenvalue"].to_numpy()
-        for sign, colour, marker in ((1, PALETTE[0], "o"), (-1, NEGATIVE, "x")):
-            chosen = sign * value > 0
-            axes.plot(
-                *(place[chosen], np.abs(value[chosen]), marker),
-                color=colour,
-                markersize=1.6,
-                markeredgewidth=0.4,
-                alpha=0.5,
-                linestyle="none",
-                zorder=3 if sign < 0 else 2,
-            )
-        drawn += list(np.abs(value[value != 0]))
-    equations, count = int(first["constraints"]), int(first["parameters"])
+    own = spectra.merge(part[[*COMBINATION, "seed"]], on=[*COMBINATION, "seed"])
+    own["magnitude"] = own["eigenvalue"].abs()
+    own["place"] = own.groupby("seed")["magnitude"].rank(ascending=False, method="first")
+    for (name, look), sign in zip(SIGNS.items(), (1, -1), strict=True):
+        drawn = own[sign * own["eigenvalue"] > 0]
+        small: Any = {"markersize": 1.6, "markeredgewidth": 0.4, "alpha": 0.5}
+        axes.plot(drawn["place"], drawn["magnitude"], look.marker, color=look.colour, **small, gid=name)
+    count, equations = part[["parameters", "constraints"]].iloc[0]
     axes.axvline(equations + 0.5, color=GREY, linestyle=":", linewidth=0.9, zorder=1)
-    low, high = part["gap"].min(), part["gap"].max()
-    words = f"gap {low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"gap {low:.1f} to {high:.1f}"
-    axes.text(0.05, 0.05, words, transform=axes.transAxes, fontsize=FONT_SIZE)
     log_axis(axes.xaxis, [1, equations, count], most=8)
-    axes.set_xlabel("place in the order")
-    kind = "arbitrary targets" if first["data"] == "random" else "images"
-    axes.set_title(f"$n$ = {count}, $q$ = {equations}\n{first['activation']}, {kind}")
-    return drawn
+    return own.loc[own["magnitude"] > 0, "magnitude"]

@@ -1,5 +1,7 @@
 """The figure of walks along the zero set of the loss."""
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -7,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from isthmus.figures.axes import decade_axis, plain
 from isthmus.figures.looks import GREY, PALETTE, Look, key_of
-from isthmus.figures.manifold_counts import share_of
+from isthmus.figures.manifold_counts import RATIO, share_of
 from isthmus.figures.panels import nothing, rows_of, say
-from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, footnote, new_figure, paper
+from isthmus.figures.style import DOUBLE_COLUMN, finish, new_figure, paper
 
 WALK = ["sweep", "seed", "data", "activation", "outputs", "depth", "width", "points", "kind", "walk"]
 ZERO = 1e-20
@@ -25,6 +27,12 @@ LOSSES = {
 }
 COLOURS = "viridis"
 LABEL_SHARE = 0.24  # of the height of a panel: two lines of letters
+LABELS = (  # of the panels: title, horizontal and vertical axis
+    ("all walks: the loss", "arc length / norm of the weights", "loss"),
+    ("straight on: the function", "arc length / norm of the weights", "change of the function off\nthe data / its rms"),
+    ("towards another minimum", "arc length / distance of the minima", "distance left / first distance"),
+    ("how near they come", RATIO, "nearest to the goal\n/ first distance"),
+)
 NO_WALKS = "No walk was taken: no zero of the loss was found, or `walks` asks for none."
 OUTCOMES = {
     "arrived": ("arrived", Look(PALETTE[0], "o", "none")),
@@ -72,14 +80,10 @@ def _draw_losses(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> No
     for words, height in sorted(heights.items(), key=lambda item: -item[1]):
         above = min(float(np.log(height / low) / np.log(high / low)), above - LABEL_SHARE)
         axes.text(1.02, above, words, transform=axes.transAxes, va="center")
-    axes.set(xlabel="arc length / norm of the weights", ylabel="loss", xlim=(0, None))
+    axes.set_xlim(0, None)
 
 
 def _draw_changes(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> None:
-    axes.set(xlabel="arc length / norm of the weights", ylabel="change of the function off\nthe data / its rms")
-    if walks.empty:
-        say(axes, "no walks straight on")
-        return
     walks = walks.assign(
         arc=walks["arc_length"] / walks["start_norm"], change=walks["function_change"] / walks["function_rms"]
     )
@@ -89,10 +93,6 @@ def _draw_changes(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> N
 
 
 def _draw_approach(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> None:
-    axes.set(xlabel="arc length / distance of the minima", ylabel="distance left / first distance")
-    if walks.empty:
-        say(axes, "no walks towards minima")
-        return
     walks = walks.assign(arc=walks["arc_length"] / walks["first"], left=walks["distance_left"] / walks["first"])
     _lines(axes, walks, "arc", "left", colours)
     axes.plot([0, 1], [1, 0], color=GREY, linestyle=":", linewidth=0.9)
@@ -100,10 +100,6 @@ def _draw_approach(axes: Axes, walks: pd.DataFrame, colours: ScalarMappable) -> 
 
 
 def _draw_nearest(axes: Axes, walks: pd.DataFrame) -> None:
-    axes.set(xlabel="parameters per equation, $n / q$", ylabel="nearest to the goal\n/ first distance")
-    if walks.empty:
-        say(axes, "no walks towards minima")
-        return
     around = (walks["outcome"] == "arrived") & (walks["detours"] > 0)
     walks = walks.assign(outcome=walks["outcome"].mask(around, "around"))
     ends = walks.groupby("number").agg(
@@ -113,19 +109,13 @@ def _draw_nearest(axes: Axes, walks: pd.DataFrame) -> None:
     for outcome, (words, look) in OUTCOMES.items():
         own = ends[ends["outcome"] == outcome]
         if not own.empty:
-            axes.plot(
-                *(own["ratio"], own["left"] / own["first"], look.marker),
-                color=look.colour,
-                markersize=3,
-                markeredgewidth=0,
-                alpha=0.6,
-                linestyle="none",
-            )
+            small: Any = {"markersize": 3, "markeredgewidth": 0, "alpha": 0.6}
+            axes.plot(own["ratio"], own["left"] / own["first"], look.marker, color=look.colour, **small)
             keys.append(key_of(f"{words} ({len(own)})", look))
     decade_axis(axes.xaxis, ends["ratio"])
     axes.axvline(1, color=GREY, linestyle=":", linewidth=0.7)
     axes.set_ylim(-0.03, 1.05)
-    axes.legend(handles=keys, loc="upper right", fontsize=FONT_SIZE, handletextpad=0.2, borderaxespad=0.1)
+    axes.legend(handles=keys, loc="upper right", handletextpad=0.2, borderaxespad=0.1)
 
 
 def _note(walks: pd.DataFrame, kinked: pd.DataFrame) -> str:
@@ -159,6 +149,7 @@ def _note(walks: pd.DataFrame, kinked: pd.DataFrame) -> str:
     return ". ".join(parts) + "."
 
 
+@paper()
 def draw_manifold_walks(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Walks at zero loss: loss, change of the function, distance from another minimum, all against arc length.
 
@@ -166,31 +157,32 @@ def draw_manifold_walks(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     far at the points and on the segments between them, and that of the straight line in which the walk set out. Says
     so where no walk was taken.
     """
-    with paper():
-        if not (tables["walks"]["study"] == study).any():
-            return nothing(NO_WALKS)
-        everything = walks_of(study, tables)
-        kinks = everything["activation"] == "relu"
-        walks = everything[~kinks]
-        if walks.empty:
-            return nothing("All walks are of ReLU networks, whose zero set has kinks.")
-        colours = _colours(walks["ratio"])
-        figure = new_figure(DOUBLE_COLUMN, 4.6)
-        grid = figure.subplots(2, 2)
-        towards = walks[(walks["kind"] == "towards") & (walks["outcome"] != "no goal")]
-        towards = towards.assign(first=towards.groupby("number")["distance_left"].transform("first"))
-        _draw_losses(grid[0, 0], walks[walks["outcome"] != "no goal"], colours)
-        _draw_changes(grid[0, 1], walks[walks["kind"] == "ahead"], colours)
-        _draw_approach(grid[1, 0], towards, colours)
-        _draw_nearest(grid[1, 1], towards)
-        for axes, title in zip(grid.flat, TITLES, strict=True):
-            axes.set_title(title)
-        bar = figure.colorbar(colours, ax=grid, label="parameters per equation, $n / q$", shrink=0.6, aspect=30)
-        bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
-        bar.ax.yaxis.set_minor_locator(NullLocator())
-        footnote(figure, _note(walks, everything[kinks]))
-    return figure
-
-
-TITLES = ("all walks: the loss", "straight on: the function", "towards another minimum", "how near they come")
+    if not (tables["walks"]["study"] == study).any():
+        return nothing(NO_WALKS)
+    everything = walks_of(study, tables)
+    kinks = everything["activation"] == "relu"
+    walks = everything[~kinks]
+    if walks.empty:
+        return nothing("All walks are of ReLU networks, whose zero set has kinks.")
+    colours = _colours(walks["ratio"])
+    figure = new_figure(DOUBLE_COLUMN, 3.8)
+    losses, changes, approach, nearest = figure.subplots(2, 2).flat
+    for axes, (title, x, y) in zip(figure.axes, LABELS, strict=True):
+        axes.set(title=title, xlabel=x, ylabel=y)
+    ahead, towards = (walks[walks["kind"] == kind] for kind in ("ahead", "towards"))
+    towards = towards[towards["outcome"] != "no goal"]
+    towards = towards.assign(first=towards.groupby("number")["distance_left"].transform("first"))
+    _draw_losses(losses, walks[walks["outcome"] != "no goal"], colours)
+    if ahead.empty:
+        say(changes, "no walks straight on")
+    else:
+        _draw_changes(changes, ahead, colours)
+    if towards.empty:
+        say(approach, "no walks towards minima")
+        say(nearest, "no walks towards minima")
+    else:
+        _draw_approach(approach, towards, colours)
+        _draw_nearest(nearest, towards)
+    ticks: Any = {"ticks": LogLocator(subs=(1, 2, 5)), "format": FuncFormatter(lambda value, _: plain(value))}
+    figure.colorbar(colours, ax=figure.axes, label=RATIO, shrink=0.6, aspect=30, **ticks).minorticks_off()
+    return finish(figure, [], _note(walks, everything[kinks]))

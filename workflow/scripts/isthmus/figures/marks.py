@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 
 from isthmus.figures.looks import Look
@@ -18,29 +17,10 @@ FAR = 100.0  # times the greatest value: where a bar without an upper end is cut
 
 def draw_line(axes: Axes, rows: pd.DataFrame, look: Look, *, gid: str, marker: bool = True) -> None:
     """Join means, in the order of the rows; a position without a network left breaks the line, called `gid`."""
-    before = len(axes.lines)
-    drawn = rows.assign(segment=rows["value"].isna().cumsum()).dropna(subset=["value", "at"])
-    if drawn.empty:
+    if rows["value"].isna().all():
         return
-    sns.lineplot(
-        drawn,
-        x="at",
-        y="value",
-        units="segment",
-        estimator=None,
-        sort=False,
-        color=look.colour,
-        marker=look.marker if marker else "",
-        linestyle=look.line,
-        markerfacecolor=look.face,
-        markeredgecolor=look.colour,
-        markeredgewidth=0.6,
-        zorder=4,
-        legend=False,
-        ax=axes,
-    )
-    for line in axes.lines[before:]:
-        line.set_gid(gid)
+    (line,) = axes.plot(rows["at"], rows["value"], color=look.colour, linestyle=look.line, gid=gid, zorder=4)
+    line.set(marker=look.marker if marker else "none", markerfacecolor=look.face, markeredgewidth=0.6)
 
 
 def draw_bars(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
@@ -57,32 +37,21 @@ def draw_band(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
 
 def draw_each(axes: Axes, dots: pd.DataFrame, look: Look) -> None:
     """Draw every network or pair as a thin line."""
-    if not dots.empty:
-        one = dots[members(dots)].astype(str).agg(" ".join, axis=1)
-        thin = {"color": look.colour, "linewidth": 0.4, "alpha": 0.6, "zorder": 2, "legend": False}
-        sns.lineplot(dots.assign(one=one), x="at", y="value", units="one", estimator=None, **thin, ax=axes)
+    for _, own in dots.sort_values("at").groupby(members(dots), observed=True):
+        axes.plot(own["at"], own["value"], color=look.colour, linewidth=0.4, alpha=0.6, zorder=2)
 
 
-def draw_dots(axes: Axes, dots: pd.DataFrame, looks: dict[Any, Look], hue: str) -> None:
-    """Draw every network or pair as a faint small marker, of the look of its value in the column `hue`."""
-    if not dots.empty:
-        colours = {value: look.colour for value, look in looks.items()}
-        markers = {value: look.marker for value, look in looks.items()}
-        told = {"hue": hue, "hue_order": list(looks), "palette": colours, "style": hue, "markers": markers}
-        faint = {"s": 6, "alpha": 0.35, "linewidth": 0, "zorder": 2, "legend": False}
-        sns.scatterplot(dots, x="at", y="value", **told, **faint, ax=axes)
+def draw_dots(axes: Axes, dots: pd.DataFrame, look: Look) -> None:
+    """Draw every network or pair as a faint small marker."""
+    faint: dict[str, Any] = {"s": 6, "alpha": 0.35, "linewidth": 0, "zorder": 2}
+    axes.scatter(dots["at"], dots["value"], marker=look.marker, color=look.colour, **faint)
 
 
 def draw_hollow(axes: Axes, rows: pd.DataFrame, look: Look, *, small: bool = False) -> None:
     """Draw hollow markers over those of networks, which are small, or of means."""
     size, width, order = (2.4, 0.5, 2.5) if small else (3.2, 0.6, 5)
-    hollow: dict[str, Any] = {
-        "color": look.colour,
-        "markerfacecolor": "white",
-        "markersize": size,
-        "markeredgewidth": width,
-    }
-    axes.plot(rows["at"], rows["value"], look.marker, linestyle="none", **hollow, zorder=order, gid="hollow")
+    hollow: dict[str, Any] = {"color": look.colour, "markerfacecolor": "white", "markersize": size}
+    axes.plot(rows["at"], rows["value"], look.marker, **hollow, markeredgewidth=width, zorder=order, gid="hollow")
 
 
 def draw_level(axes: Axes, rows: pd.DataFrame, look: Look, *, gid: str) -> None:

@@ -6,7 +6,8 @@ varies by factors has a log axis, on which a value that is not positive has no p
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 from textwrap import wrap
 from typing import Any
 
@@ -17,25 +18,25 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from isthmus.figures.axes import decade_axis, log_axis, percent, percent_axis, plain, zero_axis
-from isthmus.figures.looks import KINDS, Look, key_of, keys_of, style_keys, styles_of, words_of
+from isthmus.figures.axes import decade_axis, log_axis, percent, percent_axis, zero_axis
+from isthmus.figures.looks import KINDS, Look, key_of, keys_of, words_of
 from isthmus.figures.marks import draw_band, draw_bars, draw_dots, draw_each, draw_level, draw_line, why_empty
-from isthmus.figures.notes import listed, note_under
-from isthmus.figures.panels import Panel, lay_out, nothing, panels_of, room_for_text, rows_of, say
+from isthmus.figures.notes import note_under
+from isthmus.figures.panels import Panel, lay_out, nothing, panels_of, rows_of, say
 from isthmus.figures.shown import (
     LOG_AXES,
     against_what_varies,
     apart,
     dots_behind,
     few,
-    looks_in,
+    looks_of_lines,
     panel_axes,
     positions,
     shared,
-    styles_in,
+    split,
     x_quantity,
 )
-from isthmus.figures.style import footnote, label_of, legend_above, loss_unit, paper
+from isthmus.figures.style import finish, label_of, loss_unit, paper
 from isthmus.tables.descriptions import Lines
 from isthmus.tables.quantities import Quantity, named
 
@@ -48,9 +49,10 @@ LABEL_LETTERS = 20  # in a line of a label beside a panel
 class Means:
     """A figure of means: what is drawn where, for what a figure adds of its own.
 
-    rows: the rows of `summaries` that are shown, with their position before lines are set apart, `x`, and as drawn,
-    `at`. dots: the networks or pairs behind them, with their `value`, `x` and `at`. looks: those of the lines. placed:
-    panels with their axes, one for each of `shown`.
+    shown: what each row of axes shows. rows: the rows of `summaries` that are drawn, with the name of what their axes
+    show, `axes`, their position before lines are set apart, `x`, and as drawn, `at`. dots: the networks or pairs behind
+    them, with their `value`, `x` and `at`. looks: those of the lines. placed: panels with their axes, one for each of
+    `shown`.
     """
 
     study: str
@@ -67,19 +69,18 @@ class Means:
 
     def finish(self) -> Figure:
         """The figure with its legend and its note."""
-        legend_above(self.figure, self.keys)
-        footnote(self.figure, note_under(self.tables, self.study, self.rows, self.lines, self.notes))
-        return self.figure
+        return finish(self.figure, self.keys, note_under(self.tables, self.study, self.rows, self.lines, self.notes))
 
     def of(self, panel: Panel, quantity: Quantity) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The rows and the dots of a quantity in a panel, in the order of lines."""
-        rows = panel.rows[panel.rows["quantity"] == quantity.name].sort_values("order", kind="stable")
-        dots = self.dots[(self.dots["quantity"] == quantity.name) & self.dots["cell"].isin(rows["cell"])]
+        rows = panel.rows[panel.rows["axes"] == quantity.name].sort_values("order", kind="stable")
+        dots = self.dots[(self.dots["axes"] == quantity.name) & self.dots["cell"].isin(rows["cell"])]
         for column in self.lines.panels:
             dots = dots[dots[column].isin(rows[column])]
         return rows, dots
 
 
+@paper()
 def draw_means(
     study: str,
     tables: dict[str, pd.DataFrame],
@@ -92,45 +93,44 @@ def draw_means(
     tables: `summaries`, `cells`, `networks` and the tables of the quantities. add: draws what else the figure shows.
     layout: options of `lay_out`.
     """
-    with paper():
-        rows = rows_of(study, tables, "summaries")
-        own = rows[rows["quantity"].isin(lines.rows)]
-        own = own[own[lines.panels[0]] != lines.shared] if lines.shared and not own.empty else own
-        if own.empty and rows_of(study, tables, "networks")["diverged"].all():
-            return nothing("All networks diverged.")
-        if own.empty or (lines.absent and not own[["n", "diverged", "not_positive"]].any(axis=None)):
-            return nothing(lines.absent or "Nothing to draw: nothing was measured.")
-        made = means(study, tables, lines, **layout)
-        add(made)
-        return made.finish()
+    rows = rows_of(study, tables, "summaries")
+    own = rows[rows["quantity"].isin(lines.rows)]
+    own = own[own[lines.panels[0]] != lines.shared] if lines.shared and not own.empty else own
+    if own.empty and rows_of(study, tables, "networks")["diverged"].all():
+        return nothing("All networks diverged.")
+    if own.empty or (lines.absent and not own[["n", "diverged", "not_positive"]].any(axis=None)):
+        return nothing(lines.absent or "Nothing to draw: nothing was measured.")
+    made = means(study, tables, lines, **layout)
+    add(made)
+    return made.finish()
 
 
 def means(study: str, tables: dict[str, pd.DataFrame], lines: Lines, **layout: Any) -> Means:
     """The same without legend and note; to be called within `isthmus.figures.style.paper`."""
     rows = rows_of(study, tables, "summaries")
     lines = against_what_varies(lines, rows[rows["quantity"].isin(lines.rows)])
-    rows = positions(rows, lines)
-    rows = pd.concat([rows[rows["quantity"] == name] for name in lines.rows], ignore_index=True)
-    known = set(rows.loc[(rows["n"] > 0) | (rows["not_positive"] > 0), "quantity"])
-    shown = [named(name) for name in lines.rows if name in known]
-    without = [named(name).label for name in lines.rows if name not in known]
-    shown = shown or [named(name) for name in lines.rows if name in set(rows["quantity"])]
-    rows, chosen = few(rows[rows["quantity"].isin([quantity.name for quantity in shown])], lines, **layout)
+    rows, every = split(positions(rows, lines), lines)
+    known = set(rows.loc[(rows["n"] > 0) | (rows["not_positive"] > 0), "axes"])
+    shown = [quantity for quantity in every if quantity.name in known] or every
+    names = [quantity.name.split()[0] for quantity in shown]  # less the value of a quantity that is split
+    without = [named(name).label for name in lines.rows if name not in names]
+    rows, chosen = few(rows[rows["axes"].isin([quantity.name for quantity in shown])], lines, **layout)
     rows = apart(rows, lines)
     dots = pd.concat([dots_behind(study, tables, quantity, rows, lines) for quantity in shown], ignore_index=True)
     rows = shared(rows, lines)
-    looks = looks_in(tables, rows, lines)
+    looks = looks_of_lines(tables, rows, lines)
     rows = rows[rows[lines.hue].isin([*looks, lines.level]) | rows[lines.hue].isna()].reset_index(drop=True)
-    blocks = panels_of(rows, panel_axes(lines), brief=True)
-    labels = [_label(quantity, tables, study, styles_in(rows, quantity, lines)) for quantity in shown]
+    blocks = panels_of(rows, panel_axes(lines))
+    labels = [_label(quantity, tables, study) for quantity in shown]
     quantity = x_quantity(lines)
     x_label = _with_unit(quantity.label, quantity.unit) if quantity else label_of(lines.x)
-    figure, placed = lay_out(blocks, labels, x_label, above=room_for_text(blocks), **layout)
+    figure, placed = lay_out(blocks, labels, x_label, **layout)
+    for above, below in pairwise(range(len(shown))):  # values of one quantity share a scale, unless it is logarithmic
+        if names[above] == names[below] and not shown[below].log:
+            placed[0][1][below].sharey(placed[0][1][above])
     keys = keys_of(lines.hue, looks, marker=not lines.bands)
     keys += [key_of(words_of(lines.level), KINDS[lines.level], marker=False, band=True)] if lines.level else []
-    most = max((styles_in(rows, quantity, lines) for quantity in shown), key=len)
-    keys += style_keys(lines.style, most) if len(most) > 1 else []
-    left = f"Not measured: {', '.join(without)}." if without and len(without) < len(lines.rows) else ""
+    left = f"Not measured: {', '.join(without)}." if known and without else ""
     made = Means(study, tables, lines, shown, rows, dots, looks, figure, placed, keys, [chosen, left])
     for place, quantity in enumerate(shown):
         _draw_row(made, place, quantity)
@@ -141,19 +141,17 @@ def _with_unit(label: str, unit: str) -> str:
     return f"{label} ({unit})" if unit else label
 
 
-def _label(quantity: Quantity, tables: dict[str, pd.DataFrame], study: str, sizes: list[Any]) -> str:
-    """The label of an axis of values, with its unit, and the `sizes` that line styles tell apart."""
+def _label(quantity: Quantity, tables: dict[str, pd.DataFrame], study: str) -> str:
+    """The label of an axis of values, with its unit."""
     unit = loss_unit(rows_of(study, tables, "networks")["loss"]) if quantity.unit == "loss" else quantity.unit
     label = _with_unit(quantity.label, unit)
     parts = [label] if len(label) <= LABEL_LETTERS or len(unit) < 4 else [quantity.label, f"({unit})"]
-    numbers = [plain(size) for size in sizes if not isinstance(size, bool | np.bool_)]
-    parts += [f"size {listed(numbers)}"] if numbers else []
     return "\n".join("\n".join(wrap(part, LABEL_LETTERS)) for part in parts)
 
 
 def _draw_row(made: Means, place: int, quantity: Quantity) -> None:
     """Draw one quantity into its row of axes, and set their scales and limits."""
-    lines, every = made.lines, made.rows[made.rows["quantity"] == quantity.name]
+    lines, every = made.lines, made.rows[made.rows["axes"] == quantity.name]
     for panel, stack in made.placed:
         axes, (rows, dots) = stack[place], made.of(panel, quantity)
         axes.autoscale(not (quantity.log or lines.zero))
@@ -198,36 +196,27 @@ def _y_axis(axes: Axes, lines: Lines, quantity: Quantity, drawn: list[float]) ->
 
 def _draw_panel(made: Means, axes: Axes, rows: pd.DataFrame, dots: pd.DataFrame, quantity: Quantity) -> None:
     """Draw the lines of one panel, with what lies behind them."""
-    lines, labels = made.lines, {"xlabel": axes.get_xlabel(), "ylabel": axes.get_ylabel()}
+    lines = made.lines
     most = rows["pairs"].fillna(rows["n"]).max()
     few_of_them = most <= (FEW_PAIRS if quantity.of_pairs else FEW_NETWORKS) or rows["low"].isna().all()
-    if not lines.bands:
-        draw_dots(axes, dots, made.looks, lines.hue)
     if lines.level:
         draw_level(axes, rows[rows[lines.hue] == lines.level], KINDS[lines.level], gid=f"{quantity.name} {lines.level}")
     for value, look in made.looks.items():
-        own, gid = rows[rows[lines.hue] == value], f"{quantity.name} {lines.hue}={value}"
-        if lines.bands and few_of_them:
-            draw_each(axes, dots[dots[lines.hue] == value], look)
-        elif lines.bands:
+        own, each = (part[part[lines.hue] == value] for part in (rows, dots))
+        if not lines.bands:
+            draw_dots(axes, each, look)
+            draw_bars(axes, own, look)
+        elif few_of_them:
+            draw_each(axes, each, look)
+        else:
             draw_band(axes, own, look)
             own = own.assign(value=own["value"].mask(own["missing"] > 0)) if quantity.of_pairs else own
-        for style, (line, hollow) in styles_of(styles_in(made.rows, quantity, lines)).items():
-            # A cell in which all networks diverged has a single row, without a style, that breaks all lines.
-            part = own[(own[lines.style] == style) | own[lines.style].isna()]
-            draw_bars(axes, part, look)
-            styled = replace(look, line=line, hollow=hollow)
-            draw_line(axes, part, styled, gid=f"{gid} {lines.style}={style}")
-        if not styles_in(made.rows, quantity, lines):
-            draw_line(axes, own, look, gid=gid, marker=not lines.bands)
-            if not lines.bands:
-                draw_bars(axes, own, look)
-    axes.set(**labels)  # seaborn writes the names of columns where there is no label
+        draw_line(axes, own, look, gid=f"{quantity.name} {lines.hue}={value}", marker=not lines.bands)
 
 
 def extent(made: Means, quantity: Quantity) -> list[float]:
     """What an axis has to show: all dots, and the intervals as far as they are not very long."""
-    rows, dots = (part[part["quantity"] == quantity.name] for part in (made.rows, made.dots))
+    rows, dots = (part[part["axes"] == quantity.name] for part in (made.rows, made.dots))
     low, high, mean = (rows[name].astype(float) for name in ("low", "high", "value"))
     if quantity.log:
         low, high = np.fmax(low, mean / LONGEST_BAR), np.fmin(high, mean * LONGEST_BAR)

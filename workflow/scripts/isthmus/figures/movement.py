@@ -14,7 +14,6 @@ from matplotlib.transforms import ScaledTranslation
 from isthmus.figures.axes import headroom
 from isthmus.figures.looks import Look, key_of
 from isthmus.figures.means import Means, draw_means
-from isthmus.figures.style import FONT_SIZE
 from isthmus.statistics.power_law import PowerLaw, power_law
 from isthmus.tables.descriptions import Lines
 
@@ -85,7 +84,7 @@ def _write_slope(axes: Axes, place: int, law: PowerLaw, look: Look) -> None:
     corner = axes.transAxes + ScaledTranslation(0.06, -SLOPE_LINE * (place + 0.5), axes.figure.dpi_scale_trans)
     axes.plot([0], [1], look.marker, color=look.colour, transform=corner, clip_on=False)
     words = axes.annotate(written(law), (0, 1), xycoords=corner, xytext=(6, 0), textcoords="offset points")
-    words.set(fontsize=FONT_SIZE, color=look.colour, va="center_baseline", gid="slope", zorder=5)
+    words.set(color=look.colour, va="center_baseline", gid="slope", zorder=5)
     words.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.3})  # over very long bars
 
 

@@ -6,11 +6,10 @@ import pandas as pd
 
 from isthmus.figures.panels import in_all_panels, rows_of, throughout
 from isthmus.figures.shown import panel_axes
+from isthmus.figures.style import listed
 from isthmus.statistics.values import with_baselines
 from isthmus.tables.descriptions import Lines
 from isthmus.tables.quantities import named
-
-NO_PAIRS_INTERVAL = "none where n is below 3 networks, or all pairs share one"
 
 
 def number(count: int, what: str) -> str:
@@ -40,21 +39,26 @@ def _counts(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame, sha
     used = rows[rows["n"] > 0]
     all_of_them, lost, what = _members(tables, study, rows, shared)
     if used.empty:
-        if lost and lost == all_of_them:
-            every = f"All {all_of_them} {what}s" if lost > 1 else f"The only {what}"
-            return f"{every} diverged: there is nothing to draw."
-        return "Nothing to draw: nothing was measured."
+        return counted("", all_of_them, lost, what)
     networks = span(used["n"], "network")
-    per_point = f"{span(used['pairs'].dropna(), 'pair')} of {networks}" if used["pairs"].notna().any() else networks
-    if all_of_them == 1:
+    of_pairs = used["pairs"].notna().any()
+    return counted(
+        f"{span(used['pairs'].dropna(), 'pair')} of {networks}" if of_pairs else networks, all_of_them, lost, what
+    )
+
+
+def counted(per_point: str, total: int, lost: int, what: str = "network") -> str:
+    """The sentence that says how many are behind a point, in words, and how many of the `total` diverged."""
+    if not per_point and lost and lost == total:
+        return f"{f'All {total} {what}s' if lost > 1 else f'The only {what}'} diverged: there is nothing to draw."
+    if not per_point:
+        return "Nothing to draw: nothing was measured."
+    if total == 1:
         return f"n = {per_point} per point."
     if not lost:
-        return f"n = {per_point} per point; none of {number(all_of_them, what)} diverged."
-    return f"n = {per_point} per point; {lost} of {number(all_of_them, what)} diverged and {_are(lost)} left out."
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
+        return f"n = {per_point} per point; none of {number(total, what)} diverged."
+    are = "is" if lost == 1 else "are"
+    return f"n = {per_point} per point; {lost} of {number(total, what)} diverged and {are} left out."
 
 
 def _members(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame, shared: str) -> tuple[int, int, str]:
@@ -83,15 +87,25 @@ def _marks(rows: pd.DataFrame, lines: Lines) -> str:
     means = "medians of steps, means of shares" if len(statistics) > 1 and "median" in statistics else means
     of_pairs = rows["pairs"].notna().any()
     behind = "pairs" if of_pairs else "networks"
+    dots = f"Dots: {behind}. " if lines.dots and not lines.bands else ""
+    intervals = rows.loc[rows["low"].notna(), "statistic"].unique()
+    without = (
+        rows["low"].isna() & rows["value"].notna() & (rows["statistic"].isin(intervals) | (rows["n"] == 1) | of_pairs)
+    )
     how = "bootstrap intervals, which resample networks" if of_pairs else "bootstrap intervals over networks"
-    without = (rows["low"].isna() & rows["value"].notna()).any()
-    none = f" ({NO_PAIRS_INTERVAL if of_pairs else 'none where n = 1 or all are equal'})" if without else ""
-    if "median" in statistics:
-        how = "intervals over networks, order statistics of medians (all networks if below six), bootstrap of means"
+    details = [
+        "none where n is below 3 networks, or all pairs share one" if of_pairs else "none where n = 1 or all are equal"
+    ]
+    details = details if without.any() else []
+    if "median" in intervals:
+        how = "intervals over networks, order statistics of medians" + ", bootstrap of means" * (len(intervals) > 1)
+        details.insert(0, "all networks if below six")
+    in_brackets = f" ({'; '.join(details)})" if details else ""
+    if not len(intervals):
+        return f"{dots}Lines: {means}. {f'No intervals{in_brackets}.' if details else ''}".strip()
     if lines.bands:
-        return f"Lines: {means}. Bands: 95 % {how}{none}; few {behind} are thin lines instead."
-    dots, bars = f"Dots: {behind}. " if lines.dots else "", "Bars and bands" if lines.level else "Bars"
-    return f"{dots}Lines: {means}. {bars}: 95 % {how}{none}."
+        return f"Lines: {means}. Bands: 95 % {how}{in_brackets}; few {behind} are thin lines instead."
+    return f"{dots}Lines: {means}. {'Bars and bands' if lines.level else 'Bars'}: 95 % {how}{in_brackets}."
 
 
 def _not_converged(rows: pd.DataFrame) -> str:
@@ -113,11 +127,6 @@ def _examples(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame) -
             kind = {"train_examples": " training", "test_examples": " test"}.get(quantity.examples, "")
             counts |= dict.fromkeys(f"{count}{kind}" for count in sorted(given[given > 0].unique()))
     return f"Measured on {listed(list(counts))} examples." if counts else ""
-
-
-def listed(words: Sequence[str]) -> str:
-    """Words joined by commas and \"and\"."""
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def left_out(rows: pd.DataFrame) -> str:

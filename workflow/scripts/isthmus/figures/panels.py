@@ -4,29 +4,27 @@ A study may have any axes beside width, depth, batch size and seed; the table `c
 them: where they vary, each of their combinations gets panels of its own.
 """
 
-import itertools
 import math
 import textwrap
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from isthmus.core.errors import DataError
+from isthmus.figures.choice import order
 from isthmus.figures.looks import GREY, KINDS, words_of
 from isthmus.figures.style import DOUBLE_COLUMN, FONT_SIZE, LETTER, SINGLE_COLUMN, label_of, new_figure
-from isthmus.recipes.cell_table import CELLS, AxisValues, axes_in, with_axes
-from isthmus.recipes.cells import AXES, cell_name, spell
+from isthmus.recipes.cell_table import CELLS, AxisValues, axes_in, rows_of_study, with_axes
+from isthmus.recipes.cells import AXES, spell
 
 MOST_COLUMNS = 4
-PANEL_HEIGHT = 1.45  # inches
+PANEL_HEIGHT, PAGE = 1.45, 8.2  # inches
 MEAN_OF_ALL = "mean over corruptions"  # a panel that comes last
-
-Value = TypeVar("Value")
 
 
 def rows_of(study: str, tables: dict[str, pd.DataFrame], name: str) -> pd.DataFrame:
@@ -34,13 +32,9 @@ def rows_of(study: str, tables: dict[str, pd.DataFrame], name: str) -> pd.DataFr
 
     Rows of cells are joined with `cells`, if this is among the tables. Raises DataError where there is no row.
     """
-    table = tables[name]
-    rows = table[table["study"] == study].copy()
+    rows = rows_of_study(tables[name], study)
     if rows.empty:
         raise DataError(f"the table {name!r} has no row of the study {study!r}; run the workflow for that study first")
-    for column in rows.columns[rows.dtypes == "category"]:
-        rows[column] = rows[column].astype(str)
-    rows = rows.reset_index(drop=True)
     return with_axes(rows, tables[CELLS], study) if CELLS in tables and "cell" in rows else rows
 
 
@@ -63,18 +57,9 @@ def throughout(frame: pd.DataFrame) -> str:
     return f"Throughout: {constant}." if constant else ""
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _order(value: Any) -> tuple[bool, float, str]:
-    """A key that sorts numbers as numbers, before words."""
-    return (False, value, "") if _is_number(value) else (True, 0.0, spell(value))
-
-
 def _panel_order(value: Any) -> tuple[Any, ...]:
     """A key that sorts kinds as legends do, and the mean of other panels to the end."""
-    return value == MEAN_OF_ALL, list(KINDS).index(value) if value in KINDS else -1, _order(value)
+    return value == MEAN_OF_ALL, list(KINDS).index(value) if value in KINDS else -1, order(value)
 
 
 @dataclass(frozen=True)
@@ -97,34 +82,31 @@ def in_all_panels(frame: pd.DataFrame, axes: Sequence[str], said: str = "") -> s
     return f"In all panels: {shared}." if shared else ""
 
 
-def panels_of(frame: pd.DataFrame, axes: Sequence[str], *, brief: bool = False) -> list[list[Panel]]:
+def panels_of(frame: pd.DataFrame, axes: Sequence[str]) -> list[list[Panel]]:
     """Panels by the values of `axes`, in one list per combination of the extra axes.
 
-    Every panel is titled with what sets it apart; a `brief` title names only axes that vary. A list of more panels than
-    fit a line is split by the first of `axes`. Where each list would hold a single panel, they share one list.
+    Every panel is titled with what sets it apart. A list of more panels than fit a line is split by the first of
+    `axes`. Where each list would hold a single panel, they share one list.
     """
-    extra, _ = _extra_axes(frame)
+    extra, titled = _extra_axes(frame)[0], varying(frame, axes)
     combination = frame["cell"].map(lambda cell: tuple(extra[cell].items()))
     blocks = []
-    for key in sorted(set(combination), key=lambda items: [(name, _order(value)) for name, value in items]):
-        heading = words(dict(key))
+    for key in sorted(set(combination), key=lambda items: [(name, order(value)) for name, value in items]):
         block = []
         found = dict(iter(frame[combination == key].groupby(list(axes), observed=True)))
         for values in sorted(found, key=lambda values: [*map(_panel_order, values)]):
-            rows = found[values]
-            titled = ", ".join(
-                words_of(value) if isinstance(value, str) else f"{label_of(axis)} {value}"
-                for axis, value in zip(axes, values, strict=True)
-                if not brief or axis in varying(frame, axes)
+            named = [(axis, value) for axis, value in zip(axes, values, strict=True) if axis in titled]
+            title = ", ".join(
+                words_of(each) if isinstance(each, str) else f"{label_of(axis)} {each}" for axis, each in named
             )
-            block.append(Panel("\n".join(filter(None, (heading, titled))), rows))
+            block.append(Panel("\n".join(filter(None, (words(dict(key)), title))), found[values]))
         blocks += _split(block, axes[0]) if len(axes) > 1 else [block]
     return _joined(blocks)
 
 
 def _joined(blocks: list[list[Panel]]) -> list[list[Panel]]:
     """One list where each would hold a single panel."""
-    return one_line(blocks) if all(len(block) == 1 for block in blocks) else blocks
+    return [list(chain.from_iterable(blocks))] if all(len(block) == 1 for block in blocks) else blocks
 
 
 def _split(block: list[Panel], axis: str) -> list[list[Panel]]:
@@ -133,21 +115,6 @@ def _split(block: list[Panel], axis: str) -> list[list[Panel]]:
         return [block]
     values = dict.fromkeys(panel.rows[axis].iloc[0] for panel in block)
     return _joined([[panel for panel in block if panel.rows[axis].iloc[0] == value] for value in values])
-
-
-def one_line(blocks: list[list[Panel]]) -> list[list[Panel]]:
-    """The panels of all blocks beside each other, for tall stacks of axes; there are few of them."""
-    return [list(itertools.chain.from_iterable(blocks))]
-
-
-def panels_by_width(frame: pd.DataFrame) -> list[list[Panel]]:
-    """A panel per cell, in a line for all widths of what is otherwise the same."""
-    axes = axes_in(frame)
-    lines: dict[str, list[Panel]] = {}
-    for panel in itertools.chain.from_iterable(panels_of(frame, ["depth", "batch_size", "width"])):
-        others = cell_name(axes[panel.rows["cell"].iloc[0]], without=["width"])
-        lines.setdefault(others, []).append(panel)
-    return _joined(list(lines.values()))
 
 
 def _lines(blocks: list[list[Panel]], most: int) -> list[list[Panel]]:
@@ -172,21 +139,20 @@ def lay_out(
     y_labels: Sequence[str],
     x_label: str,
     *,
-    above: float = 0.4,
     panel_height: float = PANEL_HEIGHT,
     columns: int = MOST_COLUMNS,
 ) -> tuple[Figure, list[tuple[Panel, list[Axes]]]]:
     """An empty figure with a column of `len(y_labels)` axes for each panel, wrapped into lines.
 
     The axes of one y label share their scale in all panels; x scales are the panels' own. Each has `panel_height`
-    inches, labels included, and `above` inches are added for the legend. A line has at most so many `columns`. Returns
-    the figure, and each panel with its axes from top to bottom.
+    inches, labels included, or less where a stack would be taller than a page. A line has at most so many `columns`.
+    Returns the figure, and each panel with its axes from top to bottom.
     """
     lines = _lines(blocks, columns)
     columns, stack = max(map(len, lines)), len(y_labels)
     width = {1: SINGLE_COLUMN, 2: 0.75 * DOUBLE_COLUMN}.get(columns, DOUBLE_COLUMN)
     titles = sum(_titled(line[0], width / columns).count("\n") + 1 for line in lines)
-    height = len(lines) * stack * panel_height + titles * FONT_SIZE * 1.2 / 72 + above
+    height = len(lines) * stack * min(panel_height, PAGE / stack) + titles * FONT_SIZE * 1.2 / 72
     figure = new_figure(width, height)
     grid = figure.add_gridspec(len(lines) * stack, columns)
     placed: list[tuple[Panel, list[Axes]]] = []
@@ -205,11 +171,6 @@ def lay_out(
     return figure, placed
 
 
-def room_for_text(blocks: Sequence[Sequence[Panel]]) -> float:
-    """Inches for the legend and the footnote: in a narrow figure, of few panels in a line, they have more lines."""
-    return {1: 1.1, 2: 0.7}.get(max(map(len, blocks)), 0.5)
-
-
 def say(axes: Axes, text: str) -> None:
     """Write, in grey, into an empty panel why it is empty."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
@@ -221,99 +182,3 @@ def nothing(text: str) -> Figure:
     figure = new_figure(DOUBLE_COLUMN / 2, 0.8 + 0.15 * (len(lines) - 1))
     figure.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", fontsize=FONT_SIZE, gid="footnote")
     return figure
-
-
-def _sorted(values: Collection[Any]) -> list[Any]:
-    """Values of an axis, numbers as numbers."""
-    return sorted(values) if all(map(_is_number, values)) else sorted(values, key=spell)
-
-
-def evenly(values: Sequence[Value], most: int) -> list[Value]:
-    """At most `most` of the sorted `values`, evenly spread, the first and the last among them; one is the first."""
-    places = np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int)
-    return [values[place] for place in places]
-
-
-def _values_by_axis(cells: Collection[AxisValues]) -> dict[str, list[Any]]:
-    """The values of each axis, batch size first and width and depth last."""
-    extra = [name for name in next(iter(cells)) if name not in AXES]
-    return {name: _sorted({axes[name] for axes in cells}) for name in ("batch_size", *extra, "depth", "width")}
-
-
-def choose(frame: pd.DataFrame, most: dict[str, int]) -> tuple[pd.DataFrame, str]:
-    """The rows of a choice of cells, and the sentence that says which values of which axes were left out.
-
-    `most` says how many values of an axis are kept, evenly spread; axes that it lacks keep all. Where one is kept, it
-    is the first of those with the most networks, if the frame counts them, as `n`.
-    """
-    cells = axes_in(frame)
-    values = _values_by_axis(cells.values())
-    kept = {name: evenly(values[name], most.get(name, len(values[name]))) for name in values}
-    if "n" in frame:
-        kept |= {name: [_fullest(frame, name, cells)] for name, few in kept.items() if len(few) == 1}
-    chosen = {cell: all(axes[name] in few for name, few in kept.items()) for cell, axes in cells.items()}
-    shown = [
-        f"{label_of(name)} {_listed([*map(spell, few)])} ({len(few)} of {len(values[name])} values)"
-        for name, few in kept.items()
-        if len(few) < len(values[name])
-    ]
-    sentence = f"Shown: {'; '.join(shown)}." if shown else ""
-    return frame[frame["cell"].map(chosen)].reset_index(drop=True), sentence
-
-
-def _fullest(frame: pd.DataFrame, name: str, cells: dict[str, AxisValues]) -> Any:
-    """The value of an axis with the most networks, `n`, in all its cells; the first of several."""
-    networks = dict.fromkeys(_sorted({axes[name] for axes in cells.values()}), 0)
-    for cell, count in frame.groupby("cell", observed=True)["n"].max().items():
-        networks[cells[str(cell)][name]] += int(count)
-    return max(networks, key=lambda value: networks[value])
-
-
-def fewer_panels(
-    frame: pd.DataFrame, panels: int, widths: int | None = None, *, together: Sequence[str] = ()
-) -> dict[str, int]:
-    """How many values of each axis to keep, for `choose`, so that a figure has at most so many panels.
-
-    With `widths`, each width has a panel of its own, of at most so many; without, a panel holds all widths, and all
-    values of the axes in `together`, too. Of the other axes, the one with most values loses first.
-    """
-    values = {name: len(found) for name, found in _values_by_axis(axes_in(frame).values()).items()}
-    kept = {name: values.pop(name) for name in ("width", *together)}
-    kept["width"] = kept["width"] if widths is None else min(kept["width"], widths)
-    room = panels if widths is None else panels // kept["width"]
-    while math.prod(values.values()) > max(room, 1):
-        values[max(values, key=lambda name: values[name])] -= 1
-    return kept | values
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-
-
-def count_note(
-    networks: pd.DataFrame, counts: Iterable[int], marks: str, intervals: str = "bootstrap intervals of the mean"
-) -> str:
-    """The sentence under a figure: networks per point, diverged ones left out, and what `marks` the interval.
-
-    `networks` are the rows of the study, `counts` the numbers of networks behind the points, `intervals` their kind.
-    """
-    drawn = sorted({int(count) for count in counts if count > 0})
-    total, diverged = len(networks), int(networks["diverged"].sum())
-    if not drawn:
-        return (
-            f"All {total} networks diverged: there is nothing to draw."
-            if diverged == total
-            else "Nothing to draw: nothing was measured."
-        )
-    several = f"{drawn[0]} to {drawn[-1]}" if len(drawn) > 1 else f"{drawn[0]}"
-    note = f"n = {several} network{'s' if drawn[-1] > 1 else ''} per point"
-    note += (
-        f"; {diverged} of {total} networks diverged and {'is' if diverged == 1 else 'are'} left out" if diverged else ""
-    )
-    lost = int(networks.groupby("cell", observed=True)["diverged"].all().sum())
-    if lost:
-        note += f" (all of them in {lost} cell{'s' if lost > 1 else ''})"
-    note += f". {marks}: 95 % {intervals} over networks"
-    note += " (none where n = 1)." if drawn[0] == 1 else "."
-    note += "" if diverged else f" None of the {total} networks diverged." if total > 1 else ""
-    return f"{note} {throughout(networks)}".strip()

@@ -11,16 +11,23 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from isthmus.figures.effects import draw_effects
+from isthmus.figures.effects import draw_effects, shown_in_effects
 from isthmus.figures.looks import GREY
 from isthmus.figures.notes import span
-from isthmus.figures.panels import rows_of
 from isthmus.figures.quantity_axis import in_order, rule_off, true_minus
-from isthmus.figures.saturation import draw_saturation
-from isthmus.figures.style import FONT_SIZE, footnote, new_figure, paper
+from isthmus.figures.saturation import draw_saturation, shown_in_saturation
+from isthmus.figures.style import FONT_SIZE, finish, new_figure, paper
+from isthmus.recipes.cell_table import rows_of_study
 from isthmus.tables.quantities import named
 
-__all__ = ["draw_correlations", "draw_effects", "draw_saturation"]
+__all__ = [
+    "draw_correlations",
+    "draw_effects",
+    "draw_saturation",
+    "shown_in_correlations",
+    "shown_in_effects",
+    "shown_in_saturation",
+]
 
 SHOWN = ("test_error", "test_loss", "generalization_gap", "corruption_error")  # outcomes with a column
 TITLES = {"all": "over all networks", "within": "within cells"}
@@ -55,33 +62,34 @@ def _draw_matrix(axes: Axes, rows: pd.DataFrame, names: list[str], outcomes: lis
     axes.tick_params(length=0)
 
 
+def shown_in_correlations(study: str, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The rows of the table that the figure shows."""
+    rows = rows_of_study(tables["correlations"], study).astype(dict.fromkeys(("coefficient", "low", "high"), float))
+    rows = rows[(rows["method"] == "spearman") & (rows["selection"] == "all")]
+    return rows[rows["outcome"].isin(SHOWN) & rows["scope"].isin(TITLES)]
+
+
+@paper()
 def draw_correlations(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Spearman's rank correlations of geometric quantities with outcomes, as a matrix: over all networks, within cells.
 
     `tables` holds `correlations`. Colour and number are the coefficient, below it stands its 95 % bootstrap interval;
     bold where that does not hold 0. A dash: too few networks, or nothing varies. Of all networks that did not diverge.
-    Raises DataError where the study has no row.
     """
-    rows = rows_of(study, tables, "correlations")
-    rows = rows[(rows["method"] == "spearman") & (rows["selection"] == "all")]
+    rows = shown_in_correlations(study, tables)
     names, outcomes = in_order(rows["quantity"]), [each for each in SHOWN if each in set(rows["outcome"])]
-    rows = rows[rows["outcome"].isin(outcomes) & rows["scope"].isin(TITLES)].astype(
-        {"coefficient": float, "low": float, "high": float}
-    )
-    with paper():
-        figure = new_figure(BESIDE + len(TITLES) * len(outcomes) * CELL, ROW * len(names) + 1.25)
-        for place, (scope, title) in enumerate(TITLES.items()):
-            axes = figure.add_subplot(1, len(TITLES), place + 1)
-            _draw_matrix(axes, rows[rows["scope"] == scope], names, outcomes)
-            axes.set_title(title)
-            axes.tick_params(labelleft=not place)
-        scale = ScalarMappable(Normalize(-1, 1), COLOURS)
-        bar = figure.colorbar(scale, ax=figure.axes, location="right", aspect=40, pad=0.01, fraction=0.02)
-        bar.set_ticks([-1, -0.5, 0, 0.5, 1], labels=["−1", "−0.5", "0", "0.5", "1"])
-        bar.set_label("Spearman's rank correlation")
-        bar.outline.set_visible(False)
-        footnote(figure, _note(rows))
-    return figure
+    figure = new_figure(BESIDE + len(TITLES) * len(outcomes) * CELL, ROW * len(names) + 0.6)
+    for place, (scope, title) in enumerate(TITLES.items()):
+        axes = figure.add_subplot(1, len(TITLES), place + 1)
+        _draw_matrix(axes, rows[rows["scope"] == scope], names, outcomes)
+        axes.set_title(title)
+        axes.tick_params(labelleft=not place)
+    scale = ScalarMappable(Normalize(-1, 1), COLOURS)
+    bar = figure.colorbar(scale, ax=figure.axes, location="right", aspect=40, pad=0.01, fraction=0.02)
+    bar.set_ticks([-1, -0.5, 0, 0.5, 1], labels=["−1", "−0.5", "0", "0.5", "1"])
+    bar.set_label("Spearman's rank correlation")
+    bar.outline.set_visible(False)
+    return finish(figure, [], _note(rows))
 
 
 def _note(rows: pd.DataFrame) -> str:
@@ -98,4 +106,4 @@ def _note(rows: pd.DataFrame) -> str:
     note += " In brackets: 95 % bootstrap intervals over networks; bold where they do not hold 0."
     told = int(rows["low"].notna().sum())
     note += " Dash: too few networks, or nothing varies." if rows["coefficient"].isna().any() else ""
-    return f"{note} Were nothing related, some {told / 20:.0f} of {told} coefficients would be bold."
+    return f"{note} By chance alone, about {told / 20:.0f} of {told} coefficients would be bold."

@@ -14,6 +14,7 @@ from isthmus.tables.descriptions import Lines
 PANEL_HEIGHT = 1.6  # inches
 
 
+@paper()
 def draw_robustness(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -> Figure:
     """Accuracy on corrupted test images against severity; the last panel is the mean over the corruptions.
 
@@ -22,8 +23,7 @@ def draw_robustness(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -
     accuracy, mean = lines.rows
     corruptions = _corrupted(study, tables)["corruption"].unique()
     if not len(corruptions):
-        with paper():
-            return nothing(lines.absent)
+        return nothing(lines.absent)
     every = tables["summaries"]
     if len(corruptions) > 1:
         means = every[every["quantity"] == mean].assign(quantity=accuracy, corruption=MEAN_OF_ALL)

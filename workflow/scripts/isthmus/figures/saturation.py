@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from isthmus.figures.axes import log_axis
-from isthmus.figures.looks import GREY, Look, keys_of, looks_in
+from isthmus.figures.choice import choose, fewer_panels
+from isthmus.figures.looks import GREY, Look, key_of, keys_of, looks_in
 from isthmus.figures.notes import span
-from isthmus.figures.panels import choose, fewer_panels, lay_out, nothing, panels_of, rows_of
+from isthmus.figures.panels import lay_out, nothing, panels_of
 from isthmus.figures.quantity_axis import in_order, line_height, list_quantities, offset
-from isthmus.figures.style import footnote, label_of, legend_above, paper
-from isthmus.recipes.cell_table import CELLS, with_axes
+from isthmus.figures.style import finish, label_of, paper
+from isthmus.recipes.cell_table import CELLS, rows_of_study, with_axes
 from isthmus.recipes.cells import JOINT
 
 MOST_PANELS = 4
@@ -37,48 +37,52 @@ def _draw_line(axes: Axes, place: float, rows: pd.DataFrame, look: Look, gid: st
         axes.hlines(place, saturated, last, color=look.colour, linewidth=1.6, alpha=0.6, zorder=2)
 
 
+def shown_in_saturation(study: str, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The rows of the table that the figure shows."""
+    return _chosen(study, tables)[0]
+
+
+def _chosen(study: str, tables: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, str]:
+    """As many rows of the table as fit the figure, with the axes of their cells, and the sentence that says which."""
+    rows = rows_of_study(tables["saturation"], study)
+    rows["cell"] = "width=" + rows["width"].astype(str) + JOINT + rows["line"]
+    rows = with_axes(rows, tables[CELLS], study)
+    rows = rows[rows["selection"] == "all"].astype({"saturation_width": float}).reset_index(drop=True)
+    rows = rows[rows["quantity"].isin(rows.loc[rows["within_noise"].notna(), "quantity"])]
+    if rows.empty:
+        return rows, ""
+    return choose(rows, fewer_panels(rows, MOST_PANELS, together=("depth",)) | {"depth": MOST_DEPTHS})
+
+
+@paper()
 def draw_saturation(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """For every quantity and depth, the widths whose mean is within the noise of that at the largest width.
 
     `tables` holds `saturation` and `cells`; shown are all networks that did not diverge, a panel per batch size. A bar
     begins at the width from which on all are within the noise. Of many depths or batch sizes some are shown, and the
-    footnote says which. Says so where there are not two widths.
+    note says which. Says so where there are not two widths.
     """
-    with paper():
-        if not (tables["saturation"]["study"] == study).any():
-            return nothing(NO_WIDTHS)
-        rows = rows_of(study, tables, "saturation")
-        rows["cell"] = "width=" + rows["width"].astype(str) + JOINT + rows["line"]
-        rows = with_axes(rows, tables[CELLS], study)
-        rows = rows[rows["selection"] == "all"].astype({"saturation_width": float}).reset_index(drop=True)
-        rows, chosen = choose(rows, fewer_panels(rows, MOST_PANELS, together=("depth",)) | {"depth": MOST_DEPTHS})
-        names = in_order(rows.loc[rows["within_noise"].notna(), "quantity"])
-        if not names:
-            return nothing(NO_WIDTHS)
-        looks = {depth: replace(look, line="-") for depth, look in looks_in(tables, "depth", rows).items()}
-        height = line_height(len(looks), len(names)) * len(names)
-        blocks = panels_of(rows[rows["quantity"].isin(names)], ["batch_size"])
-        figure, placed = lay_out(blocks, [""], label_of("width"), above=0.9, panel_height=height + 0.4)
-        figure.set_figwidth(figure.get_figwidth() + 1.2)  # for the names of the quantities
-        for panel, (axes,) in placed:
-            list_quantities(axes, rows, names)
-            if axes is not placed[0][1][0]:
-                axes.tick_params(labelleft=False)
-            for (name, depth), own in panel.rows.groupby(["quantity", "depth"]):
-                shift = offset(list(looks).index(depth), len(looks))
-                _draw_line(axes, names.index(name) + shift, own, looks[depth], f"{name} depth={depth}")
-            log_axis(axes.xaxis, sorted(panel.rows["width"].unique()))
-        states = [
-            Line2D([], [], color=GREY, marker="o", markerfacecolor=face, linestyle="none") for face in (GREY, "white")
-        ]
-        states[0].set_label("within the noise of the largest width")
-        states[1].set_label("not within it")
-        legend_above(figure, [*keys_of("depth", looks), *states])
-        used = rows[rows["networks"] > 0]
-        note = f"n = {span(used['networks'])} networks per width. Within the noise: the 95 % interval of the difference"
-        note += (
-            " of means, Welch's, holds 0. Upright: the largest width. Bars: from the width on from which all are. Of"
-        )
-        note += " few networks, more is noise."
-        footnote(figure, f"{note} {chosen}".strip())
-    return figure
+    rows, chosen = _chosen(study, tables)
+    if rows.empty:
+        return nothing(NO_WIDTHS)
+    names = in_order(rows["quantity"])
+    looks = looks_in(tables, "depth", rows["depth"])
+    height = line_height(len(looks), len(names)) * len(names)
+    figure, placed = lay_out(panels_of(rows, ["batch_size"]), [""], label_of("width"), panel_height=height + 0.4)
+    figure.set_figwidth(figure.get_figwidth() + 1.2)  # for the names of the quantities
+    for panel, (axes,) in placed:
+        list_quantities(axes, rows, names)
+        axes.tick_params(labelleft=axes is placed[0][1][0])
+        for (name, depth), own in panel.rows.groupby(["quantity", "depth"]):
+            shift = offset(list(looks).index(depth), len(looks))
+            _draw_line(axes, names.index(name) + shift, own, looks[depth], f"{name} depth={depth}")
+        log_axis(axes.xaxis, sorted(panel.rows["width"].unique()))
+    keys = keys_of("depth", {depth: replace(look, line="-") for depth, look in looks.items()})
+    keys.append(key_of("within the noise of the largest width", Look(GREY, "o", "none")))
+    keys.append(key_of("not within it", Look(GREY, "o", "none", hollow=True)))
+    note = f"n = {span(rows.loc[rows['networks'] > 0, 'networks'])} networks per width. Within the noise: the 95 % "
+    note += (
+        "interval of the difference of means, Welch's, holds 0. Upright: the largest width. Bars: from the width on "
+    )
+    note += f"from which all are. Of few networks, more is noise. {chosen}"
+    return finish(figure, keys, note)

@@ -15,12 +15,12 @@ FARTHEST = 30.0  # times the largest eigenvalue drawn: a threshold above that is
 THRESHOLD = Look(GREY, "none", "--")
 
 
+@paper()
 def draw_sharpness_in_training(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -> Figure:
     """The top Hessian eigenvalue against epoch, with 2 / learning rate as a dashed line where the table has it."""
     rows = rows_of(study, tables, "curvature")
     if rows["final"].all() and not rows["diverged"].all():
-        with paper():
-            return nothing(lines.absent)
+        return nothing(lines.absent)
     return draw_means(study, tables, lines, _add_thresholds)
 
 

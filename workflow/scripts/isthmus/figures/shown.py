@@ -6,18 +6,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isthmus.figures.looks import Look, looks_of, values_in, words_of
-from isthmus.figures.panels import MOST_COLUMNS, PANEL_HEIGHT, choose, evenly, fewer_panels, rows_of
+from isthmus.figures.axes import plain
+from isthmus.figures.choice import choose, evenly, fewer_panels
+from isthmus.figures.looks import Look, looks_in, looks_of, words_of
+from isthmus.figures.panels import MOST_COLUMNS, PAGE, PANEL_HEIGHT, rows_of
 from isthmus.figures.style import label_of
 from isthmus.recipes.cells import AXES
 from isthmus.statistics.values import values
 from isthmus.tables.descriptions import Lines
-from isthmus.tables.quantities import Quantity, quantities
+from isthmus.tables.quantities import Quantity, named, quantities
 
 MOST_LINES, MOST_DEPTHS = 6, 4  # in a panel
-MOST_STYLES = 3
+MOST_AXES = 8  # below each other, as far as the values of a column have axes of their own
+NO_BREAK = "\xa0"  # a space at which labels are not broken
+STATES = {False: "initialization", True: "end of training"}
 MOST_WIDTHS = 4  # side by side
-PAGE = 9.0  # inches
 LOG_AXES = ("width", "batch_size")
 
 
@@ -73,7 +76,7 @@ def _most(
     rows: pd.DataFrame, lines: Lines, *, panel_height: float = PANEL_HEIGHT, columns: int = MOST_COLUMNS
 ) -> dict[str, int]:
     """How many values of each axis to keep, so that the figure fits a page."""
-    panels = columns * max(1, min(3, int(PAGE / (panel_height * rows["quantity"].nunique() + 0.4))))
+    panels = columns * max(1, min(3, int(PAGE / (panel_height * rows["axes"].nunique() + 0.4))))
     for column in lines.panels:
         panels //= max(1, len({*rows[column].dropna()} - {lines.shared}))
     together = [axis for axis in (lines.x, lines.hue) if axis in AXES and axis != "width"]
@@ -107,7 +110,7 @@ def dots_behind(
     study: str, tables: dict[str, pd.DataFrame], quantity: Quantity, rows: pd.DataFrame, lines: Lines
 ) -> pd.DataFrame:
     """The networks or pairs behind the rows of one quantity, with the columns of these."""
-    own = rows[rows["quantity"] == quantity.name]
+    own = rows[rows["axes"] == quantity.name]
     if not lines.dots:
         return own.iloc[:0]
     found = values(quantity, rows_of(study, tables, quantity.table), rows_of(study, tables, quantity.networks))
@@ -126,17 +129,32 @@ def shared(rows: pd.DataFrame, lines: Lines) -> pd.DataFrame:
     return pd.concat([rows[~common], *copies], ignore_index=True)
 
 
-def looks_in(tables: dict[str, pd.DataFrame], rows: pd.DataFrame, lines: Lines) -> dict[Any, Look]:
-    """The look of each line; a value of an axis looks the same in all studies."""
+def looks_of_lines(tables: dict[str, pd.DataFrame], rows: pd.DataFrame, lines: Lines) -> dict[Any, Look]:
+    """The look of each line; kinds that no network has a value of have none."""
     some = rows[rows["n"] > 0] if lines.hue not in AXES and rows["n"].any() else rows
-    present = sorted(set(some[lines.hue].dropna()) - {lines.level})
-    every = values_in({"summaries": tables["summaries"]}, lines.hue) if lines.hue in AXES else present
-    found = {value: look for value, look in looks_of(lines.hue, every).items() if value in present}
-    return {value: replace(look, line="-") for value, look in found.items()} if lines.style else found
+    return looks_in(tables, lines.hue, set(some[lines.hue].dropna()) - {lines.level})
 
 
-def styles_in(rows: pd.DataFrame, quantity: Quantity, lines: Lines) -> list[Any]:
-    """The values of a quantity in the column of styles, not more than can be told apart."""
-    if lines.style not in quantity.by:
-        return []
-    return evenly(sorted(rows.loc[rows["quantity"] == quantity.name, lines.style].dropna().unique()), MOST_STYLES)
+def split(rows: pd.DataFrame, lines: Lines) -> tuple[pd.DataFrame, list[Quantity]]:
+    """The rows with the name of what is drawn into the same row of axes, `axes`, and what that is, from the top.
+
+    It is a quantity, or of one that has the column `split` a value of that column, with its name and label.
+    """
+    parts, found = [], []
+    for quantity in (named(name) for name in lines.rows if name in set(rows["quantity"])):
+        own = rows[rows["quantity"] == quantity.name]
+        every = sorted(own[lines.split].dropna().unique()) if lines.split in quantity.by else []
+        for value in evenly(every, max(MOST_AXES // len(lines.rows), 1)):
+            is_state = isinstance(value, bool | np.bool_)
+            words = STATES[bool(value)] if is_state else f"{label_of(lines.split)} {plain(value)}"
+            label = f"{quantity.label}, {words.replace(' ', NO_BREAK)}"
+            one = replace(quantity, name=f"{quantity.name} {lines.split}={value}", label=label)
+            mine = own[own[lines.split] == value]
+            # A cell in which all networks diverged may have a single row, which breaks all lines.
+            lost = own[(own["n"] == 0) & ~own["cell"].isin(mine["cell"])].drop_duplicates("cell")
+            parts.append(pd.concat([mine, lost]).assign(axes=one.name))
+            found.append(one)
+        if not every:
+            parts.append(own.assign(axes=quantity.name))
+            found.append(quantity)
+    return pd.concat(parts, ignore_index=True), found

@@ -4,30 +4,24 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from isthmus.figures.axes import decade_axis
-from isthmus.figures.looks import GREY, PALETTE, looks_in
-from isthmus.figures.panels import (
-    choose,
-    count_note,
-    fewer_panels,
-    lay_out,
-    nothing,
-    panels_by_width,
-    room_for_text,
-    rows_of,
-    say,
-)
-from isthmus.figures.style import footnote, legend_above, paper
+from isthmus.figures.axes import decade_axis, plain
+from isthmus.figures.choice import choose, fewer_panels
+from isthmus.figures.looks import GREY, PALETTE, Look, key_of, looks_in
+from isthmus.figures.notes import counted, span
+from isthmus.figures.panels import in_all_panels, lay_out, nothing, panels_of, rows_of, say, throughout
+from isthmus.figures.style import finish, listed, paper
 from isthmus.statistics.bootstrap import bootstrap_intervals
 
+PANELS = ("depth", "batch_size", "width")
 MOST_SPECTRA = 12  # panels: three lines on a page
 MOST_WIDTHS = 4  # of these, side by side
 MOST_POINTS = 2000  # of a density
 FAINTEST = 1 / 30  # of the density at the peak of a single eigenvalue: nothing below is drawn
-TOP_COLOUR = PALETTE[1]
+FEWEST = 3  # networks, for a band
+ONE, TOP = Look(GREY, "none", ":"), Look(PALETTE[1], "|", "none")
 UNDEFINED = 1e-300  # a density that is as good as zero, and still has a logarithm
 NO_SPECTRA = (
     "No spectra were asked for. Set `probes` to 1 or more under `spectrum` of the analysis `curvature` to have them."
@@ -68,65 +62,70 @@ def _draw_density(axes: Axes, spectra: pd.DataFrame, floor: float, colour: str) 
     mean = densities.mean(axis=1)
     low, high = bootstrap_intervals(densities, limits=(0, np.inf))
     seen = mean >= floor
-    if densities.shape[1] > 2:
+    if densities.shape[1] >= FEWEST:
         ends = np.maximum(low, floor), np.maximum(high, floor)
         axes.fill_between(grid, *ends, where=high > floor, color=colour, alpha=0.25, linewidth=0, zorder=2)
     axes.plot(grid, np.where(seen, mean, np.nan), color=colour, gid="density", zorder=3)
-    return [*mean[seen], floor]
+    return mean[seen].tolist()
 
 
 def _draw_tops(axes: Axes, networks: pd.DataFrame) -> None:
     """A tick at the top of a panel for the largest eigenvalue of each network."""
     tops = networks.loc[~networks["diverged"].astype(bool), "top_eigenvalue"].astype(float).dropna()
     height = axes.get_xaxis_transform()
-    axes.vlines(tops, 0.92, 1.0, transform=height, color=TOP_COLOUR, linewidth=0.8, gid="top eigenvalues", zorder=3)
+    axes.vlines(tops, 0.92, 1.0, transform=height, color=TOP.colour, linewidth=0.8, gid="top eigenvalues", zorder=3)
 
 
-def _keys(*, band: bool) -> list[Line2D]:
-    """The legend: density, interval, what one eigenvalue adds, and the largest eigenvalues."""
-    density = Line2D([], [], color=GREY, label="mean density")
-    interval = Line2D([], [], color=GREY, linewidth=5, alpha=0.25, label="95 % interval")
-    one = Line2D([], [], color=GREY, linestyle=":", linewidth=0.8, label="one eigenvalue")
-    top = Line2D([], [], color=TOP_COLOUR, marker="|", markersize=6, linestyle="none", label="top eigenvalues")
-    return [density, *([interval] if band else []), one, top]
-
-
+@paper()
 def draw_spectra(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Spectral densities of the Hessian at the end of training, a panel per width, depth and batch size.
 
     `tables` holds `spectrum` and `curvature`. Densities, of total mass 1, on a log axis against eigenvalue, as means
     over networks with bands for their intervals; ticks at the top are the networks' largest eigenvalues. Nothing is
-    drawn below a thirtieth of what a single eigenvalue has at its peak. Of many panels some are shown, and the footnote
+    drawn below a thirtieth of what a single eigenvalue has at its peak. Of many panels some are shown, and the note
     says which. Says so where no spectra were asked for. Raises DataError where the study has no network.
     """
     networks = rows_of(study, tables, "curvature")
     networks = networks[networks["final"].astype(bool)].reset_index(drop=True)
     spectrum = tables["spectrum"][tables["spectrum"]["study"] == study]
-    with paper():
-        if spectrum.empty:
-            return nothing("All networks diverged." if networks["diverged"].all() else NO_SPECTRA)
-        networks, chosen = choose(networks, fewer_panels(networks, MOST_SPECTRA, MOST_WIDTHS))
-        looks = looks_in(tables, "width", networks)
-        blocks = panels_by_width(networks)
-        figure, placed = lay_out(blocks, ["spectral density"], "Hessian eigenvalue", above=room_for_text(blocks))
-        counts, drawn = [], []
-        for panel, (axes,) in placed:
-            spectra = spectrum[spectrum["cell"].isin(panel.rows["cell"].unique())]
-            counts.append(spectra["seed"].nunique())
-            if spectra.empty:
-                say(axes, "all diverged" if panel.rows["diverged"].all() else "not measured")
-                axes.set_xticks([])
-                continue
-            one = one_eigenvalue(spectra, int(panel.rows["parameters"].iloc[0]))
-            colour = looks[int(panel.rows["width"].iloc[0])].colour
-            drawn += _draw_density(axes, spectra, FAINTEST * one, colour)
-            axes.axhline(one, color=GREY, linestyle=":", linewidth=0.8, gid="one eigenvalue", zorder=1)
-            _draw_tops(axes, panel.rows)
-            axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-        decade_axis(placed[0][1][0].yaxis, drawn)
-        legend_above(figure, _keys(band=max(counts) > 2))
-        note = count_note(networks, counts, "Lines: means. Bands")
-        few = "There is no band below three networks." if {1, 2} & set(counts) else ""
-        images = " or ".join(str(count) for count in sorted(networks["images"].unique()))
-        footnote(figure, " ".join(filter(None, (note, few, f"On {images} training examples.", chosen))))
-    return figure
+    if spectrum.empty:
+        return nothing("All networks diverged." if networks["diverged"].all() else NO_SPECTRA)
+    networks, chosen = choose(networks, fewer_panels(networks, MOST_SPECTRA, MOST_WIDTHS))
+    looks = looks_in(tables, "width", networks["width"])
+    figure, placed = lay_out(panels_of(networks, PANELS), ["spectral density"], "Hessian eigenvalue")
+    counts, drawn = [], []
+    for panel, (axes,) in placed:
+        spectra = spectrum[spectrum["cell"].isin(panel.rows["cell"].unique())]
+        if spectra.empty:
+            say(axes, "all diverged" if panel.rows["diverged"].all() else "not measured")
+            axes.set_xticks([])
+            continue
+        counts.append(spectra["seed"].nunique())
+        one = one_eigenvalue(spectra, int(panel.rows["parameters"].iloc[0]))
+        shown = _draw_density(axes, spectra, FAINTEST * one, looks[int(panel.rows["width"].iloc[0])].colour)
+        drawn += [*shown, FAINTEST * one]
+        if not shown:
+            say(axes, "nowhere a thirtieth of\none eigenvalue")
+        axes.axhline(one, color=GREY, linestyle=ONE.line, linewidth=0.8, gid="one eigenvalue", zorder=1)
+        _draw_tops(axes, panel.rows)
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(float(f"{value:.6g}"))))
+    decade_axis(placed[0][1][0].yaxis, drawn)
+    band = [Patch(facecolor=GREY, alpha=0.25, label="95 % interval")] if max(counts, default=0) >= FEWEST else []
+    keys = [
+        key_of("mean density", Look(GREY, "none")),
+        *band,
+        key_of("one eigenvalue", ONE),
+        key_of("top eigenvalues", TOP),
+    ]
+    notes = [
+        counted(span(counts, "network") if counts else "", len(networks), int(networks["diverged"].sum())),
+        "Lines: means. Bands: 95 % bootstrap intervals over networks.",
+        "There is no band below three networks." if min(counts, default=FEWEST) < FEWEST else "",
+        f"Measured on {listed([str(count) for count in sorted({*networks['images']} - {0})])} training examples.",
+    ]
+    return finish(
+        figure,
+        keys,
+        " ".join(filter(None, [*notes, in_all_panels(networks, PANELS, chosen), chosen, throughout(networks)])),
+    )

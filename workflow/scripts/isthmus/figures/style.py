@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 
 from isthmus.core.files import write_whole
 
@@ -27,10 +26,6 @@ LETTER = 0.53  # mean width of a letter / font size, for deciding where lines br
 PAPER: Any = {
     "font.size": FONT_SIZE,
     "axes.titlesize": FONT_SIZE,
-    "axes.labelsize": FONT_SIZE,
-    "xtick.labelsize": FONT_SIZE,
-    "ytick.labelsize": FONT_SIZE,
-    "legend.fontsize": FONT_SIZE,
     "legend.frameon": False,
     "legend.handlelength": 2.4,
     "axes.linewidth": 0.6,
@@ -44,7 +39,6 @@ PAPER: Any = {
     "axes.spines.right": False,
     "axes.titlelocation": "left",
     "axes.formatter.useoffset": False,
-    "axes.grid": False,
     "mathtext.default": "regular",
     "pdf.fonttype": 42,
     "savefig.dpi": PNG_RESOLUTION,
@@ -71,6 +65,11 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def listed(words: Sequence[str]) -> str:
+    """Words joined by commas and "and"."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
 def label_of(axis: str) -> str:
     """The words for an axis of the grid or another column: `batch_size` is "batch size"."""
     return LABELS.get(axis, axis.replace("_", " "))
@@ -81,33 +80,33 @@ def loss_unit(kinds: Iterable[str]) -> str:
     return " or ".join(LOSS.get(kind, kind) for kind in sorted(set(kinds)))
 
 
-def _legend_width(labels: Sequence[str], columns: int) -> float:
-    """About how wide a legend gets, in inches: it is filled column by column."""
-    rows = math.ceil(len(labels) / columns)
-    longest = [max(map(len, labels[start : start + rows])) for start in range(0, len(labels), rows)]
-    return sum(0.5 + letters * LETTER * FONT_SIZE / 72 for letters in longest)
+def _columns(labels: Sequence[str], width: float) -> int:
+    """In how many columns a legend has the fewest rows that fit so many inches; it is filled column by column."""
+    for rows in range(1, len(labels) + 1):
+        longest = [max(map(len, labels[start : start + rows])) for start in range(0, len(labels), rows)]
+        if sum(0.5 + letters * LETTER * FONT_SIZE / 72 for letters in longest) <= width:
+            return len(longest)
+    return 1
 
 
-def legend_above(figure: Figure, keys: Sequence[Line2D]) -> None:
-    """One legend for the whole figure, above its panels, in as few rows as its width allows."""
-    labels = [str(key.get_label()) for key in keys]
-    for rows in range(1, len(keys) + 1):
-        columns = math.ceil(len(keys) / rows)
-        if _legend_width(labels, columns) <= figure.get_figwidth():
-            break
-    figure.legend(handles=list(keys), loc="outside upper center", ncols=columns, columnspacing=1.2)
+def finish(figure: Figure, keys: Sequence[Artist], note: str) -> Figure:
+    """Add one legend above all panels and a note below them: how many networks are behind a point, what is left out.
 
-
-def footnote(figure: Figure, text: str) -> None:
-    """Write a note under the panels: how many networks are behind a point, and how many are left out."""
+    The figure grows by the room that they need, so that panels keep theirs.
+    """
     width, height = figure.get_size_inches()
-    text = text.replace(" %", "\xa0%").replace(" = ", "\xa0=\xa0")  # no line breaks there
-    lines = textwrap.wrap(text, width=int(0.98 * width * 72 / (FONT_SIZE * LETTER)))
-    reserved = (len(lines) * FONT_SIZE * 1.25 + 4) / 72 / height
-    layout = figure.get_layout_engine()
-    if isinstance(layout, ConstrainedLayoutEngine):
-        layout.set(rect=(0, reserved, 1, 1 - reserved))
-    figure.text(0.01, 2 / 72 / height, "\n".join(lines), fontsize=FONT_SIZE, va="bottom", color="0.25", gid="footnote")
+    if keys:
+        columns = _columns([str(key.get_label()) for key in keys], width)
+        figure.legend(handles=list(keys), loc="outside upper center", ncols=columns, columnspacing=1.2)
+        height += (math.ceil(len(keys) / columns) * 1.5 + 0.8) * FONT_SIZE / 72
+    note = note.replace(" %", "\xa0%").replace(" = ", "\xa0=\xa0")  # no line breaks there
+    lines = textwrap.wrap(note, width=int(0.98 * width * 72 / (FONT_SIZE * LETTER)))
+    below = (len(lines) * FONT_SIZE * 1.25 + 4) / 72
+    height += below
+    figure.set_size_inches(width, height)
+    figure.set_layout_engine("constrained", rect=(0, below / height, 1, 1 - below / height))
+    figure.text(0.01, 2 / 72 / height, "\n".join(lines), va="bottom", color="0.25", gid="footnote")
+    return figure
 
 
 def save(figure: Figure, paths: Iterable[Path | str]) -> None:

@@ -18,6 +18,7 @@ from isthmus.figures.panels import rows_of, say
 from isthmus.tables.descriptions import Lines
 
 SCOPES = {"global": "over the whole network", "layerwise": "within every layer"}
+FEW = 10  # networks: shares of fewer have no bars
 STABLE = 0.02  # barrier in test error below which Frankle et al. (2020) call a network stable
 STABLE_LOOK = Look(GREY, "none", (0, (4, 2)))
 EVEN = Look("#a8a8a8", "none", "-")
@@ -43,13 +44,16 @@ def draw_ticket_speed(study: str, tables: dict[str, pd.DataFrame], lines: Lines)
 
     Some never do, so that the number of steps is censored. A mean over those that do would flatter the slow ones. The
     median counts "never" as longer than anything else and exists as long as most networks get there; where no pruned
-    networks do, the share is all there is to see.
+    networks do, the share is all there is to see. Of few networks a share has an interval that fills the panel and says
+    no more than their number: it is left to the table.
     """
+    summaries = tables["summaries"]
+    few = (summaries["quantity"] == "reached_dense") & (summaries["n"] < FEW)
+    tables = tables | {"summaries": summaries.assign(**{end: summaries[end].mask(few) for end in ("low", "high")})}
     every = rows_of(study, tables, "summaries")
     some = every[(every["quantity"] == "steps_to_dense") & (every["kind"] != "dense")]["value"].notna().any()
-    return draw_means(
-        study, tables, lines if some else replace(lines, rows=("reached_dense",)), _say_who_arrived, panel_height=1.6
-    )
+    lines = lines if some else replace(lines, rows=("reached_dense",))
+    return draw_means(study, tables, lines, _say_who_arrived, panel_height=1.6)
 
 
 def _say_how_pruned(made: Means) -> None:
@@ -90,9 +94,11 @@ def _say_who_arrived(made: Means) -> None:
     pruned = made.rows[(made.rows["quantity"] == "reached_dense") & (made.rows["kind"] != "dense")]
     total = int(pruned["n"].sum())
     never = total - round(float((pruned["n"] * pruned["value"]).sum()))
-    made.notes.append(f"{never} of {total} pruned networks never get there, which counts as infinitely many steps.")
+    made.notes.append(f"{never} of {total} pruned networks never get there.")
     if len(made.shown) == 1:
         made.notes.append("Steps are not drawn: at no level do most of the networks get there, so there is no median.")
+    if (pruned["n"] < FEW).any():
+        made.notes.append("Shares of so few networks have no bars.")
     for panel, stack in made.placed:
         stack[-1].set(ylim=(-0.08, 1.08), yticks=[0, 0.5, 1])
         rows = panel.rows[(panel.rows["quantity"] == "steps_to_dense") & (panel.rows["kind"] != "dense")]

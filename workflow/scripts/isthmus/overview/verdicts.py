@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 
 from isthmus.overview.numbers import number
+from isthmus.tables.claim_words import NOT_MEASURED, TWINS, VERDICTS, verdict_words
 
-VERDICTS = ("reproduced", "contradicted", "mixed", "depends on the loss", "inconclusive")
-NOT_MEASURED = "not measured"
+VERDICT = ["direction", "size", "alone"]
 
 
 def verdict_sentence(claims: pd.DataFrame) -> str:
@@ -33,19 +33,38 @@ def _were(count: int) -> str:
 
 
 def measured_claims(claims: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """The tested claims, those with a verdict first, as they stand in a table of the page."""
-    own = claims[claims["twin"].isna() & (claims["direction"] != NOT_MEASURED)]
+    """The tested claims, those with a verdict first, as they stand in a table of the page.
+
+    `twins` are the sentences on the same question with the loss taken into account.
+    """
+    measured = claims[claims["direction"] != NOT_MEASURED]
+    own, twins = measured[measured["twin"].isna()], measured[measured["twin"].notna()]
     places = own["direction"].astype(str).map(VERDICTS.index)
     for _, row in own.loc[places.sort_values(kind="stable").index].iterrows():
-        size = f", {row['size']}" if pd.notna(row["size"]) and row["direction"] == "reproduced" else ""
-        interval = f" ({number(row['low'])} to {number(row['high'])})" if pd.notna(row["low"]) else ""
+        asked = twins[(twins["claim"] == row["claim"]) & (twins["study"] == row["study"])]
         yield {name: row[name] for name in ("claim", "statement", "source", "study", "direction", "networks")} | {
-            "verdict": row["direction"] + size,
-            "measured": number(row["value"]) + interval,
+            "verdict": verdict_words(*row[VERDICT]),
+            "holds": _holds(row),
+            "measured": _measured(row),
             "measure": str(row["measure"]).replace("_", " "),
             "published": number(row["published"]) if pd.notna(row["published"]) else "",
             "as_published": bool(row["as_published"]),
+            "twins": [
+                f"{TWINS[twin['twin']]}: {_measured(twin)}, {verdict_words(*twin[VERDICT])}"
+                for _, twin in asked.iterrows()
+            ],
         }
+
+
+def _holds(row: pd.Series) -> str:
+    every = f"{row['settings']} setting{'' if row['settings'] == 1 else 's'}"
+    opposite = f", the opposite in {row['settings_against']}" if row["settings_against"] else ""
+    return f"holds in {row['settings_for']} of {every}{opposite}"
+
+
+def _measured(row: pd.Series) -> str:
+    interval = f" ({number(row['low'])} to {number(row['high'])})" if pd.notna(row["low"]) else ""
+    return f"{number(row['value'])}{interval}"
 
 
 def claims_not_measured(claims: pd.DataFrame) -> list[dict[str, Any]]:

@@ -85,7 +85,7 @@ def _lines_errors(lines: dict[str, Any], listed: dict[str, Any], tables: set[str
         yield f"lines.x: `{x}` is no axis, no column in `by` of all quantities, and no quantity with a value for each"
     if lines.get("hue", "depth") not in of_all:
         yield f"lines.hue: `{lines['hue']}` is neither an axis nor a column in `by` of all its quantities"
-    for key, found in (("style", [lines["style"]] if "style" in lines else []), ("panels", lines.get("panels", []))):
+    for key, found in (("split", [lines["split"]] if "split" in lines else []), ("panels", lines.get("panels", []))):
         for column in sorted(set(found) - of_any):
             yield f"lines.{key}: `{column}` is not a column in `by` of any of its quantities"
     if "shared" in lines and len(lines.get("panels", [])) != 1:

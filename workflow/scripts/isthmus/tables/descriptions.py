@@ -73,18 +73,18 @@ class Lines:
 
     rows: quantities, a row of axes each. x: a column, or a quantity, whose mean is then the position. hue: a column; a
     line is drawn for each of its values. An axis of the grid with a single value is no `x`: the width takes its place,
-    and the depth that of `hue`. style: a column whose values differ in the style of the line. panels: columns that have
-    a panel for each of their values, as all axes of the grid have that are not drawn otherwise. level: a value of `hue`
-    that is a horizontal line through the panel. shared: a value of the only column of `panels`, whose points belong to
-    the lines of all panels. bands: intervals are bands and networks thin lines, instead of bars and dots. dots: whether
-    networks are dots. zero: the axis of values starts at zero and is logarithmic further up. absent: what to say where
-    nothing was measured.
+    and the depth that of `hue`. split: a column; a quantity has a row of axes for each of its values. panels: columns
+    that have a panel for each of their values, as all axes of the grid have that are not drawn otherwise. level: a
+    value of `hue` that is a horizontal line through the panel. shared: a value of the only column of `panels`, whose
+    points belong to the lines of all panels. bands: intervals are bands and networks thin lines, instead of bars and
+    dots. dots: whether networks are dots. zero: the axis of values starts at zero and is logarithmic further up.
+    absent: what to say where nothing was measured.
     """
 
     rows: tuple[str, ...]
     x: str = "width"
     hue: str = "depth"
-    style: str = ""
+    split: str = ""
     panels: tuple[str, ...] = ()
     level: str = ""
     shared: str = ""
@@ -111,8 +111,8 @@ class Figure:
 
     @property
     def summary(self) -> str:
-        """The table that has the numbers it shows, `summaries` or statistics of a study; empty if it draws all rows."""
-        if "summaries" in self.tables:
+        """The table with the numbers it shows, `summaries` or statistics; empty if it draws single measurements."""
+        if self.lines:
             return "summaries"
         return self.tables[0] if stages()[self.stage].unit in ("study", "configuration") else ""
 
