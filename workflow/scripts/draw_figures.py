@@ -10,7 +10,8 @@ from typing import Any
 
 from isthmus.core.files import write_whole
 from isthmus.core.logs import job_log
-from isthmus.figures.drawing import drawer, numbers
+from isthmus.figures.drawing import drawer, shown_in
+from isthmus.figures.numbers import numbers
 from isthmus.figures.style import save
 from isthmus.recipes.cell_table import read_tables
 from isthmus.tables.descriptions import stages
@@ -26,7 +27,7 @@ def main(job: Any) -> None:
         if figure.name in files:
             save(drawer(figure)(*study, tables), [path for path in files[figure.name] if path.suffix != ".csv"])
             for path in (path for path in files[figure.name] if path.suffix == ".csv"):
-                write_whole(path, partial(numbers(figure, *study, tables).to_csv, index=False))
+                write_whole(path, partial(numbers(figure, shown_in(figure), *study, tables).to_csv, index=False))
             logging.info("%s: drew %s", *(study or ["all studies"]), figure.name)
 
 

@@ -1,4 +1,4 @@
-"""Which function draws a figure, its own or that of all figures of means, and the numbers that the figure shows.
+"""Which function draws a figure, its own or that of all figures of means, and which returns the numbers it shows.
 
 A figure has a function of its own where the module of its stage defines `draw_NAME`. If the figure is described by
 `lines`, too, that function gets these, and usually calls `draw_means` with something to add. If it shows rows of a
@@ -15,8 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawn
 
 from isthmus.figures.means import draw_means
-from isthmus.recipes.cell_table import rows_of_study
-from isthmus.tables.descriptions import Figure, table
+from isthmus.tables.descriptions import Figure
 
 
 def drawer(figure: Figure) -> Callable[..., Drawn]:
@@ -29,21 +28,9 @@ def drawer(figure: Figure) -> Callable[..., Drawn]:
     return partial(_own(figure, "draw", draw_means), lines=figure.lines)
 
 
-def numbers(figure: Figure, *given: Any) -> pd.DataFrame:
-    """The rows of the table `figure.summary` that a figure shows.
-
-    given: the study, or nothing for a figure of all studies, and tables by name. Of `summaries`, these are the rows of
-    the figure's quantities, and of the one that they are drawn against; columns that tell values of other quantities
-    apart are left out.
-    """
-    every = given[-1][figure.summary]
-    if figure.lines:
-        rows = rows_of_study(every, given[0])
-        rows = rows[rows["quantity"].isin([*figure.lines.rows, figure.lines.x])]
-    else:
-        rows = _own(figure, "shown_in")(*given)
-    always = {column.name for column in table(figure.summary).columns}
-    return rows[[name for name in every if name in always or rows[name].notna().any()]]
+def shown_in(figure: Figure) -> Callable[..., pd.DataFrame] | None:
+    """The function that returns the rows that a figure shows, for `isthmus.figures.numbers`; None if it has `lines`."""
+    return None if figure.lines else _own(figure, "shown_in")
 
 
 def _own(figure: Figure, what: str, *otherwise: Any) -> Any:

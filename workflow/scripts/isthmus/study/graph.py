@@ -220,7 +220,7 @@ def drawing(stage: str) -> dict[str, Any]:
 
     Figures of means need no code of their own, so that a stage may have no module in `isthmus.figures`.
     """
-    names = ("figures/drawing", f"figures/{stage}")
+    names = ("figures/numbers", "figures/means", f"figures/{stage}")
     modules = [SCRIPTS / "isthmus" / f"{name}.py" for name in names]
     figures = {figure.name: asdict(figure) for figure in stages()[stage].figures}
     return {"stage": stage, "figures": figures, "code": [digest(path) for path in modules if path.exists()]}
