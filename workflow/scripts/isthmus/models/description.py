@@ -27,13 +27,17 @@ INSPECTION = LIBRARY / "models" / "inspection.py"
 
 @dataclass(frozen=True)
 class Request:
-    """A module to be described. source: a digest of its file, or the version of its package (`source_of`)."""
+    """A module to be described. source: a digest of its file, or the version of its package (`source_of`).
+
+    tokens: how many there are, if its inputs are tokens, else 0.
+    """
 
     module: str
     arguments: Mapping[str, Any]
     source: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     classes: int
+    tokens: int = 0
 
     @cached_property
     def file(self) -> Path:

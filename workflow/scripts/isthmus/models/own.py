@@ -1,7 +1,8 @@
 """Networks of the user's own: from a function in a file, or in an installed package, to a stack of networks.
 
 The function is called with the arguments of the recipe. If it has parameters called `classes` or `shape` that the
-recipe leaves open, it gets the number of classes and the shape of an image (channels, height, width) of the data.
+recipe leaves open, it gets the number of classes (or of real targets) of the data, and the shape of an input, for
+images channels, height and width.
 """
 
 import inspect
@@ -19,7 +20,7 @@ from isthmus.core.errors import UserError
 from isthmus.models.functional import MakeModule, Stacked
 from isthmus.recipes.recipe import ModuleRecipe
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 
 def build_own(recipe: ModuleRecipe, shape: Shape, classes: int, stack: int) -> Stacked:

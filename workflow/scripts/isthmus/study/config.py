@@ -19,7 +19,8 @@ from isthmus.data.facts import facts as look_up_facts
 from isthmus.models.description import describe as describe_modules
 from isthmus.recipes.cells import cell_name
 from isthmus.recipes.recipe import Recipe
-from isthmus.study.checks import dataset_errors, same_but_for_case, study_errors
+from isthmus.study.checks import same_but_for_case, study_errors
+from isthmus.study.data_checks import dataset_errors
 from isthmus.study.grid import SECTIONS, Cell, Study, cells, is_own, sections_of
 from isthmus.study.own_networks import Describe, describe_networks, located
 from isthmus.study.schema import schema, study_schema
