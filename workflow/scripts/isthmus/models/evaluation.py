@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from isthmus.core.out_of_memory import attempt, halved
 from isthmus.models.functional import Stacked
+from isthmus.models.own import load
 from isthmus.models.stacked import BatchNorm
 
 
@@ -67,17 +68,23 @@ def losses(outputs: Tensor, labels: Tensor, kind: str) -> Tensor:
     """Mean loss per network: outputs `[S, B, classes]`, labels `[S or 1, B]` -> `[S]`.
 
     kind: `cross_entropy`, in nats, or `squared_error`, averaged over examples and outputs, against one-hot targets, or
-    against real targets `[S or 1, B, outputs]` in the place of labels.
+    against real targets `[S or 1, B, outputs]` in the place of labels; or a function of the user's own
+    (`isthmus.models.loss_inspection`), averaged over examples.
 
     >>> losses(torch.zeros(1, 3, 2), torch.tensor([[0, 1, 1]]), "squared_error").tolist()
     [0.5]
     """
     stack, batch, classes = outputs.shape
     labels = labels.expand(stack, *labels.shape[1:])
+    if labels.is_floating_point():
+        labels = labels.to(outputs.dtype)
+    if ":" in kind:
+        each: Tensor = load(kind)(outputs.flatten(0, 1), labels.flatten(0, 1))
+        return each.view(stack, batch).mean(1)
     if kind == "cross_entropy":
         each = F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none").view(stack, batch)
         return each.mean(1)
-    targets = (labels if labels.is_floating_point() else F.one_hot(labels, classes)).to(outputs.dtype)
+    targets = labels if labels.is_floating_point() else F.one_hot(labels, classes).to(outputs.dtype)
     return (outputs - targets).square().mean((1, 2))
 
 

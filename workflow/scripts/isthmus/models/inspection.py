@@ -4,7 +4,7 @@
 
     python -m isthmus.models.inspection REQUESTS ANSWERS
 
-Both are JSON files. A request has the fields of `isthmus.models.description.Request`; its answer is a description,
+Both are JSON files. A request has the fields of `isthmus.models.description.Request`, its answer is a description,
 or has the key `error`. Whatever the library cannot handle is refused here, by name, before any job starts.
 """
 
@@ -29,6 +29,7 @@ from isthmus.core.errors import UserError
 from isthmus.core.files import write_whole
 from isthmus.models.evaluation import evaluation_mode
 from isthmus.models.functional import MakeModule, Stacked, construct
+from isthmus.models.loss_inspection import check_loss
 from isthmus.models.masks import prunable
 from isthmus.models.own import Shape, maker
 
@@ -247,10 +248,13 @@ def _sentence(error: Exception, file: str = "") -> str:
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
-        asked = {key: value for key, value in request.items() if key != "source"} | {"shape": tuple(request["shape"])}
-        return describe(**asked)
+        asked = {key: value for key, value in request.items() if key != "source"}
+        if "loss" in request:
+            check_loss(**asked)
+            return {}
+        return describe(**asked | {"shape": tuple(request["shape"])})
     except Exception as error:
-        return {"error": _sentence(error, request["module"].rpartition(":")[0])}
+        return {"error": _sentence(error, (request.get("module") or request["loss"]).rpartition(":")[0])}
 
 
 def main() -> None:

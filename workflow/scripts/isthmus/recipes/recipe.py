@@ -104,7 +104,10 @@ AnyNetwork = NetworkRecipe | ModuleRecipe
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """Loss, optimizer, schedule, stopping rule and what to record during training."""
+    """Loss, optimizer, schedule, stopping rule and what to record during training.
+
+    loss_source: a digest of the file of a loss of the user's own, or the version of its package; empty for the others.
+    """
 
     loss: str
     optimizer: str
@@ -142,6 +145,7 @@ class TrainingRecipe:
     history_every: int
     divergence_factor: float
     statistics_size: int
+    loss_source: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,8 @@ class Recipe:
         """The recipe as nested dictionaries of plain values, without estimates."""
         sections = asdict(self)
         sections["network"].pop("multiplications", None)
+        if not self.training.loss_source:
+            sections["training"].pop("loss_source")
         for key, value in sections["training"].items():
             if isinstance(value, tuple):
                 sections["training"][key] = list(value)

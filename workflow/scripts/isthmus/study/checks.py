@@ -15,6 +15,7 @@ from isthmus.recipes.recipe import TrainingRecipe
 from isthmus.recipes.schedules import averaging_begins, run_length
 from isthmus.study.data_checks import shifted_errors, sweep_errors, task_errors
 from isthmus.study.grid import SECTIONS, cells, is_own, sections_of
+from isthmus.study.own_losses import loss_errors
 from isthmus.study.own_networks import argument_errors, module_errors
 from isthmus.study.schema import study_schema
 
@@ -40,7 +41,10 @@ def study_errors(
 
     given: the study before its defaults were filled in; known: facts about data sets, to which new ones are added.
     """
-    found = [*module_errors(where, given, study), *_axis_errors(f"{where}.grid", given, study)]
+    found = [
+        *(*module_errors(where, given, study), *loss_errors(where, study)),
+        *_axis_errors(f"{where}.grid", given, study),
+    ]
     yield from found
     if found:
         return

@@ -40,7 +40,7 @@ def task_errors(
     if known.task == "regression":
         targets = f"the targets of {data['name']} are real numbers"
         if training["loss"] == "cross_entropy":
-            yield f"{where}.training.loss: cross_entropy was given; {targets}: set squared_error"
+            yield f"{where}.training.loss: cross_entropy was given; {targets}: set squared_error or a loss of your own"
         if training["until_train_accuracy"] is not None:
             given = training["until_train_accuracy"]
             yield f"{where}.training.until_train_accuracy: {given} was given; {targets} and have no accuracy"
