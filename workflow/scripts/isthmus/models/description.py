@@ -15,7 +15,7 @@ from functools import cache, cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from isthmus.core.digest import LIBRARY, digest, digest_beside
 from isthmus.core.errors import ConfigurationError, UserError
@@ -25,13 +25,14 @@ FOLDER = Path("results/models")
 INSPECTION = LIBRARY / "models" / "inspection.py"
 
 
+@dataclass(frozen=True)
 class Asked:
-    """What is asked of `isthmus.models.inspection`: the fields of a dataclass."""
+    """What is asked of `isthmus.models.inspection`: the fields of a subclass."""
 
     @cached_property
     def file(self) -> Path:
         """Where the answer is kept."""
-        parts = asdict(cast(Any, self)) | _versions()
+        parts = asdict(self) | _versions()
         return FOLDER / f"{sha256_of(json.dumps(parts, sort_keys=True).encode())[:16]}.json"
 
 
@@ -151,7 +152,7 @@ def _inspected(requests: Sequence[Asked]) -> list[dict[str, Any]]:
     """The answers of `isthmus.models.inspection`. Raises ConfigurationError if it ends without any."""
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder, "requests.json"), Path(folder, "answers.json")
-        asked.write_text(json.dumps([asdict(cast(Any, request)) for request in requests]), encoding="utf-8")
+        asked.write_text(json.dumps([asdict(request) for request in requests]), encoding="utf-8")
         path = os.pathsep.join([str(LIBRARY.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
         command = [sys.executable, "-m", "isthmus.models.inspection", str(asked), str(answered)]
         ended = subprocess.run(

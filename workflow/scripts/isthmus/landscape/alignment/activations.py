@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.landscape.alignment.result import Alignment, Groups, assignment, check_comparable, with_weights
-from isthmus.models.evaluation import evaluation_mode
+from isthmus.models.evaluation import converted, evaluation_mode
 from isthmus.models.hidden_units import Weights, apply
 
 
@@ -46,7 +46,7 @@ def match_activations(
     """
     check_comparable(reference, weights)
     dtype = next(iter(weights.values())).dtype
-    images = images.to(dtype)
+    images = converted(images, dtype)
     networks = [with_weights(network, each, images.device, dtype) for each in (reference, weights)]
     places = [place for group in groups.values() for place in group.places]
     products: dict[str, Tensor] = {}

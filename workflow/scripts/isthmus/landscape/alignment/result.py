@@ -18,7 +18,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from isthmus.models.evaluation import evaluation_mode
+from isthmus.models.evaluation import converted, evaluation_mode
 from isthmus.models.hidden_units import Group, Weights
 
 Groups = Mapping[str, Group]
@@ -96,7 +96,7 @@ def check_same_function(
     >>> permuted = first | {"1.weight": first["1.weight"].flip(0), "3.weight": first["3.weight"].flip(1)}
     >>> check_same_function(network, first, permuted, torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1))
     """
-    images = images.double()[None]
+    images = converted(images, torch.float64)[None]
     outputs = []
     for each in (weights, permuted):
         copied = with_weights(network, each, images.device, torch.float64)
