@@ -86,6 +86,20 @@ class Tied(nn.Module):
         return self.head(torch.tanh(hidden @ self.decode.weight))
 
 
+class Reader(nn.Module):
+    """A transformer of one layer that reads tokens and answers at the last of them, as for sums modulo a prime."""
+
+    def __init__(self, shape: tuple[int], classes: int, tokens: int, width: int = 8, heads: int = 2):
+        super().__init__()
+        self.embedding = nn.Embedding(tokens, width)
+        self.positions = nn.Parameter(0.02 * torch.randn(1, shape[0], width))
+        self.layer = nn.TransformerEncoderLayer(width, heads, 2 * width, 0.0, "gelu", batch_first=True)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layer(self.embedding(x) + self.positions)[:, -1])
+
+
 class Branching(nn.Module):
     """What is computed depends on the data, which `torch.vmap` cannot follow."""
 

@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from isthmus.study.config import Configuration, load
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow" / "scripts"
 SHARED = ROOT.parent / "shared" / "data"  # real data sets, where there are any: tests that need them skip without
@@ -31,6 +33,13 @@ def small_study(**grid: Any) -> dict[str, Any]:
 def configuration(**studies: Any) -> dict[str, Any]:
     """A configuration of the given studies, two seeds to a job."""
     return {"studies": studies, "jobs": {"seeds": 2}}
+
+
+def loaded_from(folder: Path | str, config: dict[str, Any]) -> Configuration:
+    """The configuration, checked as if it had been read from a file in this folder."""
+    file = Path(folder) / "study.yaml"
+    file.write_text(yaml.safe_dump(config))
+    return load(config, files=[file])
 
 
 def copied(root: Path) -> Path:

@@ -11,7 +11,7 @@ def main(job: Any) -> None:
     prepared = prepare(job.wildcards.dataset, job.config["datasets"][job.wildcards.dataset])
     write_prepared(job.output[0], prepared)
     counts = len(prepared.train_labels), len(prepared.test_labels)
-    logging.info("%s: %d training and %d test images", prepared.name, *counts)
+    logging.info("%s: %d training and %d test examples", prepared.name, *counts)
 
 
 with job_log(snakemake.log[0]):

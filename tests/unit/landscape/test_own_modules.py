@@ -14,12 +14,14 @@ from isthmus.models.evaluation import evaluation_mode
 from isthmus.models.functional import Stacked
 
 SHAPE, CLASSES, COUNT = (1, 8, 8), 3, 6
+LENGTH, TOKENS = 3, 7
 MAKES = {
     "vit": lambda: own_models.ViT(SHAPE, CLASSES, width=4, heads=2),
     "depthwise": lambda: own_models.depthwise(2, CLASSES, SHAPE),
     "tied": lambda: own_models.Tied(SHAPE, CLASSES, width=3),
+    "reader": lambda: own_models.Reader((LENGTH,), CLASSES, TOKENS, width=4),
 }
-LAST = {"vit": "head", "depthwise": "15", "tied": "head"}
+LAST = {"vit": "head", "depthwise": "15", "tied": "head", "reader": "head"}
 
 
 def network_of(name: str) -> Stacked:
@@ -28,8 +30,12 @@ def network_of(name: str) -> Stacked:
     return network
 
 
-def images_of(count: int = COUNT) -> Tensor:
-    return torch.randn(count, *SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+def inputs_of(name: str, count: int = COUNT) -> Tensor:
+    """Images, or tokens for the network that reads them."""
+    generator = torch.Generator().manual_seed(0)
+    if name == "reader":
+        return torch.randint(TOKENS, (count, LENGTH), generator=generator)
+    return torch.randn(count, *SHAPE, dtype=torch.float64, generator=generator)
 
 
 LABELS = torch.arange(COUNT) % CLASSES
@@ -38,7 +44,7 @@ LABELS = torch.arange(COUNT) % CLASSES
 @pytest.mark.parametrize("matrix", ["hessian", "gauss_newton"])
 @pytest.mark.parametrize("name", MAKES)
 def test_the_curvature_is_that_of_the_loss(name: str, matrix: str) -> None:
-    network, images = network_of(name), images_of()
+    network, images = network_of(name), inputs_of(name)
     names, values = zip(*((name, value.detach()) for name, value in network.named_parameters()), strict=True)
     with evaluation_mode(network, images[None]):
         found = dense(CurvatureOperator(network, images, LABELS, "cross_entropy", matrix))
@@ -62,7 +68,7 @@ def test_the_curvature_is_that_of_the_loss(name: str, matrix: str) -> None:
 @pytest.mark.parametrize("block_size", [2**24, 300])
 @pytest.mark.parametrize("name", MAKES)
 def test_the_tangent_kernel_is_the_gram_matrix_of_the_gradients(name: str, block_size: int) -> None:
-    network, images = network_of(name), images_of()
+    network, images = network_of(name), inputs_of(name)
     with evaluation_mode(network, images[None]):
         found = tangent_kernel(network, images, block_size=block_size)
         rows = []
@@ -76,7 +82,7 @@ def test_the_tangent_kernel_is_the_gram_matrix_of_the_gradients(name: str, block
 
 @pytest.mark.parametrize("name", MAKES)
 def test_features_are_the_input_of_the_layer_called_last(name: str) -> None:
-    network, images = network_of(name), images_of()
+    network, images = network_of(name), inputs_of(name)
     with evaluation_mode(network, images[None]):
         features, outputs = features_and_outputs(network, images, batch_size=4)
         layer = network.get_submodule(LAST[name])
@@ -89,4 +95,4 @@ def test_features_are_the_input_of_the_layer_called_last(name: str) -> None:
 def test_without_such_a_layer_there_are_no_features() -> None:
     network = Stacked(lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64)), 1)
     with pytest.raises(ValueError, match="no linear layer"):
-        features_and_outputs(network, images_of(), batch_size=4)
+        features_and_outputs(network, inputs_of("norm"), batch_size=4)

@@ -273,7 +273,7 @@ def test_structure_is_checked(config: dict[str, Any], expected: str) -> None:
         (configuration(training={"learning-rate": 1}), "studies.s.training.learning-rate", "learning_rate", "momentum"),
         (configuration({"batchsize": [8]}), "studies.s.grid.batchsize", "batch_size", "width, depth, batch_size, seed"),
         (configuration({"optimiser": ["sgd"]}), "studies.s.grid.optimiser", "optimizer", "learning_rate"),
-        (configuration() | {"datasets": {"m": {"rot": "x"}}}, "datasets.m.rot", "root", "download, image_column"),
+        (configuration() | {"datasets": {"m": {"rot": "x"}}}, "datasets.m.rot", "root", "download, file, image_column"),
     ],
 )  # fmt: skip
 def test_unknown_keys_are_named_with_the_nearest_that_exists(
@@ -473,7 +473,7 @@ def test_an_unknown_data_set_is_answered_with_the_known_ones(where: str) -> None
 
 def test_a_parquet_set_names_its_files() -> None:
     config = configuration() | {"datasets": {"mine": {"source": "parquet", "train": "x.parquet"}}}
-    assert mistakes(config) == ["datasets.mine: the key `test` is missing; a Parquet set names its files"]
+    assert mistakes(config) == ["datasets.mine: the key `test` is missing; a set of source parquet names its files"]
     config = configuration() | {"datasets": {"mine": {"source": "parquet"}}}
     assert len(mistakes(config)) == 2
 
@@ -481,7 +481,7 @@ def test_a_parquet_set_names_its_files() -> None:
 def test_a_data_set_without_source_has_a_builtin_name() -> None:
     (line,) = mistakes(configuration() | {"datasets": {"mine": {"root": "somewhere"}}})
     assert line.startswith("datasets.mine: no built-in data set has this name; there are digits, MNIST")
-    assert line.endswith("or set `source: parquet`")
+    assert line.endswith("or set another `source`")
 
 
 def test_missing_files_of_a_data_set_in_use_are_named() -> None:

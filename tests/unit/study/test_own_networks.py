@@ -7,8 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
-from running import ROOT, configuration
+from running import ROOT, configuration, loaded_from
 
 from isthmus.analyses.claims.statements import read_claims
 from isthmus.core.errors import ConfigurationError
@@ -46,9 +45,7 @@ def study(name: str = "mlp", arguments: dict[str, Any] | None = None, **others: 
 
 
 def loaded(**studies: Any) -> Configuration:
-    file, config = Path("presets/study.yaml"), configuration(**studies)
-    file.write_text(yaml.safe_dump(config))
-    return load(config, files=[file])
+    return loaded_from("presets", configuration(**studies))
 
 
 def mistakes(**studies: Any) -> str:

@@ -15,8 +15,8 @@ from isthmus.core.errors import ConfigurationError, DataError
 from isthmus.core.seeds import Stream, generator
 from isthmus.core.tensors import load_tensors
 
-FORMAT = "isthmus-dataset-1"
-"""Kind and version of a prepared file, stored in its metadata. Change the number when the content changes."""
+FORMATS = {"images": "isthmus-dataset-1", "others": "isthmus-dataset-2"}
+"""Kind and version of a prepared file, stored in its metadata: 8-bit images with classes, and everything else."""
 
 TENSORS = ("train_images", "train_labels", "test_images", "test_labels", "mean", "std")
 """The tensors of a prepared file."""
@@ -26,9 +26,12 @@ TENSORS = ("train_images", "train_labels", "test_images", "test_labels", "mean",
 class Dataset:
     """A data set in memory.
 
-    `train_images`, `test_images`: uint8 [examples, channels, height, width], as stored.
-    `train_labels`, `test_labels`: int64 [examples], in 0 .. `classes` - 1.
-    `mean`, `std`: float32 [channels], of the training images in raw units; a constant channel has `std` 1.
+    `train_images`, `test_images`: uint8 [examples, channels, height, width], as stored; or other inputs
+    [examples, ...]: uint8, float32, or int64 for tokens.
+    `train_labels`, `test_labels`: int64 [examples], in 0 .. `classes` - 1; or real targets, float32
+    [examples, `classes`].
+    `mean`, `std`: float32 [channels], of the training images in raw units; a constant channel has `std` 1. For inputs
+    that are no images, every value has its own; tokens are not normalized.
     `checksum`: SHA-256 of the whole data set, in hexadecimal.
     """
 
@@ -43,10 +46,9 @@ class Dataset:
     std: torch.Tensor
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of the images."""
-        channels, height, width = self.train_images.shape[1:]
-        return channels, height, width
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one input: channels, height and width of an image."""
+        return tuple(self.train_images.shape[1:])
 
 
 def load_dataset(path: Path | str) -> Dataset:
@@ -55,9 +57,10 @@ def load_dataset(path: Path | str) -> Dataset:
     Raises DataError, naming the file, if it is missing, truncated, altered or not a prepared data set.
     """
     tensors, metadata = load_tensors(path)
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") not in FORMATS.values():
+        formats = " or ".join(FORMATS.values())
         raise DataError(
-            f"{path} is not a prepared data set of the format {FORMAT}; delete it and run the workflow again"
+            f"{path} is not a prepared data set of the format {formats}; delete it and run the workflow again"
         )
     return Dataset(metadata["name"], int(metadata["classes"]), metadata["checksum"], **tensors)
 
@@ -65,9 +68,14 @@ def load_dataset(path: Path | str) -> Dataset:
 def normalized(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
     """(images - mean) / std, channel by channel: float32 [..., channels, height, width].
 
-    `images`: uint8 [..., channels, height, width]; `mean`, `std`: float32 [channels], on the same device.
+    `images`: uint8 or float32 [..., channels, height, width]; `mean`, `std`: float32 [channels], on the same device.
+    Inputs that are no images, [examples, ...], have a mean for each value, [...]. Tokens (int64) stay as they are.
     """
-    return (images - mean[:, None, None]).div_(std[:, None, None])
+    if images.dtype == torch.int64:
+        return images
+    if mean.dim() == 1 and images.dim() > 2:
+        mean, std = mean[:, None, None], std[:, None, None]
+    return (images - mean).div_(std)
 
 
 def select(labels: np.ndarray, train_size: int | None, selection: str, seed: int) -> np.ndarray:
@@ -75,7 +83,8 @@ def select(labels: np.ndarray, train_size: int | None, selection: str, seed: int
 
     `labels`: int64 [examples]. `selection`: "first" takes the first examples. "balanced" draws a random subset from
     `seed`, in which the counts of any two classes differ by at most one; a class with too few examples gives all it
-    has, and the others make up for it. With the same seed, a larger subset contains every smaller one.
+    has, and the others make up for it. Among real targets, float32 [examples, outputs], which have no classes, it draws
+    at random. With the same seed, a larger subset contains every smaller one.
 
     Raises ConfigurationError if `train_size` is not between 1 and the number of examples, or if `selection` is unknown.
     """
@@ -100,6 +109,7 @@ def _balanced_order(labels: np.ndarray, random: np.random.Generator) -> np.ndarr
     The examples of each class are shuffled, then dealt in rounds: one from every class that has some left, in random
     order.
     """
+    labels = labels if labels.dtype.kind == "i" else np.zeros(len(labels), np.int64)
     shuffled = random.permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     _, counts = np.unique(labels, return_counts=True)
@@ -122,6 +132,8 @@ def noisy_labels(labels: np.ndarray, classes: int, fraction: float, generator: n
         raise ConfigurationError("`label_noise` needs at least two classes, and the data set has one.")
     noisy = labels.copy()
     count = round(fraction * len(labels))
+    if not count:  # real targets never have noise
+        return noisy
     chosen = generator.choice(len(labels), count, replace=False)
     noisy[chosen] = (labels[chosen] + generator.integers(1, max(classes, 2), count)) % classes
     return noisy

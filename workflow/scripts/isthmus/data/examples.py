@@ -21,8 +21,9 @@ from isthmus.recipes.recipe import DataRecipe, Recipe, TrainingRecipe
 class Examples:
     """The data for a stack of networks, on the device.
 
-    images `[N, C, H, W]`: float32, normalized; labels `[S, N]`: one row per network; clean_labels `[1, N]`;
-    fill `[C]`: the normalized value of a black pixel.
+    images `[N, C, H, W]`: float32, normalized, or inputs of another kind `[N, ...]`; labels `[S, N]`: one row per
+    network; clean_labels `[1, N]`; fill `[C]`: the normalized value of a black pixel. Real targets have one axis more
+    than labels, for the outputs.
     """
 
     images: Tensor
@@ -66,7 +67,8 @@ def place_examples(recipe: Recipe, dataset: Dataset, network_seeds: tuple[int, .
     """Select, normalize and move the data to the device."""
     indices, labels = training_labels(recipe.data, dataset, network_seeds)
     device = settings.device
-    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+    channels_last = settings.channels_last and len(dataset.shape) == 3
+    layout = torch.channels_last if channels_last else torch.contiguous_format
 
     def images(raw: Tensor) -> Tensor:
         return normalized(raw.to(device), dataset.mean.to(device), dataset.std.to(device)).contiguous(
@@ -97,9 +99,19 @@ def stacked_images(
         draws = [draw(seed, step, chosen.shape[1], training.flip, training.crop_padding) for seed in own_seeds]
         mirrored, offsets = (torch.cat(parts, dim=-1).to(images.device) for parts in zip(*draws, strict=True))
         images = augment(images, mirrored, offsets, training.crop_padding, examples.fill)
-    if channels_last:
+    if channels_last and images.dim() == 4:
         images = images.contiguous(memory_format=torch.channels_last)
     return images.unflatten(0, tuple(chosen.shape))
+
+
+def picked(labels: Tensor, chosen: Tensor) -> Tensor:
+    """The labels, or real targets, of the chosen examples `[S, B]`, from those of all, `[S, N]` or `[S, N, outputs]`.
+
+    >>> picked(torch.tensor([[5, 6, 7]]), torch.tensor([[2, 0]])).tolist()
+    [[7, 5]]
+    """
+    index = chosen.view(*chosen.shape, *[1] * (labels.dim() - 2))
+    return labels.gather(1, index.expand(*chosen.shape, *labels.shape[2:]))
 
 
 def pair_labels(labels: Tensor, network_seeds: tuple[int, ...], pairs: tuple[Pair, ...]) -> Tensor:

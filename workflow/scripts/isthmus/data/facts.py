@@ -1,4 +1,4 @@
-"""What is known about a data set before any job runs: its size, the shape of its images, its classes.
+"""What is known about a data set before any job runs: its size, the shape of its inputs, its classes or targets.
 
 Snakemake needs this while it parses the Snakefile, so this module imports neither torch nor torchvision, and pyarrow
 only for the user's own data sets.
@@ -15,13 +15,20 @@ from isthmus.core.errors import ConfigurationError
 class Facts:
     """What is known about a data set before any job runs.
 
-    `train_size`, `test_size`: numbers of examples. `shape`: channels, height, width. `classes`: number of classes.
+    `train_size`, `test_size`: numbers of examples. `shape`: of an example; channels, height, width for images.
+    `classes`: number of classes, or of real targets per example. `task`: `classification` or `regression`. `inputs`:
+    `images`, `values` or `tokens`. `tokens`: how many there are. `corruptible`: whether the inputs are 8-bit images in
+    gray or colour.
     """
 
     train_size: int
     test_size: int
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     classes: int
+    task: str = "classification"
+    inputs: str = "images"
+    tokens: int = 0
+    corruptible: bool = True
 
 
 BUILTIN: dict[str, Facts] = {
@@ -40,9 +47,13 @@ def facts(name: str, description: Mapping[str, Any]) -> Facts:
     """The facts about the data set `name`; `description` is its entry in `datasets`, with defaults.
 
     This is cheap: built-in sets are looked up and need no files; from Parquet files, only the labels and the first
-    image are read. Raises ConfigurationError for an unknown name, and DataError for a Parquet file that is missing,
-    damaged or lacks the requested columns.
+    image are read; a file of arrays is checked in parts. Raises ConfigurationError for an unknown name, and DataError
+    for a file that is missing, damaged, malformed or lacks the requested columns.
     """
+    if description["source"] == "arrays":
+        from isthmus.data import arrays
+
+        return arrays.facts_of(name, description)
     if description["source"] == "parquet":
         from isthmus.data import parquet_images
 
@@ -53,6 +64,6 @@ def facts(name: str, description: Mapping[str, Any]) -> Facts:
     if name not in BUILTIN:
         raise ConfigurationError(
             f"There is no data set `{name}`. Built in are {', '.join(BUILTIN)}; any other needs an entry "
-            "under `datasets` with `source: parquet` and its files."
+            "under `datasets` with its `source` and its files."
         )
     return BUILTIN[name]

@@ -26,7 +26,7 @@ ROWS_PER_BATCH = 2048  # rows with their encoded images in memory at once
 ROWS_PER_TASK = 64  # images that a thread decodes per task
 THREADED_PIXELS = 64 * 64  # threads help from this size on; below it they wait for the interpreter lock
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)

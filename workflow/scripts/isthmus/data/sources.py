@@ -1,8 +1,8 @@
 """The sources of data sets, and how each data set becomes one prepared file.
 
 A data set comes from scikit-learn (the handwritten digits, installed with it), from torchvision (the classical sets,
-downloaded if allowed and possible) or from the user's own Parquet files. All become the same few arrays in one
-safetensors file, which `isthmus.data.dataset` reads.
+downloaded if allowed and possible) or from the user's own Parquet files or NumPy arrays. All become the same few
+tensors in one safetensors file, which `isthmus.data.dataset` reads.
 
 Modules that are slow to import (torchvision, pyarrow, scikit-learn) are imported where they are used.
 """
@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from isthmus.core.errors import DataError
+from isthmus.data import arrays
 from isthmus.data.facts import BUILTIN, facts
 
 Arrays = tuple[np.ndarray, np.ndarray]
-"""Images, uint8 [examples, channels, height, width], and labels, int64 [examples]."""
+"""Images, uint8 [examples, channels, height, width], and labels, int64 [examples]; or other inputs and targets."""
 
 
 DIGITS_SPLIT_SEED = 0
@@ -39,12 +40,9 @@ UNREADABLE = (
 
 @dataclass(frozen=True, eq=False)
 class PreparedDataset:
-    """A data set as arrays.
+    """A data set as arrays, with the fields of `isthmus.data.dataset.Dataset`.
 
-    `train_images`, `test_images`: uint8 [examples, channels, height, width], raw values as stored (0 .. 255;
-    0 .. 16 for the digits).
-    `train_labels`, `test_labels`: int64 [examples], in 0 .. `classes` - 1.
-    `mean`, `std`: float32 [channels], of the training images in raw units; a constant channel has `std` 1.
+    Raw values of images are as stored: 0 .. 255; 0 .. 16 for the digits.
     """
 
     name: str
@@ -71,11 +69,13 @@ def prepare(name: str, description: Mapping[str, Any]) -> PreparedDataset:
         train, test = (
             (parquet_images.read_images(half, known.shape), parquet_images.read_labels(half)) for half in halves
         )
+    elif description["source"] == "arrays":
+        train, test = arrays.read(name, description)
     elif name == "digits":
         train, test = _digits()
     else:
         train, test = _from_torchvision(name, Path(description["root"]).expanduser(), description["download"])
-    mean, std = channel_statistics(train[0])
+    mean, std = channel_statistics(train[0]) if _is_pixels(train[0]) else arrays.value_statistics(train[0])
     return PreparedDataset(name, known.classes, *train, *test, mean, std)
 
 
@@ -84,11 +84,18 @@ def write_prepared(path: Path | str, prepared: PreparedDataset) -> None:
     import torch
 
     from isthmus.core.tensors import save_tensors
-    from isthmus.data.dataset import FORMAT, TENSORS
+    from isthmus.data.dataset import FORMATS, TENSORS
 
     tensors = {name: torch.from_numpy(np.ascontiguousarray(getattr(prepared, name))) for name in TENSORS}
-    metadata = {"format": FORMAT, "name": prepared.name, "classes": str(prepared.classes)}
+    plain = _is_pixels(prepared.train_images) and prepared.train_labels.dtype == np.int64
+    kind = FORMATS["images" if plain else "others"]
+    metadata = {"format": kind, "name": prepared.name, "classes": str(prepared.classes)}
     save_tensors(path, tensors, metadata)
+
+
+def _is_pixels(inputs: np.ndarray) -> bool:
+    """Whether these are 8-bit images."""
+    return inputs.dtype == np.uint8 and inputs.ndim == 4
 
 
 def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -31,9 +31,10 @@ from isthmus.core.seeds import Stream, generator
 def order(labels: Tensor) -> Tensor:
     """An order of all examples, int64 `[N]`, in which the first k hold the classes in proportion, for every k.
 
-    labels: `[N]`, the clean class of each example, even if training used noisy labels; all 0 if there are no classes.
+    labels: `[N]`, the clean class of each example, even if training used noisy labels. Real targets `[N, outputs]` have
+    no classes, and the order is random.
     """
-    classes = labels.cpu().numpy()
+    classes = np.zeros(len(labels), np.int64) if labels.is_floating_point() else labels.cpu().numpy()
     random = generator(0, Stream.SUBSETS)
     shuffled = random.permutation(len(classes))
     by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from isthmus.core import seeds
 from isthmus.core.devices import Settings
 from isthmus.core.tensors import Tensors
-from isthmus.data.examples import Examples
+from isthmus.data.examples import Examples, picked
 from isthmus.landscape.paths import Path, bump, column
 from isthmus.models.evaluation import losses
 from isthmus.recipes.pairs import Pair, pair_number, pair_of
@@ -179,7 +179,7 @@ class _Fit(Descent):
         """The mean loss `[P]` of each pair on its chosen examples `[P, B]`, at the weights of its point t."""
         with torch.autocast(self.settings.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
             outputs = torch.func.functional_call(self.network, weights, (self.images(chosen),)).float()
-        each = [losses(outputs, labels.gather(1, chosen), self.training.loss) for labels in self.labels]
+        each = [losses(outputs, picked(labels, chosen), self.training.loss) for labels in self.labels]
         return each[0] if len(each) == 1 else (1 - t) * each[0] + t * each[1]
 
     def _end_epoch(self) -> None:

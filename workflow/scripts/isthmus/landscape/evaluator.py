@@ -51,7 +51,7 @@ class Evaluator:
     settings: Settings
     seeds: tuple[int, ...]
     examples: Examples
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     classes: int
     network: nn.Module
     single: nn.Module
@@ -78,6 +78,11 @@ class Evaluator:
         given = (recipe, settings, seeds, examples, dataset.shape, dataset.classes, network, single)
         most = max(len(examples.images), len(examples.test_images))
         return cls(*given, most if evaluation_examples is None else evaluation_examples, hessian_examples)
+
+    @property
+    def regression(self) -> bool:
+        """Whether targets are real numbers, so that there are no accuracies."""
+        return self.examples.labels.is_floating_point()
 
     @cached_property
     def train_indices(self) -> Tensor:
@@ -123,7 +128,8 @@ class Evaluator:
 
     def sets(self, labels: Tensor) -> Sets:
         """The training and test examples that losses are measured on, given training labels `[K, N]`."""
-        test = self.examples.test_labels[:, self.test_indices].expand(len(labels), -1)
+        test = self.examples.test_labels[:, self.test_indices]
+        test = test.expand(len(labels), *test.shape[1:])
         return {"train": (self.train_images, labels[:, self.train_indices]), "test": (self.test_images, test)}
 
     def along(self, path: Path, t: np.ndarray, labels: Tensor) -> Scores:

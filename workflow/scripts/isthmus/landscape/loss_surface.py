@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from isthmus.core.tensors import Tensors
-from isthmus.models.evaluation import evaluate, evaluation_mode, losses
+from isthmus.models.evaluation import converted, evaluate, evaluation_mode, losses
 
 
 @dataclass(frozen=True)
@@ -73,4 +73,4 @@ class LossSurface:
     def _images(self, weights: Tensors) -> tuple[Tensor, Tensor]:
         """Both sets of images, in the type of the weights."""
         dtype = next(iter(weights.values())).dtype
-        return self.images.to(dtype), self.statistics_images.to(dtype)
+        return converted(self.images, dtype), converted(self.statistics_images, dtype)

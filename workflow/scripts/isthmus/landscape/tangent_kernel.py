@@ -33,6 +33,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from isthmus.core.errors import UserError
+from isthmus.models.evaluation import converted
 from isthmus.models.stacked import BatchNorm, Convolution, LayerNorm, Linear
 
 Weights = dict[str, Tensor]
@@ -81,7 +82,7 @@ def tangent_kernel(
             "enter isthmus.models.evaluation.evaluation_mode first"
         )
     first = next(iter(weights.values()))
-    images = images.to(first.device, first.dtype)
+    images = converted(images.to(first.device), first.dtype)
     outputs, calls = _forward(network, weights, images)
     shares = [_share(call.layer, call.inputs[0], block_size) for call in calls.values()]
     of_layers = {f"{name}.{each}" for name in calls for each in ("weight", "bias")}
@@ -129,13 +130,15 @@ def target_alignment(kernel: Tensor, labels: Tensor, classes: int) -> Tensor:
 
     <K', T'> / (|K'| |T'|), where T[n, m] is 1 if the labels n and m agree and 0 otherwise, and ' centers rows and
     columns (Cortes et al. 2012). It is 1 for a kernel that tells the classes apart and nothing else. Scaling the kernel
-    or adding a constant does not change it. NaN if the kernel or the labels are the same for all images.
+    or adding a constant does not change it. NaN if the kernel or the labels are the same for all images. With real
+    targets y `[N, outputs]` in the place of labels, T[n, m] is the inner product of y_n and y_m.
 
     >>> labels = torch.tensor([0, 0, 1])
     >>> target_alignment((labels[:, None] == labels).double(), labels, classes=2).round(decimals=6)
     tensor(1., dtype=torch.float64)
     """
-    targets = F.one_hot(labels.to(kernel.device), classes).double()
+    labels = labels.to(kernel.device)
+    targets = (labels if labels.is_floating_point() else F.one_hot(labels, classes)).double()
     targets = targets - targets.mean(0)
     centered = kernel.double()
     centered = centered - centered.mean(-1, keepdim=True)

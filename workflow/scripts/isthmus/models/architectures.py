@@ -5,6 +5,7 @@ A network is built from a recipe, the shape of its inputs and the number of clas
 Networks of the user's own are built here, too (`isthmus.models.own`).
 """
 
+from math import prod
 from typing import Any
 
 import torch
@@ -28,11 +29,11 @@ from isthmus.models.stacked import (
 from isthmus.recipes.recipe import AnyNetwork, ModuleRecipe, NetworkRecipe
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 
 def build(recipe: AnyNetwork, shape: Shape, classes: int, stack: int = 1) -> nn.Module:
-    """An uninitialized stack of `stack` networks for images of `shape` (channels, height, width).
+    """An uninitialized stack of `stack` networks for images of `shape` (channels, height, width), or other inputs.
 
     Raises UserError if the recipe names a function of the user's own that does not exist.
 
@@ -99,7 +100,7 @@ def _mlp(recipe: NetworkRecipe, shape: Shape, classes: int, stack: int) -> nn.Mo
     Width 300, depth 2 and taper 3 give LeNet-300-100 (LeCun et al. 1998).
     """
     layers: list[nn.Module] = [ImagesToFeatures()]
-    inputs = shape[0] * shape[1] * shape[2]
+    inputs = prod(shape)
     for units in recipe.hidden_widths():
         layers += [Linear(stack, inputs, units, _has_bias(recipe)), *_norm(recipe, stack, units)]
         layers += [_activation(recipe)]

@@ -26,20 +26,39 @@ INSPECTION = LIBRARY / "models" / "inspection.py"
 
 
 @dataclass(frozen=True)
-class Request:
-    """A module to be described. source: a digest of its file, or the version of its package (`source_of`)."""
+class Asked:
+    """What is asked of `isthmus.models.inspection`: the fields of a subclass."""
+
+    @cached_property
+    def file(self) -> Path:
+        """Where the answer is kept."""
+        parts = asdict(self) | _versions()
+        return FOLDER / f"{sha256_of(json.dumps(parts, sort_keys=True).encode())[:16]}.json"
+
+
+@dataclass(frozen=True)
+class Request(Asked):
+    """A module to be described. source: a digest of its file, or the version of its package (`source_of`).
+
+    tokens: how many there are, if its inputs are tokens, else 0.
+    """
 
     module: str
     arguments: Mapping[str, Any]
     source: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     classes: int
+    tokens: int = 0
 
-    @cached_property
-    def file(self) -> Path:
-        """Where its description is kept."""
-        parts = asdict(self) | _versions()
-        return FOLDER / f"{sha256_of(json.dumps(parts, sort_keys=True).encode())[:16]}.json"
+
+@dataclass(frozen=True)
+class LossRequest(Asked):
+    """A loss of the user's own to be checked. source: as for modules; real: whether targets are real numbers."""
+
+    loss: str
+    source: str
+    classes: int
+    real: bool
 
 
 @dataclass(frozen=True)
@@ -105,6 +124,15 @@ def source_of(module: str) -> str:
 
 def describe(requests: Sequence[Request]) -> list[Description | UserError]:
     """The description of each module, or why there is none; one process describes all that are not known yet."""
+    return [UserError(each["error"]) if "error" in each else Description(**each) for each in _answers(requests)]
+
+
+def check_losses(requests: Sequence[LossRequest]) -> list[str]:
+    """What is wrong with each loss, in a sentence; empty if nothing is."""
+    return [answer.get("error", "") for answer in _answers(requests)]
+
+
+def _answers(requests: Sequence[Asked]) -> list[dict[str, Any]]:
     known: dict[Path, Any] = {}
     for request in requests:
         if request.file not in known:
@@ -114,11 +142,7 @@ def describe(requests: Sequence[Request]) -> list[Description | UserError]:
         known[request.file] = answer
         if "error" not in answer:
             write_whole(request.file, partial(_write, answer))
-    return [_described(known[request.file]) for request in requests]
-
-
-def _described(answer: Mapping[str, Any]) -> Description | UserError:
-    return UserError(answer["error"]) if "error" in answer else Description(**answer)
+    return [known[request.file] for request in requests]
 
 
 def _write(answer: Mapping[str, Any], file: Path) -> None:
@@ -129,7 +153,7 @@ def _read(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def _inspected(requests: Sequence[Request]) -> list[dict[str, Any]]:
+def _inspected(requests: Sequence[Asked]) -> list[dict[str, Any]]:
     """The answers of `isthmus.models.inspection`. Raises ConfigurationError if it ends without any."""
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder, "requests.json"), Path(folder, "answers.json")
@@ -141,5 +165,5 @@ def _inspected(requests: Sequence[Request]) -> list[dict[str, Any]]:
         )
         if not answered.exists():
             last = "\n".join(ended.stderr.splitlines()[-5:])
-            raise ConfigurationError(f"the modules could not be described; the process ended with:\n{last}")
+            raise ConfigurationError(f"the modules and losses could not be described; the process ended with:\n{last}")
         return _read(answered)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from isthmus.core.out_of_memory import attempt, halved
 from isthmus.models.functional import Stacked
+from isthmus.models.own import load
 from isthmus.models.stacked import BatchNorm
 
 
@@ -54,20 +55,36 @@ def _normalizes(module: nn.Module) -> TypeGuard[Stacked]:
     return isinstance(module, Stacked) and bool(module.batch_norms)
 
 
+def converted(inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    """Inputs in the precision of the weights; tokens, which are integers, stay as they are.
+
+    >>> converted(torch.tensor([1, 2]), torch.float64).dtype
+    torch.int64
+    """
+    return inputs.to(dtype) if inputs.is_floating_point() else inputs
+
+
 def losses(outputs: Tensor, labels: Tensor, kind: str) -> Tensor:
     """Mean loss per network: outputs `[S, B, classes]`, labels `[S or 1, B]` -> `[S]`.
 
-    kind: `cross_entropy`, in nats, or `squared_error` against one-hot targets, averaged over examples and outputs.
+    kind: `cross_entropy`, in nats, or `squared_error`, averaged over examples and outputs, against one-hot targets, or
+    against real targets `[S or 1, B, outputs]` in the place of labels; or a function of the user's own
+    (`isthmus.models.loss_inspection`), averaged over examples.
 
     >>> losses(torch.zeros(1, 3, 2), torch.tensor([[0, 1, 1]]), "squared_error").tolist()
     [0.5]
     """
     stack, batch, classes = outputs.shape
-    labels = labels.expand(stack, -1)
+    labels = labels.expand(stack, *labels.shape[1:])
+    if labels.is_floating_point():
+        labels = labels.to(outputs.dtype)
+    if ":" in kind:
+        each: Tensor = load(kind)(outputs.flatten(0, 1), labels.flatten(0, 1))
+        return each.view(stack, batch).mean(1)
     if kind == "cross_entropy":
         each = F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none").view(stack, batch)
         return each.mean(1)
-    targets = F.one_hot(labels, classes).to(outputs.dtype)
+    targets = labels if labels.is_floating_point() else F.one_hot(labels, classes).to(outputs.dtype)
     return (outputs - targets).square().mean((1, 2))
 
 
@@ -77,8 +94,9 @@ def evaluate(
     """Mean loss and accuracy of each network in a stack over all examples, each `[K, S]`, float64, on the CPU.
 
     network: a network in `evaluation_mode`, or a function. images `[N, C, H, W]`: shared by the stack; labels
-    `[K, S or 1, N]`: K sets of labels, scored in one pass. Sums over batches are in float64. If a batch does not fit
-    into the device's memory, the batch size is halved (`isthmus.core.out_of_memory`).
+    `[K, S or 1, N]`: K sets of labels, scored in one pass, or of real targets `[K, S or 1, N, outputs]`, whose accuracy
+    is NaN. Sums over batches are in float64. If a batch does not fit into the device's memory, the batch size is halved
+    (`isthmus.core.out_of_memory`).
 
     >>> images, labels = torch.tensor([[2.0, 1.0], [0.0, 3.0]]).view(2, 1, 1, 2), torch.tensor([[[0, 0]]])
     >>> loss, accuracy = evaluate(lambda x: x.flatten(2), images, labels, "squared_error", batch_size=2)
@@ -91,7 +109,7 @@ def evaluate(
     with torch.no_grad():
         while start < count:
             part = slice(start, start + batch_size)
-            score = partial(_score, network, images[part], labels[..., part], loss)
+            score = partial(_score, network, images[part], labels[:, :, part], loss)
             scored = attempt(score, min(batch_size, count - start), "images at once")
             if scored is None:
                 batch_size = halved(min(batch_size, count - start))
@@ -104,6 +122,8 @@ def _score(network: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, 
     """Summed losses and numbers of correct answers on one batch `[B, C, H, W]`, each `[K, S]`, float64, on the CPU."""
     outputs = network(images[None])
     outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+    summed = torch.stack([losses(outputs, each, loss).double() * outputs.shape[1] for each in labels]).cpu()
+    if labels.is_floating_point():
+        return summed, torch.full_like(summed, torch.nan)
     predictions = outputs.argmax(-1)
-    summed = torch.stack([losses(outputs, each, loss).double() * outputs.shape[1] for each in labels])
-    return summed.cpu(), torch.stack([(predictions == each).sum(1) for each in labels]).double().cpu()
+    return summed, torch.stack([(predictions == each).sum(1) for each in labels]).double().cpu()

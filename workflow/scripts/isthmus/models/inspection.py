@@ -4,7 +4,7 @@
 
     python -m isthmus.models.inspection REQUESTS ANSWERS
 
-Both are JSON files. A request has the keys `module`, `arguments`, `shape` and `classes`; its answer is a description,
+Both are JSON files. A request has the fields of `isthmus.models.description.Request`, its answer is a description,
 or has the key `error`. Whatever the library cannot handle is refused here, by name, before any job starts.
 """
 
@@ -29,6 +29,7 @@ from isthmus.core.errors import UserError
 from isthmus.core.files import write_whole
 from isthmus.models.evaluation import evaluation_mode
 from isthmus.models.functional import MakeModule, Stacked, construct
+from isthmus.models.loss_inspection import check_loss
 from isthmus.models.masks import prunable
 from isthmus.models.own import Shape, maker
 from isthmus.models.permutations.check import checked_groups, multiplications
@@ -38,14 +39,14 @@ EXAMPLES = 4
 LAYERS = (nn.Linear, _ConvNd)
 
 
-def describe(module: str, arguments: dict[str, Any], shape: Shape, classes: int) -> dict[str, Any]:
+def describe(module: str, arguments: dict[str, Any], shape: Shape, classes: int, tokens: int = 0) -> dict[str, Any]:
     """The description of a module (`isthmus.models.description.Description`), as plain values.
 
     Raises UserError if the library cannot handle the module; whatever the module itself raises is passed on.
     """
     make = maker(module, arguments, shape, classes)
     made = _constructed(make)
-    images = torch.randn(EXAMPLES, *shape, generator=torch.Generator().manual_seed(0))
+    images = _inputs(shape, tokens)
     _check_outputs(made, images, classes)
     _check_training(made, images)
     last_layer, random = _last_layer(made, images), _check_random(made, images)
@@ -75,6 +76,16 @@ def describe(module: str, arguments: dict[str, Any], shape: Shape, classes: int)
         "kept": groups[0].kept if groups else {},
         "matching": multiplications(groups[0].groups, weights) if groups else 0,
     }
+
+
+def _inputs(shape: Shape, tokens: int) -> Tensor:
+    """Random inputs `[EXAMPLES, ...]`, of tokens if there are some; the largest token is always one of them."""
+    generator = torch.Generator().manual_seed(0)
+    if not tokens:
+        return torch.randn(EXAMPLES, *shape, generator=generator)
+    drawn = torch.randint(tokens, (EXAMPLES, *shape), generator=generator)
+    drawn.view(-1)[0] = tokens - 1
+    return drawn
 
 
 def _constructed(make: MakeModule) -> nn.Module:
@@ -245,9 +256,13 @@ def _sentence(error: Exception, file: str = "") -> str:
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
-        return describe(request["module"], request["arguments"], tuple(request["shape"]), request["classes"])
+        asked = {key: value for key, value in request.items() if key != "source"}
+        if "loss" in request:
+            check_loss(**asked)
+            return {}
+        return describe(**asked | {"shape": tuple(request["shape"])})
     except Exception as error:
-        return {"error": _sentence(error, request["module"].rpartition(":")[0])}
+        return {"error": _sentence(error, (request.get("module") or request["loss"]).rpartition(":")[0])}
 
 
 def main() -> None:

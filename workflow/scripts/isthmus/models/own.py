@@ -1,7 +1,8 @@
 """Networks of the user's own: from a function in a file, or in an installed package, to a stack of networks.
 
 The function is called with the arguments of the recipe. If it has parameters called `classes` or `shape` that the
-recipe leaves open, it gets the number of classes and the shape of an image (channels, height, width) of the data.
+recipe leaves open, it gets the number of classes (or of real targets) of the data, and the shape of an input, for
+images channels, height and width.
 """
 
 import inspect
@@ -13,13 +14,11 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from isthmus.core.errors import UserError
 from isthmus.models.functional import MakeModule, Stacked
 from isthmus.recipes.recipe import ModuleRecipe
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 
 def build_own(recipe: ModuleRecipe, shape: Shape, classes: int, stack: int) -> Stacked:
@@ -51,8 +50,8 @@ def maker(module: str, arguments: dict[str, Any], shape: Shape, classes: int) ->
 
 
 @cache
-def load(module: str) -> Callable[..., nn.Module]:
-    """The function that `module` names: `models.py:build`, or `torchvision.models:resnet18`.
+def load(module: str) -> Callable[..., Any]:
+    """The function that `module` names: `models.py:build`, or `torchvision.models:resnet18`; a loss is named likewise.
 
     Raises UserError if there is none; whatever the file itself raises is passed on.
     """
@@ -62,7 +61,7 @@ def load(module: str) -> Callable[..., nn.Module]:
     except (AttributeError, ModuleNotFoundError) as error:
         raise UserError(f"{module}: {error}") from error
     if not callable(found):
-        raise UserError(f"{module} is a {type(found).__name__}, and no function that returns a torch.nn.Module")
+        raise UserError(f"{module} is a {type(found).__name__}, and no function")
     return found
 
 

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from isthmus.models.evaluation import evaluation_mode
+from isthmus.models.evaluation import converted, evaluation_mode
 from isthmus.models.hidden_units import Weights
 
 TOLERANCE = 1e-8  # in float64, the order of sums makes far smaller differences, also in deep networks
@@ -26,7 +26,7 @@ def difference(network: nn.Module, first: Weights, second: Weights, images: Tens
     network: a stack of one that supplies the architecture. Computes in float64. Batch-norm statistics are computed over
     all of `images`.
     """
-    images = images.double()[None]
+    images = converted(images, torch.float64)[None]
     outputs = []
     for each in (first, second):
         copied = with_weights(network, each, images.device, torch.float64)

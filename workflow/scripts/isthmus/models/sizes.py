@@ -4,10 +4,12 @@ They are closed forms for the built-in architectures; the recipe of a network of
 does not import torch, so that Snakemake can estimate costs while it parses the Snakefile.
 """
 
+from math import prod
+
 from isthmus.recipes.recipe import AnyNetwork, ModuleRecipe, NetworkRecipe
 
 
-def layer_sizes(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int) -> list[tuple[int, int, int, int]]:
+def layer_sizes(recipe: AnyNetwork, shape: tuple[int, ...], classes: int) -> list[tuple[int, int, int, int]]:
     """The layers of a network as (fan-in, outputs, output pixels, normalized outputs).
 
     The last entry is the number of outputs if normalization with weight and bias follows the layer, otherwise 0.
@@ -21,7 +23,7 @@ def layer_sizes(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int) -
         raise TypeError(f"the layers of {recipe.module} have no closed form")
     norm = recipe.normalization != "none"
     if recipe.architecture == "mlp":
-        inputs, layers = shape[0] * shape[1] * shape[2], []
+        inputs, layers = prod(shape), []
         for units in recipe.hidden_widths():
             layers.append((inputs, units, 1, units * norm))
             inputs = units
@@ -32,7 +34,7 @@ def layer_sizes(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int) -
 
 
 def _cnn_layers(
-    recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int, norm: bool
+    recipe: NetworkRecipe, shape: tuple[int, ...], classes: int, norm: bool
 ) -> list[tuple[int, int, int, int]]:
     inputs, height, width = shape
     layers = []
@@ -50,7 +52,7 @@ def _cnn_layers(
 
 
 def _resnet_layers(
-    recipe: NetworkRecipe, shape: tuple[int, int, int], classes: int, norm: bool
+    recipe: NetworkRecipe, shape: tuple[int, ...], classes: int, norm: bool
 ) -> list[tuple[int, int, int, int]]:
     _, height, width = shape
     layers = [(9 * shape[0], recipe.width, height * width, recipe.width * norm)]
@@ -68,7 +70,7 @@ def _resnet_layers(
     return [*layers, (inputs, classes, 1, 0)]
 
 
-def parameters(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int) -> int:
+def parameters(recipe: AnyNetwork, shape: tuple[int, ...], classes: int) -> int:
     """The number of trainable scalars of one network.
 
     >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
@@ -84,7 +86,7 @@ def parameters(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int) ->
     return total
 
 
-def multiplications(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int) -> int:
+def multiplications(recipe: AnyNetwork, shape: tuple[int, ...], classes: int) -> int:
     """The number of multiplications in one forward pass of one network on one example.
 
     >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
@@ -96,7 +98,7 @@ def multiplications(recipe: AnyNetwork, shape: tuple[int, int, int], classes: in
     return sum(fan_in * outputs * pixels for fan_in, outputs, pixels, _ in layer_sizes(recipe, shape, classes))
 
 
-def matching(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int) -> int:
+def matching(recipe: AnyNetwork, shape: tuple[int, ...], classes: int) -> int:
     """The number of multiplications that compare all pairs of hidden units of two networks by their weights.
 
     Each weight of a hidden layer has units on both axes. The first layer's contribution never changes.
@@ -110,7 +112,7 @@ def matching(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int) -> i
     return 2 * sum(fan_in * units**2 for fan_in, units, _, _ in layer_sizes(recipe, shape, classes)[1:])
 
 
-def units(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int) -> int:
+def units(recipe: AnyNetwork, shape: tuple[int, ...], classes: int) -> int:
     """The number of outputs of all layers of one network; every pixel of a feature map counts.
 
     For a network of the user's own, the number of values that differentiation keeps.

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from isthmus.analyses.manifold.levenberg_marquardt import damped_step
 from isthmus.core.devices import Settings, stack_size
-from isthmus.data.dataset import Dataset
+from isthmus.data.dataset import Dataset, normalized
 from isthmus.data.facts import Facts
 from isthmus.landscape.hessian.graph_memory import keeps_graph
 from isthmus.landscape.hessian.operator import CurvatureOperator
@@ -219,16 +219,21 @@ def _place(task: Task, stack: int, examples: int, settings: Settings) -> tuple[t
     network = build(task.recipe.network, task.facts.shape, task.facts.classes, stack)
     initialize(network, tuple(range(stack)))
     dataset = _dataset(task.facts, examples)
-    images = dataset.train_images.to(settings.device).float() / 128 - 1
+    images = normalized(dataset.train_images, dataset.mean, dataset.std).to(settings.device)
     return network.to(settings.device), images, dataset.train_labels.to(settings.device)
 
 
 def _dataset(facts: Facts, examples: int) -> Dataset:
-    """Random images of the right shape."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (examples, *facts.shape), dtype=torch.uint8, generator=generator)
+    """Random images, or other inputs, of the right shape, with targets."""
+    generator, size = torch.Generator().manual_seed(0), (examples, *facts.shape)
     labels = torch.arange(examples) % facts.classes
-    scale = torch.full((facts.shape[0],), 128.0)
+    if facts.task == "regression":
+        labels = torch.randn(examples, facts.classes, generator=generator)
+    if facts.inputs == "tokens":
+        images, scale = torch.randint(facts.tokens, size, generator=generator), torch.ones(1)
+    else:
+        images = torch.randint(0, 256, size, dtype=torch.uint8, generator=generator)
+        scale = torch.full(facts.shape[:1] if facts.inputs == "images" else facts.shape, 128.0)
     return Dataset("random", facts.classes, "", images, labels, images[:1], labels[:1], scale, scale)
 
 

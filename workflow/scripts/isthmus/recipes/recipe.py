@@ -105,7 +105,10 @@ AnyNetwork = NetworkRecipe | ModuleRecipe
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """Loss, optimizer, schedule, stopping rule and what to record during training."""
+    """Loss, optimizer, schedule, stopping rule and what to record during training.
+
+    loss_source: a digest of the file of a loss of the user's own, or the version of its package; empty for the others.
+    """
 
     loss: str
     optimizer: str
@@ -143,6 +146,7 @@ class TrainingRecipe:
     history_every: int
     divergence_factor: float
     statistics_size: int
+    loss_source: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,8 @@ class Recipe:
         sections = asdict(self)
         for name in ("multiplications", "matching"):
             sections["network"].pop(name, None)
+        if not self.training.loss_source:
+            sections["training"].pop("loss_source")
         for key, value in sections["training"].items():
             if isinstance(value, tuple):
                 sections["training"][key] = list(value)

@@ -4,46 +4,24 @@ Examples are a batch larger than the training set, a depth that no residual netw
 Every function yields sentences that name the key, what was given and what is allowed.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any
 
 from isthmus.core.errors import UserError
 from isthmus.core.messages import schema_errors, shown, unknown_key
-from isthmus.data.facts import BUILTIN, Facts
+from isthmus.data.facts import Facts
 from isthmus.recipes.cells import AXES
 from isthmus.recipes.recipe import TrainingRecipe
 from isthmus.recipes.schedules import averaging_begins, run_length
+from isthmus.study.data_checks import shifted_errors, sweep_errors, task_errors
 from isthmus.study.grid import SECTIONS, cells, is_own, sections_of
 from isthmus.study.idle import idle_errors
+from isthmus.study.own_losses import loss_errors
 from isthmus.study.own_networks import argument_errors, module_errors
 from isthmus.study.schema import study_schema
 
 MOST_CELLS = 20_000  # Snakemake takes minutes to plan more jobs than these have
-
-
-def dataset_errors(described: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """Mistakes in the section `datasets`."""
-    for name, dataset in described.items():
-        where = f"datasets.{name}"
-        if dataset["source"] != "parquet" and {"train", "test"} & dataset.keys():
-            yield f"{where}: `train` and `test` name Parquet files; set `source: parquet`, or leave them out"
-        if dataset["source"] == "parquet":
-            for key in ("train", "test"):
-                if key not in dataset:
-                    yield f"{where}: the key `{key}` is missing; a Parquet set names its files"
-        elif name not in BUILTIN:
-            names = ", ".join(BUILTIN)
-            yield f"{where}: no built-in data set has this name; there are {names}, or set `source: parquet`"
-
-
-def same_but_for_case(where: str, names: Iterable[str]) -> Iterator[str]:
-    """Names under `where` that would share a folder or a file on a file system that ignores case."""
-    seen: dict[str, str] = {}
-    for name in names:
-        if name.lower() in seen:
-            yield f"{where}.{name}: there is also {seen[name.lower()]}; names must differ by more than their case"
-        seen.setdefault(name.lower(), name)
 
 
 def study_errors(
@@ -58,7 +36,10 @@ def study_errors(
 
     given: the study before its defaults were filled in; known: facts about data sets, to which new ones are added.
     """
-    found = [*module_errors(where, given, study), *_axis_errors(f"{where}.grid", given, study)]
+    found = [
+        *(*module_errors(where, given, study), *loss_errors(where, study)),
+        *_axis_errors(f"{where}.grid", given, study),
+    ]
     count = prod(len(values) for axis, values in study["grid"].items() if axis != "seed")
     if count > MOST_CELLS:
         found.append(f"{where}.grid: it has {count:,} cells; allowed are at most {MOST_CELLS:,}")
@@ -84,12 +65,13 @@ def study_errors(
                 unusable.add(name)
                 yield f"{where}.data.name: {error}"
         if name in known:
-            found_in_cells |= dict.fromkeys(_cell_errors(where, sections, known[name]))
+            refused = list(task_errors(where, study["analyses"], sections, known[name]))
+            found_in_cells |= dict.fromkeys(refused or _cell_errors(where, sections, known[name]))
             found_in_cells |= dict.fromkeys(_rewind_errors(where, study["analyses"], sections, known[name]))
             found_in_cells |= dict.fromkeys(_selection_errors(where, study["analyses"], sections, known[name]))
     yield from found_in_cells
-    yield from _shifted_errors(where, study, datasets, look_up, known)
-    yield from _sweep_errors(where, study, known)
+    yield from shifted_errors(where, study, datasets, look_up, known)
+    yield from sweep_errors(where, study, known)
 
 
 def _axis_errors(where: str, given: dict[str, Any], study: dict[str, Any]) -> Iterator[str]:
@@ -151,66 +133,6 @@ def _pair_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
             yield f"{place}.pairs: {options['pairs']} was given; {networks} seeds make {possible} pairs"
 
 
-def _shifted_errors(
-    where: str,
-    study: dict[str, Any],
-    datasets: dict[str, dict[str, Any]],
-    look_up: Callable[[str, dict[str, Any]], Facts],
-    known: dict[str, Facts],
-) -> Iterator[str]:
-    """Mistakes in the second data set on which networks are tested. `known` has the facts about training data."""
-    for analysis, options in study["analyses"].items():
-        other = options.get("shifted_data")
-        if other is None:
-            continue
-        place = f"{where}.analyses.{analysis}.shifted_data"
-        if other not in datasets:
-            yield f"{place}: {shown(other)} was given; there are {', '.join(sorted(datasets))}"
-            continue
-        try:
-            known[other] = known.get(other) or look_up(other, datasets[other])
-        except UserError as error:
-            yield f"{place}: {error}"
-            continue
-        chosen = [
-            axes
-            for axes in cells(study["grid"])
-            if all(axes.get(k) in values for k, values in options["where"].items())
-        ]
-        for name in dict.fromkeys(sections_of(study, axes)["data"]["name"] for axes in chosen):
-            if name in known and _kind(known[name]) != _kind(known[other]):
-                yield (
-                    f"{place}: {other} was given, which has {_kind(known[other])}; networks trained on {name} take "
-                    f"{_kind(known[name])}"
-                )
-
-
-def _kind(known: Facts) -> str:
-    """The kind of images and labels in a data set, in words."""
-    channels, height, width = known.shape
-    return f"{channels} channel{'s' if channels > 1 else ''} of {height}x{width} pixels and {known.classes} classes"
-
-
-def _sweep_errors(where: str, study: dict[str, Any], known: dict[str, Facts]) -> Iterator[str]:
-    """Mistakes in the sweeps of analyses that train their own networks on images of the study's data set."""
-    for analysis, options in study["analyses"].items():
-        yield from same_but_for_case(f"{where}.analyses.{analysis}.sweeps", options.get("sweeps", {}))
-        for name, sweep in options.get("sweeps", {}).items():
-            place, data = f"{where}.analyses.{analysis}.sweeps.{name}", study["data"].get("name")
-            if "images" not in sweep["data"]:
-                continue
-            if "name" in study["grid"]:
-                yield f"{place}.data: images was given; that takes one data set, and {where}.grid has several"
-            elif data in known:
-                facts = known[data]
-                for number in sweep["outputs"]:
-                    if number not in (1, facts.classes):
-                        yield f"{place}.outputs: {number} was given; images of {data} take 1 output or {facts.classes}"
-                if max(sweep["points"]) > facts.train_size:
-                    most = f"{data} has {facts.train_size} training examples"
-                    yield f"{place}.points: {max(sweep['points'])} was given; {most}"
-
-
 def _cell_errors(where: str, sections: dict[str, dict[str, Any]], known: Facts) -> Iterator[str]:
     """Mistakes in one cell whose data set is known."""
     data, network, training = (sections[section] for section in SECTIONS)
@@ -224,7 +146,7 @@ def _cell_errors(where: str, sections: dict[str, dict[str, Any]], known: Facts) 
         if "module" in network:
             return
         yield from _network_errors(where, network, known)
-        single = {"mlp": True, "cnn": False, "resnet": max(known.shape[1:]) <= 4}[network["architecture"]]
+        single = {"mlp": True, "cnn": False, "resnet": max(known.shape[1:], default=1) <= 4}[network["architecture"]]
         if network["normalization"] == "batch" and single:  # some layer has one value per channel and example
             yield from _lonely_batch(where, training, examples)
 
@@ -291,7 +213,8 @@ def _selection_errors(
     where: str, analyses: dict[str, Any], sections: dict[str, dict[str, Any]], known: Facts
 ) -> Iterator[str]:
     """Alignment method `auto` with too few training examples, because it matches and selects on separate ones."""
-    examples, fewest = sections["data"]["train_size"] or known.train_size, 2 * known.classes
+    examples = sections["data"]["train_size"] or known.train_size
+    fewest = 2 if known.task == "regression" else 2 * known.classes
     for analysis, options in analyses.items():
         chosen = options.get("alignment", {}).get("method") == "auto"
         if chosen and examples < fewest and any(kind.endswith("-aligned") for kind in options["kinds"]):

@@ -18,10 +18,12 @@ from isthmus.data.facts import facts as look_up_facts
 from isthmus.models.description import describe as describe_modules
 from isthmus.recipes.cells import cell_name
 from isthmus.recipes.recipe import Recipe
-from isthmus.study.checks import dataset_errors, same_but_for_case, study_errors
+from isthmus.study.checks import study_errors
+from isthmus.study.data_checks import dataset_errors, same_but_for_case
 from isthmus.study.files import file_errors, folder_of
 from isthmus.study.grid import SECTIONS, Cell, Study, cells, is_own, sections_of
 from isthmus.study.idle import idle_notices
+from isthmus.study.own_losses import checked_losses, located_loss
 from isthmus.study.own_networks import Describe, describe_networks, located
 from isthmus.study.schema import schema, study_schema
 from isthmus.study.stage_checks import stage_errors
@@ -50,8 +52,8 @@ def load(
     """Check a configuration, fill in its defaults and list its cells.
 
     look_up: returns the facts about a data set from its name and description. files: that the configuration was read
-    from; the folder of the last one with studies is where the files of the user's own networks are. describe: returns
-    the descriptions of these networks.
+    from; the folder of the last one with studies is where the files of the user's own networks and losses are.
+    describe: returns the descriptions of these networks.
     Raises ConfigurationError that lists every mistake, one per line.
     """
     _refuse(stage_errors(), "the descriptions of stages cannot be used:")
@@ -62,6 +64,7 @@ def load(
     for study in given["studies"].values():
         if is_own({"network": {}} | study):
             study["network"]["module"] = located(study["network"]["module"], folder)
+        located_loss(study, folder)
     complete = with_defaults(given, schema())
     described = schema()["properties"]["datasets"]["additionalProperties"]
     datasets = {name: with_defaults({}, described) for name in BUILTIN} | complete["datasets"]
@@ -73,8 +76,12 @@ def load(
     errors += same_but_for_case("studies", complete["studies"])
     _refuse(errors)
     networks, errors = describe_networks(complete["studies"], facts, describe)
-    _refuse(errors)
-    studies = {name: _study(name, study, networks.get(name)) for name, study in complete["studies"].items()}
+    losses, wrong = checked_losses(complete["studies"], facts)
+    _refuse([*errors, *wrong])
+    studies = {
+        name: _study(name, study, networks.get(name), losses.get(name, ""))
+        for name, study in complete["studies"].items()
+    }
     notices = [each for name, study in complete["studies"].items() for each in idle_notices(f"studies.{name}", study)]
     return Configuration(studies, datasets, facts, complete["jobs"], tuple(notices))
 
@@ -93,8 +100,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _study(name: str, study: dict[str, Any], networks: list[dict[str, Any]] | None) -> Study:
-    """A study of the checked configuration, with all its cells. networks: of these, if they are the user's own."""
+def _study(name: str, study: dict[str, Any], networks: list[dict[str, Any]] | None, loss_source: str) -> Study:
+    """A study of the checked configuration, with all its cells. networks: of these, if they are the user's own.
+
+    loss_source: of the loss, if it is the user's own.
+    """
     spelled = {}
     for number, axes in enumerate(cells(study["grid"])):
         sections = sections_of(study, axes)
@@ -106,6 +116,7 @@ def _study(name: str, study: dict[str, Any], networks: list[dict[str, Any]] | No
         own = {axis: values[axis] for axis in axes}
         if networks is not None:
             sections["network"] = networks[number]
+        sections["training"]["loss_source"] = loss_source
         cell = cell_name(own)
         spelled[cell] = Cell(name, cell, own, Recipe.from_dict(sections))
     seed = study["grid"]["seed"]

@@ -16,6 +16,7 @@ from isthmus.recipes.cell_table import CELLS
 from isthmus.recipes.cells import AXES, axis_order
 from isthmus.recipes.pairs import Pair
 from isthmus.study.config import Configuration
+from isthmus.study.data_checks import FILES
 from isthmus.study.grid import Study
 from isthmus.tables.descriptions import Figure, Stage, stages, table
 from isthmus.tables.quantities import compared, quantities
@@ -66,7 +67,7 @@ class Graph:
     def sources(self, dataset: str) -> list[str]:
         """The files that a data set is prepared from, if the configuration names them."""
         described = self.configuration.datasets[dataset]
-        given = [described.get("train", []), described.get("test", [])]
+        given = [described.get(key, []) for keys in FILES.values() for key in keys]
         return [
             str(Path(path).expanduser()) for paths in given for path in ([paths] if isinstance(paths, str) else paths)
         ]

@@ -96,7 +96,7 @@ def describe_networks(
 def _request(sections: Mapping[str, Mapping[str, Any]], source: str, facts: Mapping[str, Facts]) -> Request:
     """The module of one cell, to be described."""
     network, data = sections["network"], facts[sections["data"]["name"]]
-    return Request(network["module"], network["arguments"], source, data.shape, data.classes)
+    return Request(network["module"], network["arguments"], source, data.shape, data.classes, data.tokens)
 
 
 def _use_errors(

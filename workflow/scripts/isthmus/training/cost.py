@@ -11,6 +11,7 @@ estimate reruns nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from isthmus.data.facts import Facts
@@ -100,7 +101,7 @@ def memory_mb(
     """A generous guess of the memory that training needs, in MB: process, data, weights and activations."""
     training = recipe.training
     shape, classes = facts.shape, facts.classes
-    pixels = shape[0] * shape[1] * shape[2]
+    pixels = prod(shape)
     data = (facts.train_size + facts.test_size) * pixels * 6
     kept = 8 + len(training.snapshots) + 2 * (training.sharpness_radius > 0) + 2 * (training.averaging != "none")
     weights = networks * parameters(recipe.network, shape, classes) * 4 * kept

@@ -69,12 +69,17 @@ def norms(weights: Tensors, initial: Tensors) -> tuple[Tensor, Tensor]:
     return norm.cpu(), movement.cpu()
 
 
+def not_finite(row: Row) -> bool:
+    """Whether a loss or a norm in these scores is not finite. Accuracies are null if targets are real numbers."""
+    return any(row[key] is None for key in ("train_loss", "test_loss", "weight_norm", "movement"))
+
+
 def reason_to_stop(training: TrainingRecipe, row: Row, first_loss: float, over: bool) -> str | None:
     """Why a network with these scores stops, or None if it continues.
 
     first_loss: its training loss at the start, to detect divergence. over: whether its steps are used up.
     """
-    if any(value is None for value in row.values()):
+    if not_finite(row):
         return "diverged"
     if row["train_loss"] > training.divergence_factor * first_loss:
         return "diverged"

@@ -19,7 +19,7 @@ from isthmus.core import seeds
 from isthmus.core.devices import Settings
 from isthmus.core.tensors import Tensors
 from isthmus.data.dataset import Dataset
-from isthmus.data.examples import place_examples
+from isthmus.data.examples import picked, place_examples
 from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import losses
 from isthmus.recipes.recipe import Recipe
@@ -29,7 +29,7 @@ from isthmus.training import averaging, optimizers
 from isthmus.training.checkpoint import State
 from isthmus.training.runner import Descent
 from isthmus.training.sam import ascended
-from isthmus.training.scores import Scoring, reason_to_stop
+from isthmus.training.scores import Scoring, not_finite, reason_to_stop
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class TrainingRun(Descent):
 
         If the recipe has a `sharpness_radius`, they are taken at the worst weights nearby (`isthmus.training.sam`).
         """
-        training, images, labels = self.training, self.images(chosen), self.labels.gather(1, chosen)
+        training, images, labels = self.training, self.images(chosen), picked(self.labels, chosen)
         gradients = self._gradients_at(self.weights, images, labels)
         if not training.sharpness_radius:
             return gradients
@@ -244,7 +244,7 @@ class TrainingRun(Descent):
     def _result(self, seed: int, reason: str, row: Row) -> Row:
         """The result of a network that stops with these scores."""
         state = self.state
-        if any(value is None for value in row.values()):
+        if not_finite(row):
             reason = "diverged"  # an average of finite weights may be too large to be evaluated
         return (dict.fromkeys(row) if reason == "diverged" else row) | {
             "stopped": reason,

@@ -2,7 +2,7 @@
 
 Tensors are named `{seed}/{snapshot}/{parameter}`, e.g. `3/final/1.weight`. Snapshots are `initial`, `epoch-10` (if the
 recipe asks for it) and `final`. If `final` is an average of weights, `last` holds the weights at the end of training.
-The metadata hold the recipe, the shape of the images and the number of classes.
+The metadata hold the recipe, the shape of the inputs and the number of classes or outputs.
 
     network = load_network("results/digits/train/width=8+depth=1+batch_size=32/0.safetensors", seed=3)
     logits = network(images[None])[0]
@@ -50,8 +50,7 @@ def load_network(path: Path | str, seed: int, snapshot: str = "final") -> nn.Mod
     tensors, metadata = load_tensors(path)
     weights = _select(path, tensors, seed, snapshot)
     recipe = Recipe.from_dict(json.loads(metadata["recipe"]))
-    channels, height, width = json.loads(metadata["shape"])
-    network = build(recipe.network, (channels, height, width), int(metadata["classes"]))
+    network = build(recipe.network, tuple(json.loads(metadata["shape"])), int(metadata["classes"]))
     network.load_state_dict({name: tensor[None] for name, tensor in weights.items()})
     return network
 

@@ -113,7 +113,7 @@ class PathMeasures:
         cosine = displacement_cosine(first.final, first.initial, second.final, second.initial)
         return {
             "displacement_cosine": finite(cosine),
-            "disagreement": float(disagreement(outputs_a, outputs_b)),
+            "disagreement": None if self.evaluator.regression else float(disagreement(outputs_a, outputs_b)),
             "cka": finite(linear_cka(features_a, features_b)),
         }
 

@@ -22,7 +22,7 @@ from isthmus.landscape.hessian.operator import CurvatureOperator, dense
 from isthmus.landscape.hessian.trace import traces
 from isthmus.landscape.moments import Moment
 from isthmus.landscape.sharpness import Setup, put, trace_columns
-from isthmus.models.evaluation import evaluation_mode
+from isthmus.models.evaluation import converted, evaluation_mode
 from isthmus.recipes.schedules import learning_rate, peak_rate, run_length
 from isthmus.tables.rows import Row, Rows, finite
 
@@ -136,7 +136,7 @@ def _gauss_newton(setup: Setup, labels: Tensor, options: Options, seed: int) -> 
 def _dense(setup: Setup, labels: Tensor, size: int) -> tuple[Row, Rows]:
     """All eigenvalues of the dense Hessian, in float64."""
     network = copy.deepcopy(setup.network).double()
-    with evaluation_mode(network, setup.statistics_images.double()):
+    with evaluation_mode(network, converted(setup.statistics_images, torch.float64)):
         operator = CurvatureOperator(network, setup.images, labels, setup.loss, "hessian", keep=setup.keep)
         values = torch.linalg.eigvalsh(dense(operator, size)).flip(0).numpy()
     fixed = {"matrix": "hessian", "method": "dense", "end": "largest", "residual": None, "converged": True}

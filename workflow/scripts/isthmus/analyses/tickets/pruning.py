@@ -89,7 +89,7 @@ class Plan:
     """
 
     recipe: Recipe
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     classes: int
     options: Mapping[str, Any]
     sizes: dict[str, int] = field(init=False)

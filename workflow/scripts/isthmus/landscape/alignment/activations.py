@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from isthmus.landscape.alignment.result import Alignment, Groups, assignment, check_comparable
 from isthmus.landscape.alignment.weights import match_weights
-from isthmus.models.evaluation import evaluation_mode
+from isthmus.models.evaluation import converted, evaluation_mode
 from isthmus.models.hidden_units import Place, Weights, apply
 from isthmus.models.same_function import with_weights
 
@@ -59,7 +59,7 @@ def match_activations(
     """
     check_comparable(reference, weights)
     dtype = next(iter(weights.values())).dtype
-    images = images.to(dtype)
+    images = converted(images, dtype)
     networks = [with_weights(network, each, images.device, dtype) for each in (reference, weights)]
     recorded = {name: group for name, group in groups.items() if group.places}
     places = [place for group in recorded.values() for place in group.places]

@@ -11,7 +11,7 @@ BYTES_PER_UNIT = 40
 LIMIT_BYTES = 4e9  # above this, every product rebuilds the graph
 
 
-def graph_bytes(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int, examples: int) -> int:
+def graph_bytes(recipe: AnyNetwork, shape: tuple[int, ...], classes: int, examples: int) -> int:
     """The size in bytes of the gradient's graph on this number of examples.
 
     >>> from isthmus.recipes.recipe import NetworkRecipe
@@ -21,7 +21,7 @@ def graph_bytes(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int, e
     return BYTES_PER_UNIT * units(recipe, shape, classes) * examples
 
 
-def keeps_graph(recipe: AnyNetwork, shape: tuple[int, int, int], classes: int, examples: int) -> bool:
+def keeps_graph(recipe: AnyNetwork, shape: tuple[int, ...], classes: int, examples: int) -> bool:
     """Whether the graph is within the limit. The choice changes products by rounding alone.
 
     >>> from isthmus.recipes.recipe import NetworkRecipe

@@ -25,7 +25,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from isthmus.core.errors import UserError
-from isthmus.models.evaluation import losses
+from isthmus.models.evaluation import converted, losses
 from isthmus.models.fold_batch_norm import folded
 
 Parts = tuple[Tensor, ...]
@@ -83,7 +83,7 @@ class CurvatureOperator:
         first = next(iter(self.parameters.values()))
         self.size, self.dtype, self.device = sum(p.numel() for p in self.parameters.values()), first.dtype, first.device
         self.keep, self.products, self.count = keep, 0, len(images)
-        images = self._channels_last(images.to(self.dtype))
+        images = self._channels_last(converted(images, self.dtype))
         self._chunks = list(zip(images.split(chunk_size), labels.split(chunk_size), strict=True))
         self.loss = self._checked_loss()
         self._kept = [self._chunk_product(*chunk) for chunk in self._chunks] if keep else None
@@ -118,7 +118,7 @@ class CurvatureOperator:
         for name in filters:
             laid_out = self.parameters[name].detach()[0].contiguous(memory_format=torch.channels_last)
             self.parameters[name] = laid_out[None].requires_grad_()
-        return images.contiguous(memory_format=torch.channels_last) if filters else images
+        return images.contiguous(memory_format=torch.channels_last) if filters and images.dim() == 4 else images
 
     def _chunk_product(self, images: Tensor, labels: Tensor) -> Product:
         """The contribution of some of the images to the matrix, as a function from tangents to products."""

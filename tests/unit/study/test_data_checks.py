@@ -1,0 +1,98 @@
+"""What a study asks of data without classes, or of inputs that are no images, is refused before the first job."""
+
+from typing import Any
+
+import pytest
+
+from isthmus.core.errors import ConfigurationError
+from isthmus.data.facts import Facts
+from isthmus.study.config import Configuration, load
+from isthmus.study.graph import Graph
+
+FACTS = {
+    "real": Facts(100, 20, (5,), 2, "regression", "values", 0, False),
+    "vectors": Facts(100, 20, (5,), 3, "classification", "values", 0, False),
+    "tokens": Facts(100, 20, (2,), 23, "classification", "tokens", 24, False),
+    "floats": Facts(100, 20, (3, 8, 8), 3, "classification", "images", 0, False),
+    "pixels": Facts(100, 20, (3, 8, 8), 3, "classification", "images", 0, True),
+}
+SQUARED = {"loss": "squared_error"}
+
+
+def loaded(name: str, training: dict[str, Any] | None = None, **others: Any) -> Configuration:
+    study = {"data": {"name": name}, "training": training or {}, "grid": GRID} | others
+    datasets = {name: {"source": "arrays", "file": f"{name}.npz"} for name in FACTS}
+    return load({"datasets": datasets, "studies": {"s": study}}, lambda name, _: FACTS[name])
+
+
+GRID = {"width": [4], "depth": [2], "batch_size": [10], "seed": 2}
+EVERYTHING: dict[str, Any] = {"connect": {}, "curvature": {}, "movement": {}, "tickets": {}, "relations": {}}
+
+
+@pytest.mark.parametrize(("data", "training"), [("real", SQUARED), ("vectors", {}), ("floats", {}), ("pixels", {})])
+def test_what_does_not_need_more_is_allowed(data: str, training: dict[str, Any]) -> None:
+    assert loaded(data, training, analyses=EVERYTHING).facts[data] == FACTS[data]
+
+
+def test_corruptions_take_8_bit_images_with_classes() -> None:
+    loaded("pixels", analyses={"robustness": {}})
+
+
+@pytest.mark.parametrize(
+    ("data", "given", "message"),
+    [
+        ("real", {}, "training.loss: cross_entropy was given; the targets of real are real numbers"),
+        ("real", {"training": SQUARED | {"until_train_accuracy": 0.9}}, "training.until_train_accuracy: 0.9"),
+        ("real", {"training": SQUARED, "data": {"name": "real", "label_noise": 0.1}}, "data.label_noise: 0.1"),
+        (
+            "real",
+            {"training": SQUARED, "analyses": {"robustness": {}}},
+            "analyses.robustness: it corrupts 8-bit images",
+        ),
+        ("vectors", {"analyses": {"robustness": {}}}, "values of shape [5] and 3 classes"),
+        ("floats", {"analyses": {"robustness": {}}}, "not in 8 bits"),
+        (
+            "vectors",
+            {"analyses": {"tickets": {"robustness": {"corruptions": ["jpeg"]}}}},
+            "analyses.tickets.robustness.corruptions",
+        ),
+        ("vectors", {"training": {"flip": True}}, "training.flip: true was given; it takes images"),
+        ("vectors", {"training": {"crop_padding": 2}}, "training.crop_padding: 2 was given; it takes images"),
+        ("vectors", {"network": {"architecture": "cnn"}}, "network.architecture: cnn was given; it takes images"),
+        ("tokens", {}, "network.architecture: mlp was given; the inputs of tokens are tokens of shape [2]"),
+        (
+            "real",
+            {
+                "training": SQUARED,
+                "analyses": {"manifold": {"sweeps": {"a": {"width": [4], "points": [5], "data": ["images"]}}}},
+            },
+            "sweeps.a.data: images was given",
+        ),
+        ("pixels", {"analyses": {"robustness": {"shifted_data": "floats"}}}, "shifted_data: floats was given"),
+    ],
+)
+def test_what_data_do_not_allow_is_refused_by_name(data: str, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        loaded(data, **given)
+    (line,) = str(error.value).splitlines()[1:]
+    assert line.startswith("  - studies.s.")
+    assert message in line
+
+
+def test_a_file_belongs_to_its_source() -> None:
+    study = {"s": {"grid": GRID}}
+    for entry, message in (
+        ({"source": "arrays"}, "datasets.mine: the key `file` is missing"),
+        (
+            {"source": "parquet", "file": "x.npz", "train": "a", "test": "b"},
+            "`file` names files of a set of source arrays",
+        ),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            load({"datasets": {"mine": entry}, "studies": study})
+
+
+def test_an_array_set_is_prepared_from_its_file_and_where_a_folder_is_does_not_matter() -> None:
+    graph = Graph(loaded("vectors"), {"sources": {}, "claims": []})
+    assert graph.sources("vectors") == ["vectors.npz"]
+    assert graph.content("vectors")["file"] == "vectors.npz"
