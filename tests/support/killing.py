@@ -36,7 +36,7 @@ class Target:
 
 
 def disturb(
-    folder: Path, config: dict[str, Any], job: Target, number: int, patience: float, wanted: str = "tables"
+    folder: Path, config: dict[str, Any], job: Target, number: int, patience: float, *wanted: str
 ) -> tuple[int, str]:
     """Run the workflow as far as `wanted`; send a job the signal `number`, `patience` seconds after its sign of life.
 
@@ -45,7 +45,7 @@ def disturb(
     log = folder / job.log
     log.unlink(missing_ok=True)
     running = subprocess.Popen(
-        command(folder, config, wanted),
+        command(folder, config, *wanted),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -36,14 +36,18 @@ def study(
     return {"studies": {"small": one}, "jobs": {"seeds": 3, "pairs": 3, "checkpoint_seconds": checkpoint_seconds}}
 
 
+def collected(*tables: str) -> list[str]:
+    return [f"results/tables/{table}.parquet" for table in tables]
+
+
 def disturb_again_and_again(
-    folder: Path, config: dict[str, Any], job: Target, disturbances: list[tuple[int, float]]
+    folder: Path, config: dict[str, Any], job: Target, disturbances: list[tuple[int, float]], *tables: str
 ) -> int:
-    """Send signals to a job of one workflow, each in a run of its own; return how often it left a state behind."""
+    """Send signals to a job behind these tables, each in a run of its own; return how often it left a state behind."""
     folder.mkdir()
     resumed = 0
     for number, patience in disturbances:
-        status, printed = disturb(folder, config, job, number, patience)
+        status, printed = disturb(folder, config, job, number, patience, *collected(*tables))
         if status == 0:
             break
         assert "Traceback" not in printed or number == signal.SIGKILL, printed
@@ -57,7 +61,7 @@ def assert_ends_as_if_undisturbed(disturbed: Path, config: dict[str, Any], *tabl
     undisturbed = disturbed.parent / "undisturbed"
     undisturbed.mkdir()
     for folder in (undisturbed, disturbed):
-        succeed(folder, config, "tables")
+        succeed(folder, config, *collected(*tables))
     for name in tables:
         one, other = (read(folder, name) for folder in (undisturbed, disturbed))
         measured = [column for column in one.columns if not column.startswith("seconds")]
@@ -86,8 +90,9 @@ def test_a_terminated_job_saves_first_and_goes_on_bit_for_bit(tmp_path: Path, di
 def test_training_killed_many_times_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
     randomness, config = random.Random(0), study(200, 0.03, snapshots=(3,))
     disturbances = [(randomness.choice(BOTH), randomness.uniform(0.0, 1.0)) for _ in range(25)]
-    assert disturb_again_and_again(tmp_path / "disturbed", config, target("train", "train.py"), disturbances) > 10
-    undisturbed = assert_ends_as_if_undisturbed(tmp_path / "disturbed", config, "networks", "history")
+    job, tables = target("train", "train.py"), ("networks", "history")
+    assert disturb_again_and_again(tmp_path / "disturbed", config, job, disturbances, *tables) > 10
+    undisturbed = assert_ends_as_if_undisturbed(tmp_path / "disturbed", config, *tables)
     weights, others = (load_tensors(folder / WEIGHTS)[0] for folder in (undisturbed, tmp_path / "disturbed"))
     assert weights.keys() == others.keys()
     assert all(value.equal(others[name]) for name, value in weights.items())
@@ -99,8 +104,9 @@ def test_connecting_killed_while_it_fits_or_measures_ends_bit_for_bit_the_same(t
     options |= {"alignment": {"restarts": 2}, "sharpness": {"points": 3, "images": 300}, "planes": {"points": 5}}
     config, randomness = study(2, 0.03, seeds=3, connect=options), random.Random(3)
     disturbances = [(number, randomness.uniform(0.3, 1.5)) for number in (*BOTH, signal.SIGTERM)]
-    assert disturb_again_and_again(tmp_path / "disturbed", config, target("connect", "connect.py"), disturbances) > 0
-    assert_ends_as_if_undisturbed(tmp_path / "disturbed", config, "connections", "paths", "planes")
+    job, tables = target("connect", "connect.py"), ("connections", "paths", "planes")
+    assert disturb_again_and_again(tmp_path / "disturbed", config, job, disturbances, *tables) > 0
+    assert_ends_as_if_undisturbed(tmp_path / "disturbed", config, *tables)
 
 
 @pytest.mark.slow
@@ -109,7 +115,8 @@ def test_the_search_for_tickets_killed_at_several_levels_ends_bit_for_bit_the_sa
     options |= {"curvature": {"images": 50}, "robustness": {"corruptions": ["contrast"], "severities": [1, 5]}}
     config, job = study(4, 0.2, seeds=3, tickets=options), target("tickets", "find_tickets.py", "level 1 of 3")
     disturbances = [(signal.SIGTERM, 0.0), (signal.SIGKILL, 0.1)]
-    assert disturb_again_and_again(tmp_path / "disturbed", config, job, disturbances) == 2
+    tables = ("tickets", "ticket_layers")
+    assert disturb_again_and_again(tmp_path / "disturbed", config, job, disturbances, *tables) == 2
     kept = tmp_path / f"disturbed/results/checkpoints/small/tickets/{CELL}/0"
     assert len(pd.read_parquet(kept / "level-001/tickets.parquet")) == 3 * 5, "what is done can be looked at"
-    assert_ends_as_if_undisturbed(tmp_path / "disturbed", config, "tickets", "ticket_layers")
+    assert_ends_as_if_undisturbed(tmp_path / "disturbed", config, *tables)
