@@ -182,7 +182,7 @@ def test_bad_options_are_refused(options: dict[str, Any], seeds: int, message: s
         load(configuration(small=study))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_barriers_fall_with_width_and_vanish_after_alignment(tmp_path: Path) -> None:
     """Entezari et al. (2022), Ainsworth et al. (2023): wide networks are connected by a line, once they are aligned."""
     training = {"learning_rate": 0.05, "warmup_epochs": 3, "epochs": 60}
