@@ -67,6 +67,7 @@ def test_nothing_is_run_twice(small: tuple[Path, Path]) -> None:
     assert planned(folder, configuration(small=study()), root=root) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "expected"),
     [

@@ -22,7 +22,7 @@ save_tensors(sys.argv[1], tensors, metadata)
 
 def test_files_of_equal_content_are_equal_byte_for_byte(tmp_path: Path) -> None:
     """The order of metadata in a safetensors file depends on the process, unless it is sorted."""
-    files = [tmp_path / f"{number}.safetensors" for number in range(3)]
+    files = [tmp_path / f"{number}.safetensors" for number in range(2)]
     for file in files:
         command = [sys.executable, "-c", WRITE, str(file)]
         subprocess.run(command, env=os.environ | {"PYTHONPATH": str(SCRIPTS)}, check=True)
