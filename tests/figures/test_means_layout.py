@@ -164,12 +164,16 @@ MANY = {"widths": range(8, 30, 2), "depths": range(1, 5), "batch_sizes": (16, 32
 
 
 FAST = [("test-accuracy", "some"), ("loss-profiles", "some"), ("path-geometry", "one")]
+EXHAUSTIVE = pytest.mark.exhaustive
 GRIDS: dict[str, dict[str, Any]] = {"one": ONE, "some": SOME, "many": MANY}
 
 
 @pytest.mark.parametrize(
     ("name", "grid"),
-    [pytest.param(*each, marks=[] if each in FAST else pytest.mark.slow) for each in product(MADE, GRIDS)],
+    [
+        pytest.param(*each, marks=[] if each in FAST else EXHAUSTIVE if each[1] == "many" else pytest.mark.slow)
+        for each in product(MADE, GRIDS)
+    ],
 )
 def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(name: str, grid: str) -> None:
     more = {"epochs": 2} if name == "learning-curves" else {}
@@ -192,8 +196,14 @@ assert not {"torch", "sklearn"} & set(sys.modules), "figures must not import the
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", ["train", "connect", "curvature"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        pytest.param("train", marks=pytest.mark.slow),
+        pytest.param("connect", marks=EXHAUSTIVE),
+        pytest.param("curvature", marks=EXHAUSTIVE),
+    ],
+)
 def test_drawing_again_gives_the_same_bytes_and_never_imports_torch(tmp_path: Path, stage: str) -> None:
     make = {"train": invented_training, "connect": invented_paths, "curvature": invented_curvature}[stage]
     shown = [figure.lines for figure in stages()[stage].figures if figure.lines]

@@ -98,7 +98,7 @@ def test_training_killed_many_times_ends_bit_for_bit_the_same(tmp_path: Path) ->
     assert all(value.equal(others[name]) for name, value in weights.items())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_connecting_killed_while_it_fits_or_measures_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
     options = {"kinds": ["linear-aligned", "bezier"], "line_points": 13, "curve_points": 13, "curve": {"epochs": 20}}
     options |= {"alignment": {"restarts": 2}, "sharpness": {"points": 3, "images": 300}, "planes": {"points": 5}}

@@ -157,7 +157,7 @@ def test_uncorrected_verdicts_would_be_false_much_more_often(without_effects: Bo
     assert false_ones(alone, nothing) / len(alone) > 0.3
 
 
-@pytest.mark.parametrize("studies", [1, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("studies", [1, pytest.param(5, marks=pytest.mark.exhaustive)])
 def test_published_effects_are_found(studies: int) -> None:
     """Each claim with an effect behind it in four of five cases at least, and none of them is contradicted."""
     boards, expected = scoreboards(PUBLISHED, studies), set(FOUND)
