@@ -35,6 +35,14 @@ def configuration(**studies: Any) -> dict[str, Any]:
     return {"studies": studies, "jobs": {"seeds": 2}}
 
 
+def folder_with(factory: pytest.TempPathFactory, file: str) -> Path:
+    """A new folder with a file of tests/support in `presets`, as a user has it beside a configuration."""
+    made = factory.mktemp("own")
+    (made / "presets").mkdir()
+    shutil.copy(ROOT / "tests" / "support" / file, made / "presets")
+    return made
+
+
 def loaded_from(folder: Path | str, config: dict[str, Any]) -> Configuration:
     """The configuration, checked as if it had been read from a file in this folder."""
     file = Path(folder) / "study.yaml"

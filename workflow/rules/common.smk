@@ -26,7 +26,6 @@ from isthmus.study.graph import (
 from isthmus.study.jobs import Jobs
 from isthmus.study.overview import described_claims, described_studies, overview_figures, overview_tables
 from isthmus.tables.descriptions import stages
-from snakemake.logging import logger
 
 try:
     graph = Graph(load(config, files=workflow.configfiles), read_claims())
@@ -34,7 +33,7 @@ except ConfigurationError as error:
     raise WorkflowError(str(error)) from None
 
 for notice in graph.configuration.notices:
-    logger.warning(notice)
+    print(notice, file=sys.stderr)
 
 # Scripts read these from `snakemake.config`, not from parameters, so that nothing reruns when a change only affects how
 # jobs are packed or where data sets are found.

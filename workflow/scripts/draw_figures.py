@@ -27,7 +27,7 @@ def main(job: Any) -> None:
         if figure.name in files:
             save(drawer(figure)(*study, tables), [path for path in files[figure.name] if path.suffix != ".csv"])
             for path in (path for path in files[figure.name] if path.suffix == ".csv"):
-                write_whole(path, partial(numbers(figure, shown_in(figure), *study, tables).to_csv, index=False))
+                write_whole(path, partial(numbers(figure, shown_in(figure)(*study, tables)).to_csv, index=False))
             logging.info("%s: drew %s", *(study or ["all studies"]), figure.name)
 
 

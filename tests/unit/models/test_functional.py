@@ -116,7 +116,7 @@ def test_networks_that_cannot_be_computed_together_are_computed_one_after_anothe
 
 def test_what_a_network_drops_depends_on_its_seed_and_the_step_alone() -> None:
     def make() -> nn.Module:
-        return own_models.ViT(SHAPE, CLASSES, dropout=0.5)
+        return own_models.Scaled(CLASSES)
 
     def outputs(noise_seeds: tuple[int, ...], step: int) -> Tensor:
         network = Stacked(make, len(noise_seeds), random=True)

@@ -1,9 +1,10 @@
 """Keys without an effect: refused where no cell uses them, said where some do."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from running import configuration, small_study
+from running import configuration, small_study, succeed
 
 from isthmus.core.errors import ConfigurationError
 from isthmus.study.config import Configuration, load
@@ -50,6 +51,13 @@ def test_an_axis_that_no_cell_uses_is_refused_and_one_that_some_use_is_said(key:
     found = loaded(sections, {key: values} | axis)
     (notice,) = found.notices
     assert notice.startswith(f"studies.small.grid.{key}: 4 of 8 cells do not use it")
+
+
+@pytest.mark.slow
+def test_the_workflow_says_it(tmp_path: Path) -> None:
+    study = small_study(optimizer=["sgd", "adam"], momentum=[0.5, 0.9])
+    printed = succeed(tmp_path, configuration(small=study), "all", "--dry-run")
+    assert "studies.small.grid.momentum: 4 of 8 cells do not use it, since it needs the optimizer sgd" in printed
 
 
 def test_every_condition_is_tried() -> None:

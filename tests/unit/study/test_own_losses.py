@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import ROOT, configuration, loaded_from, small_study
+from running import configuration, folder_with, loaded_from, small_study
 
 from isthmus.core.errors import ConfigurationError
 from isthmus.recipes.recipe import Recipe
@@ -14,11 +14,8 @@ from isthmus.recipes.recipe import Recipe
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the losses in `presets`, which keeps what is known about them. Losses are not to be changed."""
-    made = tmp_path_factory.mktemp("losses")
-    (made / "presets").mkdir()
-    shutil.copy(ROOT / "tests" / "support" / "own_losses.py", made / "presets")
-    return made
+    """A folder with the losses, which keeps what is known about them. Losses are not to be changed."""
+    return folder_with(tmp_path_factory, "own_losses.py")
 
 
 @pytest.fixture(autouse=True)

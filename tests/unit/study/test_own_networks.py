@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from running import ROOT, configuration, loaded_from
+from running import ROOT, configuration, folder_with, loaded_from
 
 from isthmus.analyses.claims.statements import read_claims
 from isthmus.core.errors import ConfigurationError
@@ -23,11 +23,8 @@ ANALYSES: dict[str, Any] = {"connect": {}, "curvature": {}, "movement": {}, "tic
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the modules in `presets`, which keeps their descriptions. Modules are not to be changed."""
-    made = tmp_path_factory.mktemp("own")
-    (made / "presets").mkdir()
-    shutil.copy(ROOT / "tests" / "support" / "own_models.py", made / "presets")
-    return made
+    """A folder with the modules, which keeps their descriptions. Modules are not to be changed."""
+    return folder_with(tmp_path_factory, "own_models.py")
 
 
 @pytest.fixture(autouse=True)

@@ -180,11 +180,11 @@ def test_dropout_depends_on_neither_the_stack_nor_an_interruption(digits: Datase
         interrupted_at(chosen, digits, begun, 4, lambda state: saved.append(copy.deepcopy(state)))
     assert saved[-1].step == 4
     assert_same_bits(whole, interrupted_at(chosen, digits, saved[-1], 1000, lambda state: None))
-    alone = trained(chosen, digits, (1,))
-    for name, value in whole.snapshots[1]["final"].items():
-        assert value.equal(alone.snapshots[1]["final"][name]), name
     complete = replace(chosen, network=replace(network, arguments=arguments | {"dropout": 0.0}, random=False))
-    assert trained(complete, digits, (1,)).results[1]["train_loss"] != alone.results[1]["train_loss"]
+    assert trained(complete, digits, (1,)).results[1]["train_loss"] != whole.results[1]["train_loss"]
+    scaled = replace(chosen, network=replace(network, module="own_models:Scaled", arguments={}, last_layer=""))
+    together, alone = trained(scaled, digits, (0, 1)), trained(scaled, digits, (1,))
+    assert together.snapshots[1]["final"]["scales"].equal(alone.snapshots[1]["final"]["scales"])
 
 
 def test_networks_leave_the_stack_when_they_reach_the_goal(digits: Dataset) -> None:

@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawn
 
 from isthmus.figures.means import draw_means
+from isthmus.figures.numbers import shown_by_lines
 from isthmus.tables.descriptions import Figure
 
 
@@ -28,9 +29,9 @@ def drawer(figure: Figure) -> Callable[..., Drawn]:
     return partial(_own(figure, "draw", draw_means), lines=figure.lines)
 
 
-def shown_in(figure: Figure) -> Callable[..., pd.DataFrame] | None:
-    """The function that returns the rows that a figure shows, for `isthmus.figures.numbers`; None if it has `lines`."""
-    return None if figure.lines else _own(figure, "shown_in")
+def shown_in(figure: Figure) -> Callable[..., pd.DataFrame]:
+    """The function that returns the rows of a table that a figure shows; it takes the same as the one that draws it."""
+    return partial(shown_by_lines, lines=figure.lines) if figure.lines else _own(figure, "shown_in")
 
 
 def _own(figure: Figure, what: str, *otherwise: Any) -> Any:

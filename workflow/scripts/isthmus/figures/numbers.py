@@ -1,27 +1,18 @@
 """The numbers that a figure shows, which go into a CSV file beside it."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pandas as pd
 
 from isthmus.recipes.cell_table import rows_of_study
-from isthmus.tables.descriptions import Figure, table
+from isthmus.tables.descriptions import Figure, Lines, table
 
 
-def numbers(figure: Figure, shown: Callable[..., pd.DataFrame] | None, *given: Any) -> pd.DataFrame:
-    """The rows of the table `figure.summary` that a figure shows.
+def shown_by_lines(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -> pd.DataFrame:
+    """The summaries of a study for the quantities of a figure of means, and for the one that they are drawn against."""
+    rows = rows_of_study(tables["summaries"], study)
+    return rows[rows["quantity"].isin([*lines.rows, lines.x])]
 
-    shown: returns these rows; None for a figure that `lines` describe, which shows the summaries of its quantities and
-    of the one that they are drawn against. given: the study, or nothing for a figure of all studies, and tables by
-    name. Columns that tell values of other quantities apart are left out.
-    """
-    every = given[-1][figure.summary]
-    if shown:
-        rows = shown(*given)
-    else:
-        rows = rows_of_study(every, given[0])
-        drawn = [*figure.lines.rows, figure.lines.x] if figure.lines else []
-        rows = rows[rows["quantity"].isin(drawn)]
+
+def numbers(figure: Figure, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the table `figure.summary` that a figure shows, without columns that are about other quantities."""
     always = {column.name for column in table(figure.summary).columns}
-    return rows[[name for name in every if name in always or rows[name].notna().any()]]
+    return rows[[name for name in rows if name in always or rows[name].notna().any()]]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from isthmus.core import seeds
 from isthmus.models import sizes
 from isthmus.models.functional import Stacked
-from isthmus.models.own import build_own
+from isthmus.models.own import Shape, build_own
 from isthmus.models.stacked import (
     BatchNorm,
     ChannelsToFeatures,
@@ -29,7 +29,6 @@ from isthmus.models.stacked import (
 from isthmus.recipes.recipe import AnyNetwork, ModuleRecipe, NetworkRecipe
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
-Shape = tuple[int, ...]
 
 
 def build(recipe: AnyNetwork, shape: Shape, classes: int, stack: int = 1) -> nn.Module:

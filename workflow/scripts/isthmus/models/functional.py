@@ -104,7 +104,7 @@ class Stacked(nn.Module):
 
         noise_seeds: one per network. Both passes of a sharpness-aware step thus drop the same units.
         """
-        self.draws = [seeds.integer(seed, "dropout", step) for seed in noise_seeds] if self.random else None
+        self.draws = [seeds.integer(seed, "dropout", step) for seed in noise_seeds]
 
     def forward(self, images: Tensor) -> Tensor:
         weights: dict[str, Tensor] = dict(self.named_parameters())

@@ -3,10 +3,7 @@
 Permute the units of a layer, that is, the rows of the weights that compute them and the columns of the weights that
 read them, and the network still computes the same function (Hecht-Nielsen 1990). Units that are added to each other, as
 in the residual stream of a ResNet, must be permuted together. A *group* is a set of units with a common numbering. This
-module finds the groups of a network and permutes them. Ainsworth, Hayase & Srinivasa (2023) call this description a
-permutation specification.
-
-`isthmus.models.unit_groups` finds the groups of a network.
+module describes groups and permutes them; `isthmus.models.unit_groups` finds those of a network.
 
 A permutation is an int64 tensor p `[size]` that moves unit p[i] to position i. The permutations of a whole network are
 a dictionary by group. Weights belong to one network and have no stack dimension, like those from

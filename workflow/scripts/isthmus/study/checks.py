@@ -21,7 +21,7 @@ from isthmus.study.own_losses import loss_errors
 from isthmus.study.own_networks import argument_errors, module_errors
 from isthmus.study.schema import study_schema
 
-MOST_CELLS = 20_000  # Snakemake takes minutes to plan more jobs than these have
+MOST_CELLS = 20_000  # a bound on slips of the pen, far beyond the largest study
 
 
 def study_errors(

@@ -27,7 +27,7 @@ def folder_of(files: Sequence[Path | str]) -> Path:
 
 
 def file_errors(files: Sequence[Path | str]) -> list[str]:
-    """What a reader of these files would take for something else than YAML does, a sentence each, with the line."""
+    """Keys given twice, and values that YAML reads differently from a person: a sentence each, with the line."""
     found: dict[str, None] = {}  # a file may be given twice
     for file in files:
         node = yaml.compose(Path(file).read_text(encoding="utf-8"), yaml.SafeLoader)

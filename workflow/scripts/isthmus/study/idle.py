@@ -96,8 +96,8 @@ def idle_notices(where: str, study: dict[str, Any]) -> Iterator[str]:
         if key in study["grid"] and len(set(map(str, values))) > 1 and any(used) and not all(used):
             idle = used.count(False)
             yield (
-                f"{where}.grid.{key}: {idle} of {len(used)} cells do not use it, which needs {condition.needed}; "
-                "of these, the ones that differ in nothing else are equal"
+                f"{where}.grid.{key}: {idle} of {len(used)} cells do not use it, since it needs {condition.needed}; "
+                "those that differ in nothing else are equal"
             )
 
 

@@ -69,7 +69,7 @@ class Descent:
             self.order, self.drawn_epoch = self.draw(epoch), epoch
         chosen = self.order[:, position * training.batch_size : (position + 1) * training.batch_size]
         rate = learning_rate(training, state.step, self.steps_per_epoch, self.total_steps)
-        if isinstance(self.network, Stacked):
+        if isinstance(self.network, Stacked) and self.network.random:
             self.network.draw_seeds(self.noise_seeds, state.step)
         optimizers.step(training, rate, self.weights, self.gradients(chosen), self.slots)
         state.step += 1
