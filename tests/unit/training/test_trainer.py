@@ -183,8 +183,10 @@ def test_dropout_depends_on_neither_the_stack_nor_an_interruption(digits: Datase
     complete = replace(chosen, network=replace(network, arguments=arguments | {"dropout": 0.0}, random=False))
     assert trained(complete, digits, (1,)).results[1]["train_loss"] != whole.results[1]["train_loss"]
     scaled = replace(chosen, network=replace(network, module="own_models:Scaled", arguments={}, last_layer=""))
-    together, alone = trained(scaled, digits, (0, 1)), trained(scaled, digits, (1,))
-    assert together.snapshots[1]["final"]["scales"].equal(alone.snapshots[1]["final"]["scales"])
+    together, alone = (trained(scaled, digits, stack).snapshots[1] for stack in ((0, 1), (1,)))
+    # Six steps round by some 1e-7, by place in the stack; other units dropped would change weights as much as training.
+    torch.testing.assert_close(together["final"], alone["final"], rtol=1e-5, atol=1e-5)
+    assert (together["final"]["scales"] - together["initial"]["scales"]).abs().min() > 1e-4
 
 
 def test_networks_leave_the_stack_when_they_reach_the_goal(digits: Dataset) -> None:
