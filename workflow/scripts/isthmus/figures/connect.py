@@ -1,14 +1,12 @@
 """Maps of loss and error on planes in weight space: through both ends and the bend of a path, and random ones."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import BoundaryNorm
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -16,7 +14,7 @@ from matplotlib.patheffects import Normal, withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from isthmus.figures.axes import plain, power
-from isthmus.figures.choice import choose
+from isthmus.figures.choice import choose, evenly
 from isthmus.figures.looks import KINDS, key_of, words_of
 from isthmus.figures.panels import nothing, rows_of, say, throughout
 from isthmus.figures.style import DOUBLE_COLUMN, finish, loss_unit, new_figure, paper
@@ -24,12 +22,13 @@ from isthmus.recipes.cell_table import axes_in
 
 SMALLEST_LOSS = 1e-12  # float32 cannot tell smaller losses from zero
 MAP = "YlGnBu_r"  # from dark, low, to light, high; readable with any colour vision and in grey
+COLOURS = 256
 BLANK = "#d9d9d9"  # where a loss is not finite: no colour of the map
-LEVELS = 12  # steps of the maps, about
+LEVELS = 15  # steps of the maps, at most
 MOST_SHOWN = 0.8  # of the points have a loss within the levels; the highest get the colour at the end
 CURVE_POINTS = 101
 SHOWN = {"width": 2, "depth": 2}  # smallest and largest
-MAPS_WIDTH = 5.6  # inches of a line of maps that are not labels and gaps
+ROW, LONG = 1.5, 1.6  # inches from one row of maps to the next; width of a plane through a path / of a random one
 OUTLINE = [withStroke(linewidth=2.4, foreground="white"), Normal()]
 NETWORK: dict[str, Any] = {
     "marker": "o",
@@ -45,14 +44,13 @@ BEND = NETWORK | {"marker": "D", "markersize": 4}
 
 @dataclass(frozen=True)
 class Measure:
-    """What a map shows: the column of the grids, its label, the levels between its colours, and what is above them."""
+    """What a map shows: a column of the grids, its label, what lies above the levels between its colours, and these."""
 
     column: str
     label: str
+    extend: Literal["max", "neither"]
     levels: np.ndarray
-    norm: Normalize
-    ticks: Sequence[float]
-    extend: str
+    ticks: np.ndarray
 
 
 def path_on_plane(kind: str, chord: float, along: float, across: float) -> np.ndarray:
@@ -67,27 +65,22 @@ def path_on_plane(kind: str, chord: float, along: float, across: float) -> np.nd
     return np.column_stack([t * chord + share * along, share * across])
 
 
-def _loss_measure(values: np.ndarray, label: str) -> Measure:
-    """Levels of losses, equal steps of the logarithm: from the lowest one up to what most points lie below."""
-    finite = values[np.isfinite(values)]
-    low, high = np.log10(np.maximum(np.quantile(finite, [0, MOST_SHOWN]), SMALLEST_LOSS)) if len(finite) else (-1, 0)
-    step = max(math.ceil((high - low) / LEVELS * 12), 1) / 12  # decades
-    first = math.floor(low / step + 1e-9)
-    levels = 10 ** (step * np.arange(first, max(math.ceil(high / step), first + 2) + 1))
-    powers = range(math.ceil(math.log10(levels[0]) - 1e-9), math.floor(math.log10(levels[-1]) + 1e-9) + 1)
-    ticks = [10.0**power for power in powers[:: math.ceil(len(powers) / 3) or 1]]
-    if len(ticks) < 2:
-        ticks = [float(f"{level:.1g}") for level in (levels[1], levels[-2])]
-    return Measure("train_loss", label, levels, LogNorm(levels[0], levels[-1]), ticks, "max")
+def _levels(low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """Equal steps from `low` to `high` at round numbers, and the few of them that have a number at the colour bar."""
+    levels, ticks = (np.asarray(MaxNLocator(n, steps=[1, 2, 5, 10]).tick_values(low, high)) for n in (LEVELS, 3))
+    return levels, np.array(evenly(ticks[(ticks >= levels[0]) & (ticks <= levels[-1])], 3))
 
 
-def _error_measure(values: np.ndarray) -> Measure:
-    """Levels of the error, equal steps from 0."""
-    top = max(float(np.nanmax(values)) if np.isfinite(values).any() else 1.0, 1e-3)
-    levels = np.asarray(MaxNLocator(LEVELS, steps=[1, 2, 5, 10]).tick_values(0, top))
-    ticks = np.asarray(MaxNLocator(3, steps=[1, 2, 5, 10]).tick_values(0, levels[-1]))
-    norm, ticks = Normalize(levels[0], levels[-1]), ticks[ticks <= levels[-1]].tolist()
-    return Measure("test_error", "test error", levels, norm, ticks, "neither")
+def _measures(planes: pd.DataFrame, unit: str) -> list[Measure]:
+    """Levels of the loss, from the lowest one up to what most points lie below, and of the error, from 0."""
+    loss, error = (planes[name].to_numpy(dtype=float) for name in ("train_loss", "test_error"))
+    finite = np.maximum(loss[np.isfinite(loss)], SMALLEST_LOSS)
+    powers = np.log10(np.quantile(finite, [0, MOST_SHOWN])) if len(finite) else (-1, 0)
+    top = np.nanmax(error) if np.isfinite(error).any() else 1.0
+    return [
+        Measure("train_loss", f"training loss ({unit})", "max", *(10.0**ends for ends in _levels(*powers))),
+        Measure("test_error", "test error", "neither", *_levels(0, max(top, 1e-3))),
+    ]
 
 
 def _draw_map(axes: Axes, rows: pd.DataFrame, measure: Measure) -> QuadContourSet | None:
@@ -98,12 +91,13 @@ def _draw_map(axes: Axes, rows: pd.DataFrame, measure: Measure) -> QuadContourSe
         say(axes, "not finite" if len(x) else "diverged")
         axes.set_axis_off()
         return None
-    values = np.ma.maximum(values, measure.levels[0])
-    colours: Any = {"norm": measure.norm, "cmap": MAP, "extend": measure.extend}
-    drawn = axes.contourf(x, y, values, levels=measure.levels, **colours, zorder=0)
+    levels, extend = measure.levels, measure.extend
+    colours: Any = {"cmap": MAP, "norm": BoundaryNorm(levels, COLOURS, extend=extend), "extend": extend}
+    values = np.ma.maximum(values, levels[0])
+    drawn = axes.contourf(x, y, values, levels=levels, **colours, zorder=0)
     drawn.set_edgecolor("face")  # no seams between the colours
     drawn.set_linewidth(0.2)
-    axes.contour(x, y, values, levels=measure.levels[1:], colors="black", linewidths=0.2, alpha=0.45, zorder=1)
+    axes.contour(x, y, values, levels=levels[1:], colors="black", linewidths=0.2, alpha=0.45, zorder=1)
     axes.set(aspect="equal", xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), facecolor=BLANK)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
@@ -121,77 +115,43 @@ def _draw_marks(axes: Axes, kind: str, connections: pd.DataFrame) -> None:
     axes.plot(ends, [0.0] * len(ends), gid="networks", zorder=4, **NETWORK)
 
 
-def _heights(planes: pd.DataFrame, cells: Sequence[str], kinds: Sequence[str]) -> tuple[list[float], list[float]]:
-    """Widths of the columns, one per plane, and heights of the rows, one per cell, in inches.
-
-    Equal aspects make some planes wide and low: columns are as wide as lets their maps be about as high as
-    those beside them.
-    """
-    extent = planes.groupby(["cell", "plane"], observed=True)[["x", "y"]].agg(
-        lambda values: values.max() - values.min()
-    )
-    ratio = (extent["y"] / extent["x"]).where(extent["x"] > 0).dropna()
-    typical = [ratio[ratio.index.get_level_values("plane") == kind].median() for kind in kinds]
-    weights = np.array([1 / np.clip(1.0 if math.isnan(each) else each, 0.65, 1.5) for each in typical])
-    widths = dict(zip(kinds, MAPS_WIDTH / 2 * weights / max(weights.sum(), 2.0), strict=True))
-    heights = [max([min(widths[kind] * ratio.get((cell, kind), 0.0), 2.2) for kind in kinds] + [0.6]) for cell in cells]
-    return list(widths.values()), heights
-
-
-def _label(column: Sequence[Axes], kind: str, *, left: bool) -> None:
-    """Labels of a column of maps: x below the last of them, y where it is the `left` one of a plane."""
-    x, y = ("direction 1", "direction 2") if kind == "random" else ("along chord", "across")
-    column[-1].set_xlabel(x)
-    for axes in column:
-        axes.set(ylabel=y) if left else axes.tick_params(labelleft=False)
-
-
-def _colorbar(figure: Figure, drawn: QuadContourSet, column: Sequence[Axes], measure: Measure) -> None:
+def _draw_bar(figure: Figure, drawn: QuadContourSet, column: np.ndarray, measure: Measure) -> None:
     """A bar under a column of maps with the colours of its measure."""
-    label = power if measure.column == "train_loss" and min(measure.ticks) < 1e-3 else plain
-    bar = figure.colorbar(
-        drawn,
-        ax=column,
-        location="bottom",
-        shrink=0.9,
-        aspect=20,
-        panchor=False,
-        ticks=list(measure.ticks),
-        format=FuncFormatter(lambda value, _: label(float(f"{value:.3g}")) if value else "0"),
-    )
+    label = power if measure.column == "train_loss" and measure.ticks[0] < 1e-3 else plain
+    written = FuncFormatter(lambda value, _: label(float(f"{value:.2g}")) if value else "0")
+    under: Any = {"location": "bottom", "shrink": 0.9, "aspect": 20, "panchor": False}
+    bar = figure.colorbar(drawn, ax=list(column), ticks=measure.ticks, format=written, label=measure.label, **under)
     bar.minorticks_off()
     bar.outline.set_linewidth(0.5)
-    bar.set_label(measure.label)
 
 
-def _maps(
-    planes: pd.DataFrame, connections: pd.DataFrame, cells: pd.DataFrame, kinds: Sequence[str], measures: list[Measure]
-) -> Figure:
+def _maps(planes: pd.DataFrame, connections: pd.DataFrame, kinds: list[str], measures: list[Measure]) -> Figure:
     """The maps: a row per cell, a column per plane and measure, and a colour bar under each column."""
+    cells = planes.drop_duplicates("cell").sort_values(["depth", "width"])
     columns = [(kind, measure) for kind in kinds for measure in measures]
-    widths, heights = _heights(planes, list(cells["cell"]), kinds)
-    size = (sum(widths) * len(measures) / MAPS_WIDTH * DOUBLE_COLUMN, sum(heights) + 0.4 * len(cells) + 0.6)
-    figure = new_figure(*size)
-    ratios = {"width_ratios": np.repeat(widths, len(measures)), "height_ratios": heights}
-    grid = figure.subplots(len(cells), len(columns), squeeze=False, gridspec_kw=ratios)
-    for column, (kind, measure) in enumerate(columns):
-        drawn = []
-        for row, cell in enumerate(cells.itertuples()):
-            axes, rows = grid[row, column], planes[(planes["cell"] == cell.cell) & (planes["plane"] == kind)]
-            axes.set_anchor("N")
-            if column == 0:
+    widths = [1.0 if kind == "random" else LONG for kind, _ in columns]
+    figure = new_figure(DOUBLE_COLUMN * min(sum(widths) / 5, 1), ROW * len(cells) + 0.6, layout="compressed")
+    grid = figure.subplots(len(cells), len(columns), squeeze=False, width_ratios=widths)
+    for column, (kind, measure) in zip(grid.T, columns, strict=True):
+        shown = []
+        for axes, cell in zip(column, cells.itertuples(), strict=True):
+            rows = planes[(planes["cell"] == cell.cell) & (planes["plane"] == kind)]
+            if axes in grid[:, 0]:
                 axes.set_title(f"depth {cell.depth}, width {cell.width}")
-            if (mapped := _draw_map(axes, rows, measure)) is not None:
+            if (drawn := _draw_map(axes, rows, measure)) is not None:
                 own = connections[connections["kind"] == kind].merge(rows[PAIR].drop_duplicates(), on=PAIR)
                 _draw_marks(axes, kind, own)
-                drawn.append(mapped)
-        if drawn:
-            _label([mapped.axes for mapped in drawn], kind, left=column % len(measures) == 0)
-            _colorbar(figure, drawn[0], list(grid[:, column]), measure)
+                shown.append(drawn)
+        x, y = ("direction 1", "direction 2") if kind == "random" else ("along chord", "across")
+        for drawn in shown:
+            drawn.axes.set(ylabel=y) if measure is measures[0] else drawn.axes.tick_params(labelleft=False)
+        if shown:
+            shown[-1].axes.set_xlabel(x)
+            _draw_bar(figure, shown[0], column, measure)
     return figure
 
 
-def _legend(kinds: Sequence[str]) -> list[Line2D]:
+def _legend(kinds: list[str]) -> list[Line2D]:
     """The marks on the maps: networks, bend and path."""
     keys = [Line2D([], [], label="network", **NETWORK)]
     for kind in kinds:
@@ -203,11 +163,11 @@ def _legend(kinds: Sequence[str]) -> list[Line2D]:
 
 def _note(planes: pd.DataFrame, connections: pd.DataFrame, chosen: str) -> str:
     """The sentences under the maps: one pair each, planes that diverged, and which cells are shown."""
-    lost = int(planes.groupby(["cell", "plane"])["diverged"].any().sum())
+    lost = planes.groupby(["cell", "plane"])["diverged"].any()
     seeds = sorted(set(zip(planes["seed_a"], planes["seed_b"], strict=True)))
     which = " or ".join(f"{a} and {b}" for a, b in seeds)
     note = f"n = 1 pair per cell, networks {which}: examples, not means."
-    note += f" {lost} of {planes.groupby(['cell', 'plane']).ngroups} planes diverged." if lost else ""
+    note += f" {lost.sum()} of {len(lost)} planes diverged." if lost.any() else ""
     if planes["batch_size"].nunique() == 1 and "batch size" not in chosen:
         note += f" Batch size {planes['batch_size'].iloc[0]}."
     return " ".join(filter(None, (note, chosen, throughout(connections))))
@@ -229,11 +189,6 @@ def draw_planes(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     others = {name: 1 for axes in axes_in(planes).values() for name in axes}
     planes, chosen = choose(planes, others | SHOWN)
     planes["test_error"] = 1 - planes["test_accuracy"].astype(float)
-    measures = [
-        _loss_measure(planes["train_loss"].to_numpy(dtype=float), f"training loss ({loss_unit(connections['loss'])})"),
-        _error_measure(planes["test_error"].to_numpy(dtype=float)),
-    ]
     kinds = [kind for kind in KINDS if kind in set(planes["plane"])]
-    cells = planes.drop_duplicates("cell").sort_values(["depth", "width"])
-    figure = _maps(planes, connections, cells, kinds, measures)
+    figure = _maps(planes, connections, kinds, _measures(planes, loss_unit(connections["loss"])))
     return finish(figure, _legend(kinds), _note(planes, connections, chosen))

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.artist import Artist
@@ -45,6 +45,7 @@ PAPER: Any = {
     "figure.dpi": PNG_RESOLUTION,
 }
 
+Layout = Literal["constrained", "compressed"]
 LOSS = {"cross_entropy": "nats", "squared_error": "mean squared error"}
 LABELS = {"t": "position on the path, t", "severity": "severity (0: clean)", "layer_index": "layer"}
 
@@ -58,9 +59,9 @@ def paper() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float, *, layout: Layout = "constrained") -> Figure:
     """An empty figure of the given size in inches, laid out so that nothing is clipped or overlaps."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -104,7 +105,8 @@ def finish(figure: Figure, keys: Sequence[Artist], note: str) -> Figure:
     below = (len(lines) * FONT_SIZE * 1.25 + 4) / 72
     height += below
     figure.set_size_inches(width, height)
-    figure.set_layout_engine("constrained", rect=(0, below / height, 1, 1 - below / height))
+    layout: Any = figure.get_layout_engine()
+    layout.set(rect=(0, below / height, 1, 1 - below / height))
     figure.text(0.01, 2 / 72 / height, "\n".join(lines), va="bottom", color="0.25", gid="footnote")
     return figure
 
