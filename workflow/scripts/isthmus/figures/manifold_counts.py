@@ -1,6 +1,5 @@
 """The figures of what is counted at zeros of the loss: positive eigenvalues, and the whole spectra."""
 
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -21,72 +20,58 @@ NO_ZERO = Look(GREY, "o", "none", hollow=True)
 SIGNS = {"positive": Look(PALETTE[0], "o", "none"), "negative": Look(PALETTE[1], "x", "none")}
 SCAN = ["data", "activation", "depth", "outputs"]
 COMBINATION = ["sweep", *SCAN, "width", "points"]
+FLAGS = ("smooth", "generic", "solved", "solution_expected", "constructible")
 
 
 def networks_of(study: str, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """The theory networks of a study, with `ratio`, n / q, and what the functions for lines over networks want."""
-    rows = rows_of(study, tables, "manifold")
+    """The theory networks of a study, with `ratio`, n / q, and the columns that the boundary is drawn from."""
+    rows = rows_of(study, tables, "manifold").astype(dict.fromkeys(FLAGS, bool))
     rows["ratio"] = rows["parameters"] / rows["constraints"]
     rows["relative_distance"] = rows["distance"] / rows["start_norm"]
-    rows["smallest_at_zero"] = rows["smallest_squared_singular"].where(rows["solved"].astype(bool))
-    return rows.assign(diverged=False)
+    rows["smallest_at_zero"] = rows["smallest_squared_singular"].where(rows["solved"])
+    return rows
 
 
-def _sum(condition: pd.Series) -> int:
-    return int(condition.astype(bool).sum())
-
-
-def share_of(count: int, total: int) -> str:
-    """A proportion with its exact 95 % limits (Clopper & Pearson 1934), such as `0 of 8 (0 to 37 %)`."""
-    if not total:
+def share_of(those: pd.Series) -> str:
+    """How many are true, with exact 95 % limits of the share (Clopper & Pearson 1934): `0 of 8 (0 to 37 %)`."""
+    if those.empty:
         return "0 of 0"
     from scipy.stats import binomtest
 
-    limits = binomtest(count, total).proportion_ci(confidence_level=0.95, method="exact")
+    limits = binomtest(int(those.sum()), len(those)).proportion_ci(confidence_level=0.95, method="exact")
     low, high = (f"{100 * limit:.3g}" for limit in (limits.low, limits.high))
-    return f"{count} of {total} ({low} to {high} %)"
+    return f"{those.sum()} of {len(those)} ({low} to {high} %)"
 
 
 def _found(rows: pd.DataFrame) -> str:
-    """Where a zero was found, of the networks that one is expected for."""
-    expected = rows["solution_expected"].astype(bool)
-    return share_of(_sum(rows["solved"].astype(bool) & expected), _sum(expected))
+    """Where a zero was found, of the networks that one is expected for, and where it has the predicted count."""
+    zeros = rows[rows["solved"]]
+    return (
+        f"A zero of the loss was found in {share_of(rows.loc[rows['solution_expected'], 'solved'])} where one is "
+        f"expected; {share_of(zeros['positive'] == zeros['predicted_rank'])} zeros have as many positive eigenvalues "
+        "as predicted"
+    )
 
 
 def _counts_note(rows: pd.DataFrame) -> str:
     """How many networks were looked at, were solved, and have the predicted counts."""
-    inside = rows["smooth"].astype(bool) & rows["generic"].astype(bool)
-    smooth, kinked = rows[inside], rows[~rows["smooth"].astype(bool)]
-    related = rows[rows["smooth"].astype(bool) & ~rows["generic"].astype(bool)]
-    zeros = smooth[smooth["solved"].astype(bool)]
-    right = zeros["positive"] == zeros["predicted_rank"]
-    whole = zeros["counted_from"] == "hessian"
-    ranked = _sum(zeros["jacobian_rank"] == zeros["predicted_rank"])
-    below = smooth[smooth["parameters"] < smooth["constraints"]]
+    inside = rows[rows["smooth"] & rows["generic"]]
+    zeros, below = inside[inside["solved"]], inside[inside["parameters"] < inside["constraints"]]
     parts = [
-        f"n = {len(smooth)} theory networks within the assumptions. A zero of the loss was found in {_found(smooth)} "
-        f"where one is expected, and in {share_of(_sum(below['solved']), len(below))} with n < q",
-        f"The positive eigenvalues are as many as predicted at {share_of(_sum(right), len(zeros))} zeros, and the "
-        f"Jacobian has the predicted rank at {ranked}; {share_of(_sum(zeros['negative'] > 0), len(zeros))} have a "
-        "negative eigenvalue above the gap",
+        f"n = {len(inside)} theory networks within the assumptions. {_found(inside)}, "
+        f"{(zeros['jacobian_rank'] == zeros['predicted_rank']).sum()} have a Jacobian of the predicted rank, and "
+        f"{share_of(zeros['negative'] > 0)} have a negative eigenvalue above the gap",
+        f"With n < q, a zero was found in {share_of(below['solved'])}",
     ]
-    if _sum(~whole):
-        parts.append(f"{_sum(~whole)} of the zeros, too large for the Hessian, are counted from the Jacobian")
-    written = rows[rows["constructible"].astype(bool)]
-    if len(written):
+    if outside := int((zeros["counted_from"] != "hessian").sum()):
+        parts.append(f"{outside} of the zeros, too large for the Hessian, are counted from the Jacobian")
+    if len(written := rows[rows["constructible"]]):
         worst = written[["constructed_loss", "memorized_loss"]].astype(float).max().max()
-        parts.append(
-            f"Weights written down for {len(written)} networks wider than d have losses of at most {worst:.0e}"
-        )
-    if len(related):
-        found = related[related["solved"].astype(bool)]
-        parts.append(
-            f"Beside them {len(related)} networks on one-hot targets, which are not generic: {_found(related)}, and "
-            f"{share_of(_sum(found['positive'] == found['predicted_rank']), len(found))} zeros with the predicted count"
-        )
-    if len(kinked):
-        parts.append(f"Beside them {len(kinked)} ReLU networks, which are not smooth: {_found(kinked)}")
-    return ". ".join(parts) + ". In parentheses: exact 95 % limits, which take networks for independent."
+        parts.append(f"Weights constructed for {len(written)} networks wider than d have losses of at most {worst:.0e}")
+    related, kinked = rows[rows["smooth"] & ~rows["generic"]], rows[~rows["smooth"]]
+    for others, words in ((related, "networks on one-hot targets"), (kinked, "ReLU networks")):
+        parts += [f"Outside the assumptions, {len(others)} {words}. {_found(others)}"] if len(others) else []
+    return ". ".join(parts) + ". In parentheses: exact 95 % limits."
 
 
 @paper()
@@ -99,11 +84,13 @@ def draw_manifold_counts(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     rows = networks_of(study, tables)
     figure = new_figure(DOUBLE_COLUMN * 0.8, 2.2)
     left, right = figure.subplots(1, 2)
-    every = {name: replace(look_of("activation", name, ACTIVATIONS), line="none") for name in ACTIVATIONS}
-    looks = {name: look for name, look in every.items() if name in set(rows["activation"])}
-    for (name, solved), own in rows.groupby(["activation", rows["solved"].astype(bool)]):
-        _markers(left, own["predicted_rank"], own["positive"], looks[name], solved)
-        _markers(right, own["ratio"], own["gap"], looks[name], solved)
+    present = [name for name in ACTIVATIONS if name in set(rows["activation"])]
+    looks = {name: look_of("activation", name, ACTIVATIONS) for name in present}
+    for (name, solved), own in rows.groupby(["activation", "solved"]):
+        face, alpha, order = (looks[name].colour, 0.6, 3) if solved else ("none", 0.9, 2)
+        style: Any = {"markerfacecolor": face, "markeredgewidth": 0.6, "alpha": alpha, "zorder": order}
+        for axes, x, y in ((left, "predicted_rank", "positive"), (right, "ratio", "gap")):
+            axes.plot(own[x], own[y], looks[name].marker, color=looks[name].colour, **style)
     ends = [rows["predicted_rank"].min() / 1.3, rows[["predicted_rank", "positive"]].max().max() * 1.3]
     left.plot(ends, ends, color=GREY, linewidth=0.7, zorder=1, gid="predicted")
     for axis in (left.xaxis, left.yaxis):
@@ -112,20 +99,14 @@ def draw_manifold_counts(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     decade_axis(right.xaxis, rows["ratio"])
     right.axvline(1, color=GREY, linewidth=0.7, linestyle=":", zorder=1)
     right.set(xlabel=RATIO, ylabel="gap (decades)", ylim=(0, 1.08 * rows["gap"].max() if rows["gap"].any() else None))
-    keys = [key_of(name, look) for name, look in looks.items()]
+    keys = [key_of(name, Look(look.colour, look.marker, "none")) for name, look in looks.items()]
     keys += [] if rows["solved"].all() else [key_of("no zero found", NO_ZERO)]
     return finish(figure, keys, _counts_note(rows))
 
 
-def _markers(axes: Axes, x: pd.Series, y: pd.Series, look: Look, solved: bool) -> None:
-    face, alpha, order = (look.colour, 0.6, 3) if solved else ("none", 0.9, 2)
-    outline: Any = {"markerfacecolor": face, "markeredgewidth": 0.6}
-    axes.plot(x, y, look.marker, color=look.colour, **outline, alpha=alpha, zorder=order)
-
-
 def _spectra_shown(rows: pd.DataFrame) -> list[pd.DataFrame]:
     """The zeros of a few combinations, evenly spread over the ratios n / q; of equal ratios that of most seeds."""
-    whole = rows[rows["solved"].astype(bool) & rows["smooth"].astype(bool) & (rows["counted_from"] == "hessian")]
+    whole = rows[rows["solved"] & rows["smooth"] & (rows["counted_from"] == "hessian")]
     kinds = [part for _, part in whole.groupby(COMBINATION, observed=True)]
     kinds.sort(key=lambda part: (len(part), part["parameters"].iloc[0]))
     by_ratio = {round(float(part["ratio"].iloc[0]), 1): part for part in kinds}
@@ -151,9 +132,7 @@ def draw_manifold_spectra(study: str, tables: dict[str, pd.DataFrame]) -> Figure
     decade_axis(placed[0][1][0].yaxis, drawn)
     keys = [*(key_of(sign, look) for sign, look in SIGNS.items()), key_of("predicted, q", Look(GREY, "none", ":"))]
     note = f"n = {span([part['seed'].nunique() for part in shown])} networks per panel, all drawn; gap: least and "
-    note += "greatest, in decades. Eigenvalues that are zero in exact arithmetic come out at rounding level, of either "
-    note += "sign."
-    return finish(figure, keys, note)
+    return finish(figure, keys, f"{note}greatest, in decades.")
 
 
 def _title(part: pd.DataFrame) -> str:

@@ -1,7 +1,7 @@
 """The figure of trained networks beside the theorem: how many eigenvalues of their Hessians are large."""
 
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,14 @@ from matplotlib.figure import Figure
 
 from isthmus.figures.axes import decade_axis
 from isthmus.figures.choice import choose, evenly, fewer_panels
-from isthmus.figures.looks import GREY, PALETTE, Look, key_of, looks_in
+from isthmus.figures.looks import GREY, PALETTE, Look, key_of, keys_of, looks_in
+from isthmus.figures.manifold_counts import networks_of
 from isthmus.figures.notes import span
 from isthmus.figures.panels import Panel, in_all_panels, lay_out, nothing, panels_of, rows_of, say
 from isthmus.figures.style import finish, listed, paper
 
 PANELS = ("depth", "batch_size")
+NETWORK = ["study", "cell", "seed"]
 MOST_THEORY = 3
 MOST_PANELS = 2  # of trained networks
 MOST_WIDTHS = 6
@@ -56,10 +58,9 @@ def _apart(sizes: list[int]) -> list[int]:
 def _theory(study: str, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """The Hessian eigenvalues of one theory network at zero loss for each of a few numbers of equations."""
     columns = ["study", "sweep", "data", "activation", "outputs", "depth", "width", "points", "seed"]
-    networks, rows = tables["manifold"], tables["manifold_eigenvalues"]
-    fit = networks[["solved", "smooth", "generic"]].all(axis=1) & (networks["parameters"] > networks["constraints"])
-    rows = rows[(rows["study"] == study) & (rows["matrix"] == "hessian") & (rows["seed"] == 0)]
-    rows = rows.merge(networks.loc[fit, columns], on=columns)
+    networks, rows = networks_of(study, tables), tables["manifold_eigenvalues"]
+    fit = networks["solved"] & networks["smooth"] & networks["generic"] & (networks["ratio"] > 1)
+    rows = rows[(rows["matrix"] == "hessian") & (rows["seed"] == 0)].merge(networks.loc[fit, columns], on=columns)
     largest = rows.sort_values(["constraints", "parameters"]).drop_duplicates("constraints", keep="last")
     chosen = largest[largest["constraints"].isin(_apart(largest["constraints"].tolist()))]
     return rows.merge(chosen[columns], on=columns)
@@ -70,22 +71,24 @@ def _draw_theory(axes: Axes, rows: pd.DataFrame) -> list[float]:
     reached = [1.0]
     for colour, (equations, own) in zip(THEORY, rows.groupby("constraints"), strict=False):
         axes.step(*counted_above(own["eigenvalue"].to_numpy()), where="post", color=colour)
-        axes.axhline(equations, color=colour, linestyle=":", linewidth=0.8)
-        words, place = f"n = {len(own)}, q = {equations}", axes.get_yaxis_transform()
-        axes.text(0.6, equations * 1.12, words, transform=place, ha="center", color=colour)
+        _draw_level(axes, equations, f"n = {len(own)}, q = {equations}", colour, at=0.75)
         reached += [len(own), equations]
     if rows.empty:
         say(axes, "no whole Hessian\nof such a network")
     return reached
 
 
-def _counts(network: Any, tables: dict[str, pd.DataFrame]) -> tuple[np.ndarray, np.ndarray, Any]:
+def _draw_level(axes: Axes, level: int, words: str, colour: str, *, at: float) -> None:
+    """A dotted line with words on it that end `at` a share of the width of the panel."""
+    axes.axhline(level, color=colour, linestyle=":", linewidth=0.8)
+    axes.text(at, level * 1.1, words, transform=axes.get_yaxis_transform(), ha="right", color=colour)
+
+
+def _counts(network: Any, dense: pd.DataFrame, spectrum: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, Any]:
     """The eigenvalues of a trained network, counted, and the style of its line; empty where none were measured."""
-    eigenvalues, spectrum = (
-        table[(table["cell"] == network.cell) & (table["seed"] == network.seed) & (table["study"] == network.study)]
-        for table in (tables["eigenvalues"], tables["spectrum"])
+    dense, spectrum = (
+        table[(table["cell"] == network.cell) & (table["seed"] == network.seed)] for table in (dense, spectrum)
     )
-    dense = eigenvalues[(eigenvalues["method"] == "dense") & (eigenvalues["matrix"] == "hessian")]
     if (dense["eigenvalue"] > 0).any():
         return *counted_above(dense["eigenvalue"].to_numpy()), WHOLE.line
     if spectrum.empty or not network.top_eigenvalue > 0:
@@ -95,17 +98,15 @@ def _counts(network: Any, tables: dict[str, pd.DataFrame]) -> tuple[np.ndarray, 
 
 def _draw_trained(axes: Axes, panel: pd.DataFrame, counts: list[Any], looks: dict[int, Look]) -> list[float]:
     """One panel of trained networks, a line each; returns the counts it has to show."""
-    reached = [1.0]
     for network, (x, y, line) in zip(panel.itertuples(), counts, strict=True):
         axes.plot(x, y, color=looks[int(network.width)].colour, linewidth=0.8, alpha=0.8, linestyle=line)
-        reached += [float(y[-1])] if len(y) else []
-    if len(reached) == 1:
+    reached = [float(y[-1]) for _, y, _ in counts if len(y)]
+    if not reached:
         say(axes, "neither whole Hessians\nnor spectral densities")
         return reached
     classes, images = (int(panel[column].iloc[0]) for column in ("classes", "images"))
     for level, words in ((classes, f"{classes} classes"), (images * classes, f"d k = {images * classes}")):
-        axes.axhline(level, color=GREY, linestyle=":", linewidth=0.8)
-        axes.text(0.98, level * 1.1, words, transform=axes.get_yaxis_transform(), ha="right", color=GREY)
+        _draw_level(axes, level, words, GREY, at=0.98)
         reached.append(level * 2)
     return reached
 
@@ -127,45 +128,39 @@ def draw_manifold_outliers(study: str, tables: dict[str, pd.DataFrame]) -> Figur
         return nothing(NOTHING)
     rows, chosen = choose(rows, fewer_panels(rows, MOST_PANELS) | {"width": MOST_WIDTHS})
     looks = looks_in(tables, "width", rows["width"])
+    eigenvalues, spectrum = (tables[name][tables[name]["study"] == study] for name in ("eigenvalues", "spectrum"))
+    dense = eigenvalues[(eigenvalues["method"] == "dense") & (eigenvalues["matrix"] == "hessian")]
     theory = Panel("theory networks\nat zero loss", _theory(study, tables))
     trained = chain.from_iterable(panels_of(rows, PANELS))
     panels = [theory, *(Panel(f"trained networks\n{panel.title}", panel.rows) for panel in trained)]
     figure, placed = lay_out([panels], ["positive eigenvalues above"], "fraction of the largest", panel_height=2.0)
     reached, without = _draw_theory(placed[0][1][0], theory.rows), 0
     for panel, (axes,) in placed[1:]:
-        counts = [_counts(network, tables) for network in panel.rows.itertuples()]
+        counts = [_counts(network, dense, spectrum) for network in panel.rows.itertuples()]
         reached += _draw_trained(axes, panel.rows, counts, looks)
         without += sum(len(y) == 0 for _, y, _ in counts)
     for _, (axes,) in placed:
         decade_axis(axes.xaxis, [LOWEST, 1.0], most=4)
         axes.xaxis.set_inverted(True)
     decade_axis(placed[0][1][0].yaxis, reached)
-    keys = [key_of(f"width {width}", replace(look, line="-"), marker=False) for width, look in looks.items()]
+    keys = keys_of("width", {width: replace(look, line="-") for width, look in looks.items()}, marker=False)
     keys += [key_of("whole Hessian", WHOLE), key_of("from density", FROM_DENSITY)]
-    note = _note(rows, without, networks, tables["eigenvalues"])
-    return finish(figure, keys, " ".join(filter(None, (note, in_all_panels(rows, PANELS, chosen), chosen))))
+    sentences = [_note(rows, without, networks["loss"]), _below_zero(rows, dense), in_all_panels(rows, PANELS, chosen)]
+    return finish(figure, keys, " ".join(filter(None, [*sentences, chosen])))
 
 
-def _below_zero(rows: pd.DataFrame, eigenvalues: pd.DataFrame) -> str:
+def _below_zero(rows: pd.DataFrame, dense: pd.DataFrame) -> str:
     """The sentence on negative eigenvalues of the networks that have all of theirs in the table."""
-    dense = eigenvalues[(eigenvalues["method"] == "dense") & (eigenvalues["matrix"] == "hessian")]
-    dense = dense.merge(rows[["study", "cell", "seed"]], on=["study", "cell", "seed"])
-    if dense.empty:
-        return ""
-    largest = dense.groupby(["cell", "seed"], observed=True)["eigenvalue"].transform("max")
-    below = (dense["eigenvalue"] < -SIGNIFICANT * largest).groupby([dense["cell"], dense["seed"]], observed=True).sum()
-    return f"Below -{SIGNIFICANT:g} of the largest: {span(below)} eigenvalues of each whole Hessian. "
+    each = [own for _, own in dense.merge(rows[NETWORK], on=NETWORK).groupby(NETWORK, observed=True)["eigenvalue"]]
+    below = [int((own < -SIGNIFICANT * own.max()).sum()) for own in each]
+    return f"Below -{SIGNIFICANT:g} of the largest: {span(below)} eigenvalues of each whole Hessian." if below else ""
 
 
-def _note(rows: pd.DataFrame, without: int, networks: pd.DataFrame, eigenvalues: pd.DataFrame) -> str:
-    """What was trained and how far, and what the lines are."""
-    kinds = sorted(networks["loss"].unique())
-    sizes = islice(rows.groupby("width")["parameters"].first().items(), MOST_WIDTHS)
+def _note(rows: pd.DataFrame, without: int, losses: pd.Series) -> str:
+    """What was trained and how far."""
     note = f"n = {len(rows) - without} trained networks, a line each"
     note += f"; of {without} more, neither all eigenvalues nor a density were computed" if without else ""
+    sizes = rows.groupby("width")["parameters"].first().items()
     note += f". Parameters: {', '.join(f'{count} (width {width})' for width, count in sizes)}. Loss on the examples of "
-    note += f"the Hessian: {listed([kind.replace('_', ' ') for kind in kinds])}, {rows['loss'].min():.1e} to "
-    note += f"{rows['loss'].max():.1e}. "
-    if "cross_entropy" in kinds:
-        note += "Cross entropy has no zero, and the theorem makes no statement about it. "
-    return f"{note}{_below_zero(rows, eigenvalues)}Dotted: q; classes; examples times classes, d k."
+    kinds = listed([kind.replace("_", " ") for kind in sorted(losses.unique())])
+    return f"{note}the Hessian: {kinds}, {rows['loss'].min():.1e} to {rows['loss'].max():.1e}."
