@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from isthmus.core.errors import DataError
 from isthmus.figures import movement
-from isthmus.figures.looks import look_of
+from isthmus.figures.looks import looks_of
 from isthmus.statistics.bootstrap import bootstrap_interval
 from isthmus.statistics.power_law import power_law
 from isthmus.tables.descriptions import table
@@ -111,7 +111,7 @@ def test_lines_slopes_and_intervals_are_those_of_the_table(
             samples = [np.log(sample.to_numpy()) for _, sample in own.groupby("width")[column]]
             np.testing.assert_allclose(line(axes, f"{quantity} depth={depth}")[1], [np.exp(x.mean()) for x in samples])
             if depth == 1:
-                blue = bars(axes, look_of("depth", 1, [1, 3]).colour)[:, 1:]
+                blue = bars(axes, looks_of("depth", [1, 3])[1].colour)[:, 1:]
                 np.testing.assert_allclose(blue, np.exp([bootstrap_interval(sample) for sample in samples]))
             law = power_law(own["width"], own[column])
             written.append(f"{law.slope:.2f} [{law.low:.2f}, {law.high:.2f}]".replace("-", "−"))

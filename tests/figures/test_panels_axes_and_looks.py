@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from isthmus.figures import style
 from isthmus.figures.axes import decade_axis, plain, power
-from isthmus.figures.looks import KINDS, look_of
+from isthmus.figures.looks import KINDS, looks_of
 from isthmus.figures.panels import panels_of, rows_of
 
 
@@ -37,11 +37,9 @@ def test_a_log_axis_has_labels_however_little_it_spans(low: float, span: float) 
 @pytest.mark.parametrize("axis", ["width", "depth", "batch_size", "layer"])
 def test_values_of_an_axis_are_told_apart(axis: str) -> None:
     values = [1, 2, 8, 14, 20]
-    looks = [look_of(axis, value, values) for value in values]
+    looks = looks_of(axis, values).values()
     assert len({look.colour for look in looks}) == len({(look.marker, look.line) for look in looks}) == len(values)
-    assert look_of("depth", 1, [1, 2]) == look_of("depth", 1, [1, 3, 8])
-    with pytest.raises(ValueError, match="not one of"):
-        look_of(axis, "absent", values)
+    assert looks_of("depth", [1, 2])[1] == looks_of("depth", [1, 3, 8])[1]
 
 
 @pytest.mark.parametrize("found", [list(KINDS)[:5], list(KINDS)[5:]], ids=["paths", "pruned networks"])

@@ -8,7 +8,7 @@ from invented_training import CLASSES, EXAMPLES, frames
 from matplotlib.figure import Figure
 
 from isthmus.core.errors import DataError
-from isthmus.figures.looks import look_of
+from isthmus.figures.looks import looks_of
 from isthmus.statistics.bootstrap import bootstrap_interval
 
 draw_interpolation = means_figure("interpolation")
@@ -38,7 +38,7 @@ def test_interpolation_shows_errors_thresholds_and_who_does_not_interpolate(
     intervals = [
         bootstrap_interval(1 - group.to_numpy()) for _, group in networks.groupby("parameters")["test_accuracy"]
     ]
-    blue = look_of("depth", 1, [1, 3]).colour
+    blue = looks_of("depth", [1, 3])[1].colour
     np.testing.assert_allclose(bars(axes, blue)[:, 1:], intervals, atol=1e-12)
     assert set(line(axes, "parameters = training examples")[0]) == {EXAMPLES}
     assert set(line(axes, "parameters = training examples × classes")[0]) == {EXAMPLES * CLASSES}

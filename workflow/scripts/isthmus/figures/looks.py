@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.colors import to_hex
@@ -78,42 +79,30 @@ def words_of(kind: str) -> str:
 
 
 def looks_of(column: str, values: Sequence[Any]) -> dict[Any, Look]:
-    """The look of each of the sorted `values` of an axis, or of the kinds in a column, in the order of a legend."""
-    if column not in ORDERED and all(value in KINDS for value in values):
-        return {kind: look for kind, look in KINDS.items() if kind in values}
-    return {value: look_of(column, value, values) for value in values}
-
-
-def look_of(column: str, value: Any, values: Sequence[Any]) -> Look:
-    """The look of `value` among the sorted `values` that `column` takes.
+    """The look of each of the sorted `values` of an axis, or of the kinds in a column, in the order of a legend.
 
     Widths, batch sizes and layers are ordered: dark is the smallest, light the largest. Everything else gets distinct
-    colours; small integers, such as depths, keep theirs whatever the other values are. Raises ValueError where `value`
-    is not among `values`.
+    colours; small integers, such as depths, keep theirs whatever the other values are.
     """
-    values = list(values)
-    if value not in values:
-        raise ValueError(f"{value!r} is not one of the values of {column}: {values}")
-    position = values.index(value)
     if column in ORDERED:
         name, first, last = ORDERED[column]
-        at = first + (last - first) * (position / (len(values) - 1) if len(values) > 1 else 0.4)
-        colour = to_hex(sns.color_palette(name, as_cmap=True)(at))
-    else:
-        position = _slots(values)[value]
-        colour = PALETTE[position % len(PALETTE)]
-    return Look(colour, MARKERS[position % len(MARKERS)], LINES[position % len(LINES)])
-
-
-def _slots(values: Sequence[Any]) -> dict[Any, int]:
-    """A number for each value: a small integer keeps its own, whatever else is there; others take what is free."""
-    slots: dict[Any, int] = {}
+        ends = (first, last) if len(values) > 1 else (first + 0.4 * (last - first), last)
+        shades = map(to_hex, sns.color_palette(name, as_cmap=True)(np.linspace(*ends, len(values))))
+        return {value: _look(shade, place) for place, (value, shade) in enumerate(zip(values, shades, strict=True))}
+    if all(value in KINDS for value in values):
+        return {kind: look for kind, look in KINDS.items() if kind in values}
+    looks: dict[Any, Look] = {}
     for position, value in enumerate(values):
         wanted = int(value) - 1 if hasattr(value, "__index__") else position
-        free = [slot % len(PALETTE) for slot in range(wanted, wanted + len(PALETTE))]
-        taken = {slot % len(PALETTE) for slot in slots.values()}
-        slots[value] = next((slot for slot in free if slot not in taken), position)
-    return slots
+        slots = [slot % len(PALETTE) for slot in range(wanted, wanted + len(PALETTE))]
+        taken = {look.colour for look in looks.values()}
+        slot = next((slot for slot in slots if PALETTE[slot] not in taken), position)
+        looks[value] = _look(PALETTE[slot % len(PALETTE)], slot)
+    return looks
+
+
+def _look(colour: str, place: int) -> Look:
+    return Look(colour, MARKERS[place % len(MARKERS)], LINES[place % len(LINES)])
 
 
 def looks_in(tables: dict[str, pd.DataFrame], column: str, present: Iterable[Any]) -> dict[Any, Look]:
@@ -125,21 +114,13 @@ def looks_in(tables: dict[str, pd.DataFrame], column: str, present: Iterable[Any
 
 def key_of(label: str, look: Look, *, marker: bool = True, band: bool = False) -> Line2D:
     """An entry of a legend: the line of a look, thicker for a `band`, and its marker."""
-    return Line2D(
-        [],
-        [],
-        color=look.colour,
-        linestyle=look.line,
-        linewidth=1.6 if band else 1.0,
-        marker=look.marker if marker else "none",
-        markerfacecolor=look.face,
-        label=label,
-    )
+    line: Any = {"color": look.colour, "linestyle": look.line, "linewidth": 1.6 if band else 1.0}
+    return Line2D([], [], **line, marker=look.marker if marker else "none", markerfacecolor=look.face, label=label)
 
 
 def keys_of(column: str, looks: dict[Any, Look], *, marker: bool = True) -> list[Line2D]:
     """The entries of a legend for the values of an axis or the kinds in a column."""
-    named = {
-        value: words_of(value) if isinstance(value, str) else f"{label_of(column)} {value:.12g}" for value in looks
-    }
-    return [key_of(named[value], look, marker=marker) for value, look in looks.items()]
+    return [
+        key_of(words_of(value) if isinstance(value, str) else f"{label_of(column)} {value:.12g}", look, marker=marker)
+        for value, look in looks.items()
+    ]

@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 
 from isthmus.figures.axes import decade_axis, log_axis
 from isthmus.figures.choice import evenly
-from isthmus.figures.looks import GREY, PALETTE, Look, key_of, look_of
+from isthmus.figures.looks import GREY, PALETTE, Look, key_of, looks_of
 from isthmus.figures.notes import span
 from isthmus.figures.panels import Panel, lay_out, nothing, rows_of
 from isthmus.figures.style import DOUBLE_COLUMN, finish, new_figure, paper
+from isthmus.statistics.proportions import Proportion
 
 ACTIVATIONS = ("tanh", "softplus", "gelu", "relu")
 RATIO = "parameters per equation, n / q"
@@ -33,13 +34,10 @@ def networks_of(study: str, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def share_of(those: pd.Series) -> str:
-    """How many are true, with exact 95 % limits of the share (Clopper & Pearson 1934): `0 of 8 (0 to 37 %)`."""
+    """How many are true, with exact 95 % limits of their share: `0 of 8 (0 to 37 %)`."""
     if those.empty:
         return "0 of 0"
-    from scipy.stats import binomtest
-
-    limits = binomtest(int(those.sum()), len(those)).proportion_ci(confidence_level=0.95, method="exact")
-    low, high = (f"{100 * limit:.3g}" for limit in (limits.low, limits.high))
+    low, high = (f"{100 * limit:.3g}" for limit in Proportion(int(those.sum()), len(those)).interval())
     return f"{those.sum()} of {len(those)} ({low} to {high} %)"
 
 
@@ -84,8 +82,8 @@ def draw_manifold_counts(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     rows = networks_of(study, tables)
     figure = new_figure(DOUBLE_COLUMN * 0.8, 2.2)
     left, right = figure.subplots(1, 2)
-    present = [name for name in ACTIVATIONS if name in set(rows["activation"])]
-    looks = {name: look_of("activation", name, ACTIVATIONS) for name in present}
+    present = set(rows["activation"])
+    looks = {name: look for name, look in looks_of("activation", ACTIVATIONS).items() if name in present}
     for (name, solved), own in rows.groupby(["activation", "solved"]):
         face, alpha, order = (looks[name].colour, 0.6, 3) if solved else ("none", 0.9, 2)
         style: Any = {"markerfacecolor": face, "markeredgewidth": 0.6, "alpha": alpha, "zorder": order}
