@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from isthmus.core.errors import DataError
 from isthmus.figures import curvature
-from isthmus.figures.spectra import mean_density
+from isthmus.figures.curvature import mean_density
 from isthmus.statistics.bootstrap import bootstrap_interval
 
 DRAW = {

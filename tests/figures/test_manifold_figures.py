@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from isthmus.core.errors import DataError
 from isthmus.figures import manifold
-from isthmus.figures.manifold_counts import share_of
+from isthmus.figures.manifold_networks import share_of
 from isthmus.figures.manifold_outliers import counted_above, counted_from_density
 from isthmus.tables.descriptions import table
 

@@ -60,7 +60,7 @@ def test_numbers_in_the_matrix_are_those_of_the_table(
         placed = rows[rows["scope"] == scope].set_index(["quantity", "outcome"])
         wanted = [placed.loc[(name, outcome)] for name in names for outcome in outcomes]
         wanted = [row for row in wanted if not np.isnan(row["coefficient"])]
-        numbers = texts(axes, "cell")
+        numbers = sorted(texts(axes, "cell"), key=lambda text: text.get_position()[::-1])
         ends = [[true_minus(f"{row[end]:.2f}") for end in ("coefficient", "low", "high")] for row in wanted]
         assert [text.get_text() for text in numbers] == [f"{value}\n[{low}, {high}]" for value, low, high in ends]
         clear = [row["low"] > 0 or row["high"] < 0 for row in wanted]
@@ -97,16 +97,18 @@ def test_effects_and_intervals_are_those_of_the_table(
     rows = tables["effects"].query("term != 'width:depth'")
     rows = rows[rows["standardized_low"].notna() | ((rows["selection"] == "all") & rows["standardized"].notna())]
     drawn = marks(axes)
-    assert len(drawn) == len(rows)
-    for row in rows.itertuples():
-        mark = drawn[f"{row.quantity} {row.term} {row.selection}"]
-        assert mark.get_xdata().tolist() == [row.standardized]
-        assert (mark.get_markerfacecolor() == "white") == (row.selection == "interpolating")
+    names = in_order(rows["quantity"])
+    assert len(drawn) == len(rows.groupby(["term", "selection"]))
+    for (term, selection), own in rows.groupby(["term", "selection"]):
+        mark = drawn[f"{term} {selection}"]
+        assert mark.get_xdata().tolist() == own["standardized"].tolist()
+        assert np.round(mark.get_ydata()).tolist() == [names.index(name) for name in own["quantity"]]
+        assert (mark.get_markerfacecolor() == "white") == (selection == "interpolating")
     ends = sorted(tuple(path.vertices[:, 0]) for bars in axes.collections for path in bars.get_paths())
     told = rows[rows["standardized_low"].notna()]
     assert ends == sorted(zip(told["standardized_low"], told["standardized_high"], strict=True))
     verdicts = rows.query("selection == 'all'").drop_duplicates("quantity").set_index("quantity")["opposite"]
-    wanted = [verdicts[name] for name in in_order(rows["quantity"])]
+    wanted = [verdicts[name] for name in names]
     assert [text.get_text() for text in texts(axes, "verdict")] == wanted
     assert "opposite" in wanted
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from isthmus.core.files import write_whole
 from isthmus.core.logs import job_log
-from isthmus.figures.drawing import drawer, shown_in
-from isthmus.figures.numbers import numbers
+from isthmus.figures.drawing import drawer, numbers, shown_in
 from isthmus.figures.style import save
 from isthmus.recipes.cell_table import read_tables
 from isthmus.tables.descriptions import stages

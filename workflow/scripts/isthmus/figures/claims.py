@@ -44,19 +44,16 @@ def shown_in_claims(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
     Studies of the published setup come first.
     """
-    claims = tables["claims"]
-    text = claims.columns[claims.dtypes == "category"]
-    claims = claims.assign(**{name: claims[name].astype(object).where(claims[name].notna(), None) for name in text})
-    claims = claims.astype(dict.fromkeys(NUMBERS, float))
+    claims = tables["claims"].astype(dict.fromkeys(NUMBERS, float))
+    for name in claims.columns[claims.dtypes == "category"]:
+        claims[name] = claims[name].astype(object).where(claims[name].notna(), None)
     measured = claims[claims["direction"] != NOT_MEASURED]
-    asked = measured["claim"] + " " + measured["twin"].fillna("")
-    order = measured.assign(number=asked.map({each: number for number, each in enumerate(asked.unique())}))
-    order = order.assign(elsewhere=~measured["as_published"].astype(bool))
-    order = order.sort_values(["number", "elsewhere", "study"], kind="stable")
-    rank = order.groupby("number").cumcount()
+    asked = pd.factorize(measured["claim"] + " " + measured["twin"].fillna(""))[0]
+    order = measured.assign(asked=asked, elsewhere=~measured["as_published"].astype(bool))
+    order = order.sort_values(["asked", "elsewhere", "study"], kind="stable")
+    rank = order.groupby("asked").cumcount()
     studies = [most for most in range(1, len(order) + 1) if (rank < most).sum() <= MOST_ROWS]
-    kept = order[rank < max(studies, default=1)]
-    return kept.drop(columns=["number", "elsewhere"]).reset_index(drop=True)
+    return order[rank < max(studies, default=1)].drop(columns=["asked", "elsewhere"]).reset_index(drop=True)
 
 
 def place(row: Any, value: float) -> float:
@@ -84,22 +81,20 @@ def _band(axes: Axes, row: Any, y: float) -> None:
 
 def _point(axes: Axes, row: Any, y: float) -> None:
     """The measured value with its interval, and the published value."""
-    look = LOOKS[row.direction]
-    for end in (place(row, row.low), place(row, row.high)):
-        if math.isnan(end):
-            continue
-        at = float(np.clip(end, *LIMITS))
-        axes.hlines(y, at, np.clip(place(row, row.value), *LIMITS), color=look.colour, linewidth=1.1, zorder=3)
-        if at != end:
-            arrow = ">" if at == LIMITS[1] else "<"
-            axes.plot(at, y, arrow, color=look.colour, markersize=2.8, clip_on=False, zorder=3)
-    at = np.clip(place(row, row.value), LIMITS[0] + 0.15, LIMITS[1] - 0.15)  # at the arrow where it is beyond the axis
-    (point,) = axes.plot(at, y, look.marker, color=look.colour, markerfacecolor=look.face, markersize=4.4, zorder=4)
-    point.set_gid(f"measured {_name(row)} {row.study}")
+    look, value = LOOKS[row.direction], place(row, row.value)
+    ends = [value if math.isnan(end) else end for end in (place(row, row.low), place(row, row.high))]
+    axes.hlines(y, *np.clip(ends, *LIMITS), color=look.colour, linewidth=1.1, zorder=3)
+    for end in ends:
+        if not LIMITS[0] <= end <= LIMITS[1]:
+            arrow: Any = {"marker": "<" if end < LIMITS[0] else ">", "markersize": 2.8, "clip_on": False}
+            axes.plot(np.clip(end, *LIMITS), y, color=look.colour, **arrow, zorder=3)
+    at = np.clip(value, LIMITS[0] + 0.15, LIMITS[1] - 0.15)  # at the arrow where it is beyond the axis
+    style: Any = {"color": look.colour, "markerfacecolor": look.face, "markersize": 4.4}
+    axes.plot(at, y, look.marker, **style, zorder=4, gid=f"measured {_name(row)} {row.study}")
     if not math.isnan(row.published):
-        face = "black" if row.as_published else "white"
-        (mark,) = axes.plot(place(row, row.published), y, "D", color="black", markerfacecolor=face, markersize=2.7)
-        mark.set(markeredgewidth=0.6, zorder=5, gid=f"published {_name(row)} {row.study}")
+        style = {"color": "black", "markerfacecolor": "black" if row.as_published else "white", "markersize": 2.7}
+        style |= {"markeredgewidth": 0.6, "gid": f"published {_name(row)} {row.study}"}
+        axes.plot(place(row, row.published), y, "D", **style, zorder=5)
 
 
 def _name(row: Any) -> str:
@@ -165,11 +160,11 @@ def _note(claims: pd.DataFrame, rows: pd.DataFrame) -> str:
     tested = own["direction"] != NOT_MEASURED
     counts = own.loc[tested, "direction"].value_counts()
     tally = listed([f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts.get(verdict, 0)])
-    note = f"Verdicts: {tally}; each corrected for their number, so that 5 % of such figures hold a false one. "
+    note = f"Verdicts: {tally}; corrected for the number of claims, so that at most 5 % of such figures contain a "
+    note += 'wrong "reproduced" or "contradicted". '
     note += f"All of the study {rows['study'].iloc[0]}. " if rows["study"].nunique() == 1 else ""
     note += f"n = {span(rows['networks'], 'network')} per row; {span([rows['excluded'].sum()], 'row')} of tables left "
-    note += "out, diverged or null. Axis: 0 is no effect, 1 the published value, or where there is none a change worth "
-    note += "speaking of. Arrows: beyond the axis, points beyond it are at its end."
+    note += "out as diverged or null."
     untested = sorted(set(own.loc[~tested, "claim"]) - set(own.loc[tested, "claim"]))
     note += f" Not tested: {listed(untested)}." if untested else ""
     left_out = int((claims["direction"] != NOT_MEASURED).sum()) - len(rows)

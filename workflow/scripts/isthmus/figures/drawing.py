@@ -15,8 +15,8 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawn
 
 from isthmus.figures.means import draw_means
-from isthmus.figures.numbers import shown_by_lines
-from isthmus.tables.descriptions import Figure
+from isthmus.recipes.cell_table import rows_of_study
+from isthmus.tables.descriptions import Figure, Lines, table
 
 
 def drawer(figure: Figure) -> Callable[..., Drawn]:
@@ -31,7 +31,7 @@ def drawer(figure: Figure) -> Callable[..., Drawn]:
 
 def shown_in(figure: Figure) -> Callable[..., pd.DataFrame]:
     """The function that returns the rows of a table that a figure shows; it takes the same as the one that draws it."""
-    return partial(shown_by_lines, lines=figure.lines) if figure.lines else _own(figure, "shown_in")
+    return partial(_summaries, lines=figure.lines) if figure.lines else _own(figure, "shown_in")
 
 
 def _own(figure: Figure, what: str, *otherwise: Any) -> Any:
@@ -39,3 +39,15 @@ def _own(figure: Figure, what: str, *otherwise: Any) -> Any:
     name = f"isthmus.figures.{figure.stage}"
     module = import_module(name) if find_spec(name) else None
     return getattr(module, f"{what}_{figure.name.replace('-', '_')}", *otherwise)
+
+
+def _summaries(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -> pd.DataFrame:
+    """The summaries of a study for the quantities of a figure of means, and for the one that they are drawn against."""
+    rows = rows_of_study(tables["summaries"], study)
+    return rows[rows["quantity"].isin([*lines.rows, lines.x])]
+
+
+def numbers(figure: Figure, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the table `figure.summary` that a figure shows, without columns that are about other quantities."""
+    always = {column.name for column in table(figure.summary).columns}
+    return rows[[name for name in rows if name in always or rows[name].notna().any()]]

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from isthmus.figures.axes import decade_axis, plain
 from isthmus.figures.looks import GREY, PALETTE, Look, key_of
-from isthmus.figures.manifold_counts import RATIO, share_of
+from isthmus.figures.manifold_networks import RATIO, share_of
 from isthmus.figures.panels import nothing, rows_of, say
 from isthmus.figures.style import DOUBLE_COLUMN, finish, new_figure, paper
 

@@ -33,19 +33,14 @@ def offset(bar: int, bars: int) -> float:
     return (bar - (bars - 1) / 2) * 0.8 / bars
 
 
-def rule_off(axes: Axes, rows: pd.DataFrame, names: Sequence[str], first: float = 0.0) -> None:
-    """Thin rules between the groups of quantities, which stand one below the other, from `first` on."""
-    groups = rows.drop_duplicates("quantity").set_index("quantity")["group"]
-    for place in range(1, len(names)):
-        if groups[names[place]] != groups[names[place - 1]]:
-            axes.axhline(place - 0.5 + first, color="0.3", linewidth=0.5, zorder=1)
-
-
 def list_quantities(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
     """A y axis with the names of quantities from the top, every other one shaded, groups ruled off."""
     axes.set_yticks(range(len(names)), [named(name).label for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
-    for place in range(1, len(names), 2):
-        axes.axhspan(place - 0.5, place + 0.5, color="0.96", linewidth=0, zorder=0)
-    rule_off(axes, rows, names)
+    groups = rows.drop_duplicates("quantity").set_index("quantity")["group"]
+    for place in range(1, len(names)):
+        if place % 2:
+            axes.axhspan(place - 0.5, place + 0.5, color="0.96", linewidth=0, zorder=0)
+        if groups[names[place]] != groups[names[place - 1]]:
+            axes.axhline(place - 0.5, color="0.3", linewidth=0.5, zorder=1)

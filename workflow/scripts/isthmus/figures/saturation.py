@@ -81,8 +81,5 @@ def draw_saturation(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     keys.append(key_of("within the noise of the largest width", Look(GREY, "o", "none")))
     keys.append(key_of("not within it", Look(GREY, "o", "none", hollow=True)))
     note = f"n = {span(rows.loc[rows['networks'] > 0, 'networks'])} networks per width. Within the noise: the 95 % "
-    note += (
-        "interval of the difference of means, Welch's, holds 0. Upright: the largest width. Bars: from the width on "
-    )
-    note += f"from which all are. Of few networks, more is noise. {chosen}"
+    note += f"interval of the difference contains 0. Upright: the largest width. {chosen}"
     return finish(figure, keys, note)
