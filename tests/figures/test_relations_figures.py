@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from isthmus.analyses.relations.measure import relate
 from isthmus.figures import relations
-from isthmus.figures.quantity_axis import in_order, true_minus
+from isthmus.figures.relations import in_order, true_minus
 from isthmus.tables.descriptions import table
 from isthmus.tables.quantities import named
 

@@ -135,12 +135,12 @@ def test_notes_count_networks_and_say_what_is_shown(figures: dict[str, Figure]) 
     assert "Shown: batch size 32 (1 of 2 values)." in text
     text = note(figures["robustness-width"])
     assert "n = 3 to 4 networks per point; 2 of 48 networks diverged and are left out" in text
-    assert "Measured on 360 examples. Corrupted images: mean over 3 corruptions at the severities 1 to 5." in text
+    assert "Measured on 360 examples. Corrupted images: mean over 3 corruptions at severities 1, 2, 3, 4 and 5." in text
 
 
 @pytest.mark.parametrize(
     ("severities", "words"),
-    [((1, 3, 5), "the severities 1, 3, 5"), ((4, 5), "the severities 4, 5"), ((3,), "severity 3")],
+    [((1, 3, 5), "severities 1, 3 and 5"), ((4, 5), "severities 4 and 5"), ((3,), "severity 3")],
 )
 def test_the_note_names_the_severities(severities: Sequence[int], words: str) -> None:
     tables = frames(widths=(8, 16), depths=(1,), batch_sizes=(32,), seeds=2, severities=severities)

@@ -14,9 +14,8 @@ from matplotlib.patheffects import Normal, withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from isthmus.figures.axes import plain, power
-from isthmus.figures.choice import choose, evenly
 from isthmus.figures.looks import KINDS, key_of, words_of
-from isthmus.figures.panels import nothing, rows_of, say, throughout
+from isthmus.figures.panels import choose, evenly, nothing, rows_of, say, throughout
 from isthmus.figures.style import DOUBLE_COLUMN, finish, loss_unit, new_figure, paper
 from isthmus.recipes.cell_table import axes_in
 

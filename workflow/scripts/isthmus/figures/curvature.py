@@ -8,11 +8,20 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from isthmus.figures.axes import decade_axis, plain
-from isthmus.figures.choice import choose, fewer_panels
 from isthmus.figures.looks import GREY, PALETTE, Look, key_of, looks_in
 from isthmus.figures.means import Means, draw_means, extent
 from isthmus.figures.notes import counted, span
-from isthmus.figures.panels import in_all_panels, lay_out, nothing, panels_of, rows_of, say, throughout
+from isthmus.figures.panels import (
+    choose,
+    fewer_panels,
+    in_all_panels,
+    lay_out,
+    nothing,
+    panels_of,
+    rows_of,
+    say,
+    throughout,
+)
 from isthmus.figures.style import finish, listed, paper
 from isthmus.statistics.bootstrap import bootstrap_intervals
 from isthmus.tables.descriptions import Lines

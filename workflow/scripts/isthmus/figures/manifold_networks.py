@@ -8,11 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from isthmus.figures.axes import decade_axis, log_axis
-from isthmus.figures.choice import evenly
 from isthmus.figures.looks import GREY, PALETTE, Look, key_of, looks_of
 from isthmus.figures.marks import draw_bars, draw_dots, draw_hollow, draw_line
 from isthmus.figures.notes import span
-from isthmus.figures.panels import Panel, lay_out, nothing, rows_of, say
+from isthmus.figures.panels import Panel, evenly, lay_out, nothing, rows_of, say
 from isthmus.figures.style import DOUBLE_COLUMN, finish, new_figure, paper
 from isthmus.statistics.bootstrap import summarize
 from isthmus.statistics.proportions import Proportion

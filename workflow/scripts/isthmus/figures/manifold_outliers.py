@@ -10,11 +10,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from isthmus.figures.axes import decade_axis
-from isthmus.figures.choice import choose, evenly, fewer_panels
 from isthmus.figures.looks import GREY, PALETTE, Look, key_of, keys_of, looks_in
 from isthmus.figures.manifold_networks import networks_of
 from isthmus.figures.notes import span
-from isthmus.figures.panels import Panel, in_all_panels, lay_out, nothing, panels_of, rows_of, say
+from isthmus.figures.panels import (
+    Panel,
+    choose,
+    evenly,
+    fewer_panels,
+    in_all_panels,
+    lay_out,
+    nothing,
+    panels_of,
+    rows_of,
+    say,
+)
 from isthmus.figures.style import finish, listed, paper
 
 PANELS = ("depth", "batch_size")

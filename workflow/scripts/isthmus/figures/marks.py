@@ -64,8 +64,6 @@ def draw_level(axes: Axes, rows: pd.DataFrame, look: Look, *, gid: str) -> None:
 
 def why_empty(rows: pd.DataFrame) -> str:
     """Why a panel with these rows of `summaries` shows no mean."""
-    if rows.empty or not rows[["diverged", "missing", "not_positive"]].any(axis=None):
-        return "not measured"
-    if not rows[["missing", "not_positive"]].any(axis=None):
-        return "all diverged"
-    return "none positive" if rows["not_positive"].any() else "not measured"
+    if rows["not_positive"].any():
+        return "none positive"
+    return "all diverged" if rows["diverged"].any() and not rows["missing"].any() else "not measured"

@@ -12,11 +12,6 @@ from isthmus.tables.descriptions import Lines
 from isthmus.tables.quantities import named
 
 
-def number(count: int, what: str) -> str:
-    """A count in words: "1 pair", "3 pairs"."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
 def span(numbers: Iterable[int], what: str = "") -> str:
     """The least and the greatest of some counts, in words."""
     low, high = (int(end) for end in (min(numbers), max(numbers)))
@@ -56,9 +51,9 @@ def counted(per_point: str, total: int, lost: int, what: str = "network") -> str
     if total == 1:
         return f"n = {per_point} per point."
     if not lost:
-        return f"n = {per_point} per point; none of {number(total, what)} diverged."
+        return f"n = {per_point} per point; none of {span([total], what)} diverged."
     are = "is" if lost == 1 else "are"
-    return f"n = {per_point} per point; {lost} of {number(total, what)} diverged and {are} left out."
+    return f"n = {per_point} per point; {lost} of {span([total], what)} diverged and {are} left out."
 
 
 def _members(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame, shared: str) -> tuple[int, int, str]:
@@ -135,5 +130,5 @@ def left_out(rows: pd.DataFrame) -> str:
     for quantity, own in rows.groupby("quantity", sort=False):
         for column, why in (("not_positive", "not positive"), ("missing", "not finite")):
             count = int(own[column].sum())
-            parts += [f"{named(str(quantity)).label} ({number(count, 'value')} {why})"] if count else []
+            parts += [f"{named(str(quantity)).label} ({span([count], 'value')} {why})"] if count else []
     return f"Also left out: {', '.join(parts)}." if parts else ""

@@ -1,37 +1,30 @@
-"""The figures of relations: what goes with generalization, and what doubling width, depth and batch size does.
+"""The figures of relations: correlations with generalization, effects of doubling an axis, and saturation with width.
 
-Correlations are a matrix, effects a line for every quantity; `isthmus.figures.saturation` has the third figure.
+All have a line for every quantity, in the same order, with rules between the groups.
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from isthmus.figures.looks import GREY, PALETTE, Look, key_of
+from isthmus.figures.axes import log_axis
+from isthmus.figures.looks import GREY, PALETTE, Look, key_of, keys_of, looks_in
 from isthmus.figures.notes import span
-from isthmus.figures.panels import nothing
-from isthmus.figures.quantity_axis import in_order, line_height, list_quantities, offset, true_minus
-from isthmus.figures.saturation import draw_saturation, shown_in_saturation
+from isthmus.figures.panels import choose, fewer_panels, lay_out, nothing, panels_of
 from isthmus.figures.style import DOUBLE_COLUMN, finish, label_of, new_figure, paper
-from isthmus.recipes.cell_table import rows_of_study
-from isthmus.tables.quantities import named
+from isthmus.recipes.cell_table import CELLS, rows_of_study, with_axes
+from isthmus.recipes.cells import JOINT
+from isthmus.tables.quantities import compared, named
 
-__all__ = [
-    "draw_correlations",
-    "draw_effects",
-    "draw_saturation",
-    "shown_in_correlations",
-    "shown_in_effects",
-    "shown_in_saturation",
-]
-
+BAR = 0.065  # inches from one bar of a quantity to the next
+GAP = 0.08  # inches more between quantities
+TALLEST = 8.4  # inches of all quantities together: a page
 SHOWN = ("test_error", "test_loss", "generalization_gap", "corruption_error")  # outcomes with a column
 TITLES = {"all": "over all networks", "within": "within cells"}
 ROW, CELL, BESIDE = 0.31, 0.92, 2.6  # inches: height and width of a cell, and what stands beside the cells
@@ -46,6 +39,43 @@ SELECTIONS = ("all", "interpolating")
 LONGEST = 1.4  # times the largest effect: the axis cuts longer bars off
 NUMBERS = ["standardized", "standardized_low", "standardized_high"]
 ONE_CELL = "No effect can be told: that takes networks that differ in width, depth or batch size."
+MOST_PANELS = 4
+MOST_DEPTHS = 4
+NO_WIDTHS = "Nothing to compare: that takes networks of two widths or more."
+
+
+def true_minus(text: str) -> str:
+    """A number with a minus sign in place of a hyphen, and without one before zero."""
+    return (text[1:] if text.startswith("-") and float(text) == 0 else text).replace("-", "−")
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of quantities in the order in which all figures have them."""
+    found = set(names)
+    return [each.name for each in compared() if each.name in found]
+
+
+def line_height(bars: int, lines: int) -> float:
+    """Inches for each of so many lines, one per quantity, with so many bars below each other."""
+    return min(bars * BAR + GAP, TALLEST / lines)
+
+
+def offset(bar: int, bars: int) -> float:
+    """How far below the middle of its quantity a bar lies, in lines."""
+    return (bar - (bars - 1) / 2) * 0.8 / bars
+
+
+def list_quantities(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
+    """A y axis with the names of quantities from the top, every other one shaded, groups ruled off."""
+    axes.set_yticks(range(len(names)), [named(name).label for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    groups = rows.drop_duplicates("quantity").set_index("quantity")["group"]
+    for place in range(1, len(names)):
+        if place % 2:
+            axes.axhspan(place - 0.5, place + 0.5, color="0.96", linewidth=0, zorder=0)
+        if groups[names[place]] != groups[names[place - 1]]:
+            axes.axhline(place - 0.5, color="0.3", linewidth=0.5, zorder=1)
 
 
 def _words(row: pd.Series) -> str:
@@ -96,10 +126,8 @@ def draw_correlations(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         _draw_matrix(axes, rows[rows["scope"] == scope], names, outcomes)
         axes.set_title(title)
         axes.tick_params(labelleft=not place)
-    scale = ScalarMappable(Normalize(-1, 1), COLOURS)
-    bar = figure.colorbar(scale, ax=figure.axes, location="right", aspect=40, pad=0.01, fraction=0.02)
-    bar.set_ticks([-1, -0.5, 0, 0.5, 1], labels=["−1", "−0.5", "0", "0.5", "1"])
-    bar.set_label("Spearman's rank correlation")
+    layout: Any = {"location": "right", "aspect": 40, "pad": 0.01, "fraction": 0.02, "ticks": [-1, -0.5, 0, 0.5, 1]}
+    bar = figure.colorbar(axes.collections[0], ax=figure.axes, label="Spearman's rank correlation", **layout)
     bar.outline.set_visible(False)
     return finish(figure, [], _note(rows))
 
@@ -200,3 +228,66 @@ def _effects_note(rows: pd.DataFrame) -> str:
     linear = in_order(rows.loc[rows["scale"] == "linear", "quantity"])
     of = f"{len(linear)} of {rows['quantity'].nunique()} quantities"
     return f"{note} Effects are on the logarithm; for {of} on the quantity itself."
+
+
+def _draw_line(axes: Axes, place: float, rows: pd.DataFrame, look: Look, gid: str) -> None:
+    """The widths of one quantity and depth: filled where within the noise of the largest, joined from saturation on."""
+    rows = rows.sort_values("width")
+    last = rows["width"].max()
+    compared, saturated = rows[rows["within_noise"].notna()], rows["saturation_width"].iloc[0]
+    for inside, face in ((True, look.colour), (False, "white")):
+        own = compared[compared["within_noise"].astype(bool) == inside]
+        (marks,) = axes.plot(own["width"], np.full(len(own), place), look.marker, color=look.colour, markersize=3.0)
+        marks.set(markerfacecolor=face, markeredgewidth=0.6, zorder=4, gid=f"{gid} {'inside' if inside else 'outside'}")
+    if len(compared):
+        axes.plot([last], [place], "|", color=look.colour, markersize=5, zorder=3)
+    if not np.isnan(saturated):
+        axes.hlines(place, saturated, last, color=look.colour, linewidth=1.6, alpha=0.6, zorder=2)
+
+
+def shown_in_saturation(study: str, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The rows of the table that the figure shows."""
+    return _chosen(study, tables)[0]
+
+
+def _chosen(study: str, tables: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, str]:
+    """As many rows of the table as fit the figure, with the axes of their cells, and the sentence that says which."""
+    rows = rows_of_study(tables["saturation"], study)
+    rows["cell"] = "width=" + rows["width"].astype(str) + JOINT + rows["line"]
+    rows = with_axes(rows, tables[CELLS], study)
+    rows = rows[rows["selection"] == "all"].astype({"saturation_width": float}).reset_index(drop=True)
+    rows = rows[rows["quantity"].isin(rows.loc[rows["within_noise"].notna(), "quantity"])]
+    if rows.empty:
+        return rows, ""
+    return choose(rows, fewer_panels(rows, MOST_PANELS, together=("depth",)) | {"depth": MOST_DEPTHS})
+
+
+@paper()
+def draw_saturation(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
+    """For every quantity and depth, the widths whose mean is within the noise of that at the largest width.
+
+    `tables` holds `saturation` and `cells`; shown are all networks that did not diverge, a panel per batch size. A bar
+    begins at the width from which on all are within the noise. Of many depths or batch sizes some are shown, and the
+    note says which. Says so where there are not two widths.
+    """
+    rows, chosen = _chosen(study, tables)
+    if rows.empty:
+        return nothing(NO_WIDTHS)
+    names = in_order(rows["quantity"])
+    looks = looks_in(tables, "depth", rows["depth"])
+    height = line_height(len(looks), len(names)) * len(names)
+    figure, placed = lay_out(panels_of(rows, ["batch_size"]), [""], label_of("width"), panel_height=height + 0.4)
+    figure.set_figwidth(figure.get_figwidth() + 1.2)  # for the names of the quantities
+    for panel, (axes,) in placed:
+        list_quantities(axes, rows, names)
+        axes.tick_params(labelleft=axes is placed[0][1][0])
+        for (name, depth), own in panel.rows.groupby(["quantity", "depth"]):
+            shift = offset(list(looks).index(depth), len(looks))
+            _draw_line(axes, names.index(name) + shift, own, looks[depth], f"{name} depth={depth}")
+        log_axis(axes.xaxis, sorted(panel.rows["width"].unique()))
+    keys = keys_of("depth", {depth: replace(look, line="-") for depth, look in looks.items()})
+    keys.append(key_of("within the noise of the largest width", Look(GREY, "o", "none")))
+    keys.append(key_of("not within it", Look(GREY, "o", "none", hollow=True)))
+    note = f"n = {span(rows.loc[rows['networks'] > 0, 'networks'])} networks per width. Within the noise: the 95 % "
+    note += f"interval of the difference contains 0. Upright: the largest width. {chosen}"
+    return finish(figure, keys, note)

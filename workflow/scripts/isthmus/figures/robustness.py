@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from isthmus.figures.looks import words_of
 from isthmus.figures.means import Means, draw_means
 from isthmus.figures.panels import MEAN_OF_ALL, nothing, rows_of
-from isthmus.figures.style import paper
+from isthmus.figures.style import listed, paper
 from isthmus.tables.descriptions import Lines
 
 PANEL_HEIGHT = 1.6  # inches
@@ -47,10 +47,7 @@ def _say_over_what(made: Means) -> None:
     corrupted = _corrupted(made.study, made.tables)
     if corrupted.empty:
         return
-    names, severities = corrupted["corruption"].unique(), sorted(corrupted["severity"].unique())
+    names, severities = corrupted["corruption"].unique(), [str(each) for each in sorted(corrupted["severity"].unique())]
     several = f"{len(names)} corruptions" if len(names) > 1 else words_of(names[0])
-    words = ", ".join(map(str, severities))
-    if len(severities) > 2 and severities[-1] - severities[0] == len(severities) - 1:
-        words = f"{severities[0]} to {severities[-1]}"
-    strengths = f"the severities {words}" if len(severities) > 1 else f"severity {words}"
+    strengths = f"{'severities' if len(severities) > 1 else 'severity'} {listed(severities)}"
     made.notes.append(f"Corrupted images: mean over {several} at {strengths}.")

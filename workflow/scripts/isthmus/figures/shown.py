@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 
 from isthmus.figures.axes import plain
-from isthmus.figures.choice import choose, evenly, fewer_panels
 from isthmus.figures.looks import Look, looks_in, looks_of, words_of
-from isthmus.figures.panels import MOST_COLUMNS, PAGE, PANEL_HEIGHT, rows_of
+from isthmus.figures.panels import MOST_COLUMNS, PAGE, PANEL_HEIGHT, choose, evenly, fewer_panels, rows_of
 from isthmus.figures.style import label_of
 from isthmus.recipes.cells import AXES
 from isthmus.statistics.values import values
