@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from isthmus.figures.looks import GREY, PALETTE, Look, key_of
+from isthmus.figures.marks import draw_markers
 from isthmus.figures.notes import span
 from isthmus.figures.panels import nothing
 from isthmus.figures.style import DOUBLE_COLUMN, finish, listed, new_figure, paper
@@ -89,12 +90,11 @@ def _point(axes: Axes, row: Any, y: float) -> None:
             arrow: Any = {"marker": "<" if end < LIMITS[0] else ">", "markersize": 2.8, "clip_on": False}
             axes.plot(np.clip(end, *LIMITS), y, color=look.colour, **arrow, zorder=3)
     at = np.clip(value, LIMITS[0] + 0.15, LIMITS[1] - 0.15)  # at the arrow where it is beyond the axis
-    style: Any = {"color": look.colour, "markerfacecolor": look.face, "markersize": 4.4}
-    axes.plot(at, y, look.marker, **style, zorder=4, gid=f"measured {_name(row)} {row.study}")
+    draw_markers(axes, at, y, look, 4.4, markeredgewidth=1.0, gid=f"measured {_name(row)} {row.study}")
     if not math.isnan(row.published):
-        style = {"color": "black", "markerfacecolor": "black" if row.as_published else "white", "markersize": 2.7}
-        style |= {"markeredgewidth": 0.6, "gid": f"published {_name(row)} {row.study}"}
-        axes.plot(place(row, row.published), y, "D", **style, zorder=5)
+        published = Look("black", "D", hollow=not row.as_published)
+        gid = f"published {_name(row)} {row.study}"
+        draw_markers(axes, place(row, row.published), y, published, 2.7, zorder=5, gid=gid)
 
 
 def _name(row: Any) -> str:

@@ -1,5 +1,7 @@
 """The figures of curvature that are more than means: spectra, and sharpness during training (Cohen et al. 2021)."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -82,13 +84,6 @@ def _draw_density(axes: Axes, spectra: pd.DataFrame, floor: float, colour: str) 
     return mean[seen].tolist()
 
 
-def _draw_tops(axes: Axes, networks: pd.DataFrame) -> None:
-    """A tick at the top of a panel for the largest eigenvalue of each network."""
-    tops = networks.loc[~networks["diverged"].astype(bool), "top_eigenvalue"].astype(float).dropna()
-    height = axes.get_xaxis_transform()
-    axes.vlines(tops, 0.92, 1.0, transform=height, color=TOP.colour, linewidth=0.8, gid="top eigenvalues", zorder=3)
-
-
 @paper()
 def draw_spectra(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Spectral densities of the Hessian at the end of training, a panel per width, depth and batch size.
@@ -120,28 +115,23 @@ def draw_spectra(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         if not shown:
             say(axes, "nowhere a thirtieth of\none eigenvalue")
         axes.axhline(one, color=GREY, linestyle=ONE.line, linewidth=0.8, gid="one eigenvalue", zorder=1)
-        _draw_tops(axes, panel.rows)
+        tops = panel.rows.loc[~panel.rows["diverged"].astype(bool), "top_eigenvalue"].astype(float).dropna()
+        ticks: Any = {"color": TOP.colour, "linewidth": 0.8, "gid": "top eigenvalues", "zorder": 3}
+        axes.vlines(tops, 0.92, 1.0, transform=axes.get_xaxis_transform(), **ticks)
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(float(f"{value:.6g}"))))
     decade_axis(placed[0][1][0].yaxis, drawn)
     band = [Patch(facecolor=GREY, alpha=0.25, label="95 % interval")] if max(counts, default=0) >= FEWEST else []
-    keys = [
-        key_of("mean density", Look(GREY, "none")),
-        *band,
-        key_of("one eigenvalue", ONE),
-        key_of("top eigenvalues", TOP),
-    ]
+    keys = [key_of("mean density", Look(GREY, "none")), *band]
+    keys += [key_of("one eigenvalue", ONE), key_of("top eigenvalues", TOP)]
     notes = [
         counted(span(counts, "network") if counts else "", len(networks), int(networks["diverged"].sum())),
         "Lines: means. Bands: 95 % bootstrap intervals over networks.",
         "There is no band below three networks." if min(counts, default=FEWEST) < FEWEST else "",
         f"Measured on {listed([str(count) for count in sorted({*networks['images']} - {0})])} training examples.",
     ]
-    return finish(
-        figure,
-        keys,
-        " ".join(filter(None, [*notes, in_all_panels(networks, PANELS, chosen), chosen, throughout(networks)])),
-    )
+    notes += [in_all_panels(networks, PANELS, chosen), chosen, throughout(networks)]
+    return finish(figure, keys, " ".join(filter(None, notes)))
 
 
 @paper()

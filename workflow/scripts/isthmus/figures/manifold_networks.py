@@ -1,5 +1,6 @@
 """The figures of theory networks: positive eigenvalues counted, whole spectra, and the interpolation boundary."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 
 from isthmus.figures.axes import decade_axis, log_axis
 from isthmus.figures.looks import GREY, PALETTE, Look, key_of, looks_of
-from isthmus.figures.marks import draw_bars, draw_dots, draw_hollow, draw_line
+from isthmus.figures.marks import draw_bars, draw_dots, draw_hollow, draw_line, draw_markers
 from isthmus.figures.notes import span
 from isthmus.figures.panels import Panel, evenly, lay_out, nothing, rows_of, say
 from isthmus.figures.style import DOUBLE_COLUMN, finish, new_figure, paper
@@ -97,10 +98,9 @@ def draw_manifold_counts(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     present = set(rows["activation"])
     looks = {name: look for name, look in looks_of("activation", ACTIVATIONS).items() if name in present}
     for (name, solved), own in rows.groupby(["activation", "solved"]):
-        face, alpha, order = (looks[name].colour, 0.6, 3) if solved else ("none", 0.9, 2)
-        style: Any = {"markerfacecolor": face, "markeredgewidth": 0.6, "alpha": alpha, "zorder": order}
+        look, alpha, order = replace(looks[name], hollow=not solved), 0.6 if solved else 0.9, 3 if solved else 2
         for axes, x, y in ((left, "predicted_rank", "positive"), (right, "ratio", "gap")):
-            axes.plot(own[x], own[y], looks[name].marker, color=looks[name].colour, **style)
+            draw_markers(axes, own[x], own[y], look, alpha=alpha, zorder=order, linestyle="none")
     ends = [rows["predicted_rank"].min() / 1.3, rows[["predicted_rank", "positive"]].max().max() * 1.3]
     left.plot(ends, ends, color=GREY, linewidth=0.7, zorder=1, gid="predicted")
     for axis in (left.xaxis, left.yaxis):

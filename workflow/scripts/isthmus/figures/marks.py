@@ -3,6 +3,7 @@
 All take rows with a position `at`, a `value`, and for means its interval, `low` and `high`.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,11 +48,16 @@ def draw_dots(axes: Axes, dots: pd.DataFrame, look: Look) -> None:
     axes.scatter(dots["at"], dots["value"], marker=look.marker, color=look.colour, **faint)
 
 
+def draw_markers(axes: Axes, x: Any, y: Any, look: Look, size: float = 3.2, **style: Any) -> None:
+    """Draw markers of some size, in points, at positions; `style` is as in `Axes.plot`."""
+    style = {"markeredgewidth": 0.6, "zorder": 4} | style
+    axes.plot(x, y, look.marker, color=look.colour, markerfacecolor=look.face, markersize=size, **style)
+
+
 def draw_hollow(axes: Axes, rows: pd.DataFrame, look: Look, *, small: bool = False) -> None:
     """Draw hollow markers over those of networks, which are small, or of means."""
-    size, width, order = (2.4, 0.5, 2.5) if small else (3.2, 0.6, 5)
-    hollow: dict[str, Any] = {"color": look.colour, "markerfacecolor": "white", "markersize": size}
-    axes.plot(rows["at"], rows["value"], look.marker, **hollow, markeredgewidth=width, zorder=order, gid="hollow")
+    size, order = (2.4, 2.5) if small else (3.2, 5)
+    draw_markers(axes, rows["at"], rows["value"], replace(look, hollow=True), size, zorder=order, gid="hollow")
 
 
 def draw_level(axes: Axes, rows: pd.DataFrame, look: Look, *, gid: str) -> None:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from isthmus.figures.axes import log_axis
 from isthmus.figures.looks import GREY, PALETTE, Look, key_of, keys_of, looks_in
+from isthmus.figures.marks import draw_markers
 from isthmus.figures.notes import span
 from isthmus.figures.panels import choose, fewer_panels, lay_out, nothing, panels_of
 from isthmus.figures.style import DOUBLE_COLUMN, finish, label_of, new_figure, paper
@@ -160,8 +161,7 @@ def _draw_bars(axes: Axes, rows: pd.DataFrame, places: pd.Series, look: Look, gi
     told = rows[rows["standardized_low"].notna()]
     ends = told["standardized_low"], told["standardized_high"]
     axes.hlines(places[told.index], *ends, color=look.colour, linewidth=0.9, alpha=0.6 if look.hollow else 1, zorder=3)
-    style: Any = {"color": look.colour, "markerfacecolor": look.face, "markersize": 3.2, "markeredgewidth": 0.6}
-    axes.plot(rows["standardized"], places, look.marker, **style, gid=gid, zorder=4)
+    draw_markers(axes, rows["standardized"], places, look, gid=gid)
 
 
 def shown_in_effects(study: str, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -235,10 +235,9 @@ def _draw_line(axes: Axes, place: float, rows: pd.DataFrame, look: Look, gid: st
     rows = rows.sort_values("width")
     last = rows["width"].max()
     compared, saturated = rows[rows["within_noise"].notna()], rows["saturation_width"].iloc[0]
-    for inside, face in ((True, look.colour), (False, "white")):
-        own = compared[compared["within_noise"].astype(bool) == inside]
-        (marks,) = axes.plot(own["width"], np.full(len(own), place), look.marker, color=look.colour, markersize=3.0)
-        marks.set(markerfacecolor=face, markeredgewidth=0.6, zorder=4, gid=f"{gid} {'inside' if inside else 'outside'}")
+    for inside, words in ((True, "inside"), (False, "outside")):
+        at = compared.loc[compared["within_noise"].astype(bool) == inside, "width"]
+        draw_markers(axes, at, np.full(len(at), place), replace(look, hollow=not inside), 3.0, gid=f"{gid} {words}")
     if len(compared):
         axes.plot([last], [place], "|", color=look.colour, markersize=5, zorder=3)
     if not np.isnan(saturated):
