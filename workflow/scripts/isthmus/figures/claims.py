@@ -60,7 +60,8 @@ def shown_in_claims(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 def place(row: Any, value: float) -> float:
     """Where `value` lies on the common axis: 0 is the baseline of the claim, 1 its reference. NaN for NaN.
 
-    row: a row of the table. On log scales, a value of zero or below lies at an infinite place.
+    row: a row of the table, whose reference is the published value or, if there is none, a notable change. On log
+    scales, a value of zero or below lies at an infinite place.
     """
     ends = np.array([value, row.baseline, row.reference], dtype=float)
     if row.logarithmic:
@@ -127,9 +128,8 @@ def _draw_group(axes: Axes, rows: pd.DataFrame, *, several: bool) -> None:
 def draw_claims(tables: dict[str, pd.DataFrame]) -> Figure:
     """Every tested claim with its verdict, and its measured beside its published value, a row per claim and study.
 
-    `tables` holds `claims`. The common axis is linear in the measured value, or in its logarithm for ratios: 0 is no
-    effect and 1 the published value, or where none was published a change worth speaking of. Shades are where the claim
-    says that the interval lies. Says so where no claim was tested.
+    `tables` holds `claims`. The common axis is linear in the measured value, or in its logarithm for ratios (`place`).
+    Says so where no claim was tested.
     """
     rows, claims = shown_in_claims(tables), tables["claims"]
     if rows.empty:

@@ -176,10 +176,8 @@ def _note(planes: pd.DataFrame, connections: pd.DataFrame, chosen: str) -> str:
 def draw_planes(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Maps of the training loss and the test error on planes through the ends and the bend of a path, and random ones.
 
-    `tables` holds `planes` and `connections`. A row per cell, for the smallest and the largest width and depth at the
-    smallest batch size and one value of any further axis, as the note says; the first pair of each. Losses are in nats
-    or mean squared errors with levels equal in the logarithm, errors are fractions; colours are the same in all rows.
-    Says so where no planes were asked for. Raises DataError where the study has no pair.
+    `tables` holds `planes` and `connections`. A row per cell, for the smallest and the largest width and depth and one
+    value of any other axis. Says so where no planes were asked for. Raises DataError where the study has no pair.
     """
     connections = rows_of(study, tables, "connections")
     if not (tables["planes"]["study"] == study).any():

@@ -88,10 +88,8 @@ def _draw_density(axes: Axes, spectra: pd.DataFrame, floor: float, colour: str) 
 def draw_spectra(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Spectral densities of the Hessian at the end of training, a panel per width, depth and batch size.
 
-    `tables` holds `spectrum` and `curvature`. Densities, of total mass 1, on a log axis against eigenvalue, as means
-    over networks with bands for their intervals; ticks at the top are the networks' largest eigenvalues. Nothing is
-    drawn below a thirtieth of what a single eigenvalue has at its peak. Of many panels some are shown, and the note
-    says which. Says so where no spectra were asked for. Raises DataError where the study has no network.
+    `tables` holds `spectrum` and `curvature`. Of many panels some are shown, and the note says which. Says so where no
+    spectra were asked for. Raises DataError where the study has no network.
     """
     networks = rows_of(study, tables, "curvature")
     networks = networks[networks["final"].astype(bool)].reset_index(drop=True)

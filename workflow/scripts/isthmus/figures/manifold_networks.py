@@ -89,8 +89,8 @@ def _counts_note(rows: pd.DataFrame) -> str:
 def draw_manifold_counts(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Positive eigenvalues at the minima found against min(n, q), and the gap that separates them, against n / q.
 
-    `tables` holds `manifold`. A marker per theory network, its colour the activation, hollow where no zero of the loss
-    was found. Log axes; the gap is in decades. Raises DataError where the study has none.
+    `tables` holds `manifold`. A marker per theory network, hollow where no zero of the loss was found. Raises DataError
+    where the study has none.
     """
     rows = networks_of(study, tables)
     figure = new_figure(DOUBLE_COLUMN * 0.8, 2.2)
@@ -127,9 +127,8 @@ def _spectra_shown(rows: pd.DataFrame) -> list[pd.DataFrame]:
 def draw_manifold_spectra(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """All Hessian eigenvalues at zeros of the loss, by magnitude, a panel for each of a few ratios n / q.
 
-    `tables` holds `manifold` and `manifold_eigenvalues`. Log axes; a line of dots per seed, negative eigenvalues in
-    another colour; the dotted line is at q, the predicted number of positive ones. Raises DataError where the study
-    has no theory network.
+    `tables` holds `manifold` and `manifold_eigenvalues`. Says so where no whole Hessian was computed at a zero. Raises
+    DataError where the study has no theory network.
     """
     shown = _spectra_shown(networks_of(study, tables))
     if not shown:
@@ -196,10 +195,8 @@ def _panels(rows: pd.DataFrame) -> list[Panel]:
 def draw_manifold_boundary(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """What happens where parameters are as many as equations: against n / q, on log axes, a panel per kind of problem.
 
-    `tables` holds `manifold`. From top to bottom: at zeros of the loss the smallest positive eigenvalue of the
-    Hessian, which is the smallest squared singular value of the Jacobian; the distance of the minimum from the start;
-    the function's size off the data; on images the test error. Lines: means over seeds, geometric on log axes, with
-    intervals. Says so where no sweep crosses enough ratios. Raises DataError where the study has no theory network.
+    `tables` holds `manifold`. Says so where no sweep crosses enough ratios. Raises DataError where the study has no
+    theory network.
     """
     panels = _panels(_scans(networks_of(study, tables)))
     if not panels:

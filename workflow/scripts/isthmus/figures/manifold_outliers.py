@@ -125,11 +125,8 @@ def _draw_trained(axes: Axes, panel: pd.DataFrame, counts: list[Any], looks: dic
 def draw_manifold_outliers(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """How many Hessian eigenvalues exceed a fraction of the largest: theory networks, and the study's trained ones.
 
-    `tables` holds `manifold`, `manifold_eigenvalues`, `eigenvalues`, `spectrum`, `curvature`, `networks`. Log axes.
-    Left, some theory networks at zero loss, with dotted lines at q; then the trained networks, a panel per depth and
-    batch size, a line per network: solid from the dense Hessian, dashed from the spectral density. Grey lines are at
-    the number of classes and at examples times classes. An empty panel says why. Raises DataError where the study has
-    no network.
+    `tables` holds `manifold`, `manifold_eigenvalues`, `eigenvalues`, `spectrum`, `curvature`, `networks`. An empty
+    panel says why. Raises DataError where the study has no network.
     """
     networks = rows_of(study, tables, "networks")
     rows = rows_of(study, tables, "curvature").merge(networks[["cell", "seed", "classes"]], on=["cell", "seed"])

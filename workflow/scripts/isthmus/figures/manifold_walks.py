@@ -126,9 +126,7 @@ def _note(walks: pd.DataFrame, kinked: pd.DataFrame) -> str:
 def draw_manifold_walks(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Walks at zero loss: loss, change of the function, distance from another minimum, all against arc length.
 
-    `tables` holds `walks`. A thin line per walk of a smooth network, coloured by n / q. The losses are the greatest so
-    far at the points and on the segments between them, and that of the straight line in which the walk set out. Says
-    so where no walk was taken.
+    `tables` holds `walks`. A line per walk of a smooth network, coloured by n / q. Says so where no walk was taken.
     """
     if not (tables["walks"]["study"] == study).any():
         return nothing(NO_WALKS)
