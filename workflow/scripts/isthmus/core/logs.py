@@ -41,14 +41,32 @@ def job_log(path: Path | str) -> Iterator[None]:
 class StopRequest:
     """Record SIGTERM and SIGINT instead of dying, so that a loop can save its state first.
 
-    Within the context, `signal_number` is None until a signal arrives, and then that signal's number.
+    Within the context, `signal_number` is None until a signal arrives, and then that signal's number. A second signal
+    raises `Interrupted` wherever the process is. Files stay whole (`isthmus.core.files`).
     """
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
+        self._nothing_to_save = False
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal_number = number
+        again, self.signal_number = self.signal_number is not None, number
+        if again or self._nothing_to_save:
+            raise Interrupted(number)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """While the block runs, which has nothing to save, a signal raises `Interrupted` in its middle.
+
+        Raises `Interrupted` at the beginning if a signal came before.
+        """
+        if self.signal_number is not None:
+            raise Interrupted(self.signal_number)
+        self._nothing_to_save = True
+        try:
+            yield
+        finally:
+            self._nothing_to_save = False
 
     def __enter__(self) -> "StopRequest":
         self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
