@@ -45,6 +45,9 @@ if graph.settings["container"]:
     container: graph.settings["container"]
 
 
+GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of NVIDIA, AMD and the Windows subsystem for Linux
+
+
 wildcard_constraints:
     study="[A-Za-z][A-Za-z0-9_-]*",
     cell="[^/]+",
