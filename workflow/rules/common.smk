@@ -11,6 +11,7 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.g
 
 from isthmus.analyses.claims.statements import read_claims
 from isthmus.core.errors import ConfigurationError
+from isthmus.core.occupancy import take_note
 from isthmus.study.config import load
 from isthmus.study.graph import (
     DATA_PACKAGE,
