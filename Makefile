@@ -19,7 +19,7 @@ SNAKEMAKE := $(BIN)/snakemake $(if $(CONFIG),--configfile $(CONFIG)) $(if $(PROF
 DRAW := $(shell sed -nE 's/^(rule|use rule draw_training as) (draw_[a-z_]+)( with)?:$$/\2/p' workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup constraints figures tables redraw report plan new-analysis check-analysis \
+.PHONY: help setup readable unlocked constraints figures tables redraw report plan new-analysis check-analysis \
   test test-slow test-exhaustive test-slurm check format bench docs clean
 
 help: ## this list
@@ -45,19 +45,26 @@ constraints: $(READY) ## constraints.txt, after a change of pyproject.toml; with
 	$(BIN)/python -m uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 	  --no-header --no-annotate --quiet $(if $(UPGRADE),--upgrade) --output-file constraints.txt
 
-plan: $(READY) ## what the study will cost: jobs still to be done, hours, memory, disk
+readable: $(READY)
+	@$(if $(CONFIG),$(BIN)/python workflow/scripts/check_configuration.py $(CONFIG))
+
+# After a crash, Snakemake's lock is still there: taken away where nobody works any more.
+unlocked: readable
+	@$(BIN)/python workflow/scripts/unlock.py $(if $(CONFIG),--configfile $(CONFIG)) $(if $(PROFILE),--workflow-profile $(PROFILE))
+
+plan: readable ## what the study will cost: jobs still to be done, hours, memory, disk
 	@$(BIN)/python workflow/scripts/plan.py $(if $(CONFIG),--configfile $(CONFIG)) --cores $(CORES)
 
-figures: $(READY) ## run the whole study: results/tables and results/figures
+figures: unlocked ## run the whole study: results/tables and results/figures
 	$(SNAKEMAKE)
 
-tables: $(READY) ## run the whole study as far as the tables
+tables: unlocked ## run the whole study as far as the tables
 	$(SNAKEMAKE) -- tables
 
-redraw: $(READY) ## draw every figure again from the tables alone
+redraw: unlocked ## draw every figure again from the tables alone
 	$(SNAKEMAKE) --allowed-rules list_cells summarize $(DRAW) --forcerun $(DRAW) --until $(DRAW) -- figures
 
-report: $(READY) ## Snakemake's HTML report: results/report.html
+report: unlocked ## Snakemake's HTML report: results/report.html
 	$(SNAKEMAKE)
 	$(SNAKEMAKE) --report results/report.html
 

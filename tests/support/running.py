@@ -6,7 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,20 @@ def command(folder: Path, config: dict[str, Any], *arguments: str, root: Path = 
         *("--configfile", str(path), "--workflow-profile", str(root / "profiles" / "default")),
         *(arguments or ("all",)),
     ]
+
+
+@contextmanager
+def started(folder: Path, config: dict[str, Any], *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The workflow at work; it is killed at the end, if it still runs, but not its jobs."""
+    with (folder / "printed").open("w") as printed:
+        process = subprocess.Popen(
+            command(folder, config, *arguments), cwd=folder, stdout=printed, stderr=subprocess.STDOUT, text=True
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
 
 def run(folder: Path, config: dict[str, Any], *arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:

@@ -48,7 +48,7 @@ def test_a_job_gets_a_part_of_it_with_the_same_bounds(name: str) -> None:
 
 
 def test_jobs_lack_nothing_but_what_only_the_snakefile_takes() -> None:
-    assert wanted().keys() - (of_conda("torch").keys() | of_conda("tables").keys()) == {"snakemake"}
+    assert wanted().keys() - (of_conda("torch").keys() | of_conda("tables").keys()) == {"snakemake", "psutil"}
 
 
 def test_the_container_installs_what_the_project_asks_for(tmp_path: Path) -> None:

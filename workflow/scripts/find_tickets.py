@@ -65,7 +65,7 @@ def find_tickets(block: Block, plan: Plan) -> Levels:
             {seed: Origin(initial[seed], starts[seed], each["final"]) for seed, each in snapshots.items()},
             LevelFiles(Path(block.job.params.checkpoints), mark),
             lambda networks: placement.stack_size(block.recipe.training.batch_size, networks),
-            lambda: stop.signal_number,
+            stop,
         )
         for level in range(len(plan.kept) + 1):
             levels[level] = chain.advance(level)

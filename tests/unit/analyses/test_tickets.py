@@ -12,6 +12,7 @@ from isthmus.analyses.tickets.levels import LevelFiles, absent
 from isthmus.analyses.tickets.measure import Outcome, TicketMeasures, curvature, first_at, lowest, stability
 from isthmus.analyses.tickets.pruning import Found, Origin, Plan, Start, begin, rewound
 from isthmus.core.errors import ConfigurationError, UserError
+from isthmus.core.logs import StopRequest
 from isthmus.core.tensors import Tensors
 from isthmus.data.dataset import Dataset
 from isthmus.landscape.evaluator import Evaluator
@@ -69,7 +70,7 @@ def chain_of(
         {seed: Origin(initial[seed], starts[seed], final[seed]) for seed in seeds},
         LevelFiles(tmp_path, lambda seed: f"mark {seed}"),
         lambda networks: min(stack, networks),
-        lambda: None,
+        StopRequest(),
     )
 
 

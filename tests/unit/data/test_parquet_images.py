@@ -172,10 +172,12 @@ def test_null_struct_is_a_row_without_bytes(tmp_path: Path) -> None:
     ("labels", "complaint"),
     [
         ([0, 1, -1], "Row 2 of .* has the label -1"),
+        ([0, 100_000, 1], "Row 1 of .* has the label 100000, too large for labels"),
+        ([0, 1, 2**62], f"Row 2 of .* has the label {2**62}, too large for labels"),
         ([0, None, 1], "Row 1 of .* has no label"),
         ([0.0, 1.0, 2.0], "holds double; labels must be integers"),
         (["cat", "dog", "cat"], "holds string; labels must be integers"),
-        (np.array([0, 1, 2**63], np.uint64), "cannot be read as Parquet"),
+        (np.array([0, 1, 2**63], np.uint64), f"Row 2 of .* has the label {2**63}, too large for labels"),
     ],
 )
 def test_labels_that_are_none_are_refused(tmp_path: Path, labels: Sequence[Any], complaint: str) -> None:

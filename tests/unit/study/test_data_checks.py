@@ -10,6 +10,7 @@ from isthmus.study.config import Configuration, load
 from isthmus.study.graph import Graph
 
 FACTS = {
+    "alike": Facts(100, 20, (5,), 1, "classification", "values", 0, False),
     "real": Facts(100, 20, (5,), 2, "regression", "values", 0, False),
     "vectors": Facts(100, 20, (5,), 3, "classification", "values", 0, False),
     "tokens": Facts(100, 20, (2,), 23, "classification", "tokens", 24, False),
@@ -96,3 +97,10 @@ def test_an_array_set_is_prepared_from_its_file_and_where_a_folder_is_does_not_m
     graph = Graph(loaded("vectors"), {"sources": {}, "claims": []})
     assert graph.sources("vectors") == ["vectors.npz"]
     assert graph.content("vectors")["file"] == "vectors.npz"
+
+
+def test_labels_of_one_class_cannot_be_noisy() -> None:
+    loaded("alike")
+    expected = "s.data.label_noise: 0.5 was given; alike has one class, so that no label can be another one"
+    with pytest.raises(ConfigurationError, match=expected):
+        loaded("alike", data={"name": "alike", "label_noise": 0.5})

@@ -1,5 +1,7 @@
 """Configuration files: what YAML reads in another way than a person does is refused with its line."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from running import ROOT, configuration, run, small_study
 
 from isthmus.core.errors import ConfigurationError
 from isthmus.study.config import load
-from isthmus.study.files import file_errors, folder_of
+from isthmus.study.files import file_errors, folder_of, unreadable
 
 
 def errors_in(folder: Path, text: str) -> list[str]:
@@ -70,3 +72,45 @@ def test_the_folder_is_that_of_the_file_with_the_studies(tmp_path: Path) -> None
     machine.write_text("jobs: {seeds: 1}\n")
     assert folder_of([study_file, machine]) == tmp_path / "presets"
     assert folder_of([machine]) == folder_of([]) == Path()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"a: 1\n# Gr\xf6\xdfe\n", ", line 2: a character is not in UTF-8; save the file in this encoding"),
+        (b"a:\n  b: [1\n", ", line 3, column 1: expected ',' or ']', but got '<stream end>'"),
+        (b"a: 1\n\tb: 2\n", ", line 2, column 1: found character '\\t' that cannot start any token"),
+        (b"a: &a\n  b: {c: [*a]}\n", ", line 1: this part contains itself by an alias"),
+        (b"- a\n", " has no keys at the top, such as `studies`"),
+        (b"", " has no keys at the top, such as `studies`"),
+        (b"a: 1\n--- \nb: 2\n", ", line 2, column 1: but found another document"),
+        (b"a: \x00\n", ": unacceptable character #x0000: special characters are not allowed"),
+        (b"a: &a {b: 1}\nc: [*a, *a]\n", ""),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused_in_a_sentence(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content)
+    assert unreadable(path).startswith(f"{path}{reason}" if reason else "")
+    assert bool(unreadable(path)) == bool(reason)
+
+
+def test_a_file_that_cannot_be_opened_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    assert unreadable(tmp_path / "none.yaml") == f"{tmp_path / 'none.yaml'} cannot be read: No such file or directory"
+    assert unreadable(tmp_path) == f"{tmp_path} cannot be read: Is a directory"
+
+
+def test_aliases_of_aliases_are_looked_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    lines = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9) if n else ''}]" for n in range(30)]  # 9^29 parts
+    path.write_text("\n".join(lines))
+    assert unreadable(path) == ""
+
+
+def test_make_says_it_before_snakemake_does(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"studies: [\n")
+    command = [sys.executable, ROOT / "workflow" / "scripts" / "check_configuration.py", path]
+    done = subprocess.run(command, text=True, capture_output=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.strip() == unreadable(path)

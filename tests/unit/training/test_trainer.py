@@ -4,6 +4,7 @@ import copy
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -387,3 +388,14 @@ def test_a_block_goes_on_with_what_an_earlier_try_left(digits: Dataset, tmp_path
     networks, _ = rows("study", "cell", chosen, digits, [state], [1])
     assert [row["seed"] for row in networks] == [1], "and what is no longer wanted is not shown"
     assert plan_stacks((0, 1), 2, tmp_path, lambda _: "other")[0][1] is None
+
+
+@pytest.mark.parametrize(
+    "name", ["seeds-0+1 (copy).safetensors", "seeds-.safetensors", "seeds-0+x.safetensors.damaged"]
+)
+def test_other_files_among_checkpoints_are_ignored_and_named(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / name).write_bytes(b"copied by hand")
+    assert plan_stacks((0, 1), 2, tmp_path, lambda _: "x") == [((0, 1), None)]
+    assert f"{name.partition('.')[0]} is no name of a checkpoint: ignored" in caplog.text

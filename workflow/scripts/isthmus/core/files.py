@@ -7,29 +7,51 @@ never sees half a file, even if the writer is killed.
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from isthmus.core.errors import UserError
+
 
 def write_whole(path: Path | str, write: Callable[[Path], object]) -> None:
     """Call `write` with a temporary path, then move the file it wrote to `path`.
 
-    The data reach the disk before the rename. On any error, the temporary file is removed, `path` keeps its old
-    content, and the error is raised again.
+    The data reach the disk before the rename. On any error, the temporary file is removed, and `path` keeps its old
+    content. Raises UserError if the file cannot be written, because the disk is full, for example; any other error is
+    raised again.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())  # some writers create files that only their owner can read
         temporary.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written: {os.strerror(error.errno) if error.errno else error}. Free some space, or make "
+            "the folder writable, and start again; what is finished is kept"
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it is not there, or cannot be removed for the reason that was just given
+            temporary.unlink()
+
+
+def expanded(path: str) -> Path:
+    """A path with `~` and `~user` replaced by home folders. Raises UserError if there is no such user.
+
+    >>> expanded("data/train.parquet")
+    PosixPath('data/train.parquet')
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{path}: there is no such home folder") from error
 
 
 def _umask() -> int:

@@ -1,6 +1,7 @@
 """A job's log, and how a job ends cleanly when it is told to stop."""
 
 import logging
+import re
 import signal
 import sys
 import traceback
@@ -11,13 +12,16 @@ from types import FrameType
 
 from isthmus.core.errors import Interrupted, UserError
 
+NO_MEMORY = re.compile("out of memory|not enough memory|can.t allocate memory")  # PyTorch's words
+LESS = "see `jobs.stack`, `jobs.evaluation_batch_size`, numbers of images (docs/configuration.md)"
+
 
 @contextmanager
 def job_log(path: Path | str) -> Iterator[None]:
     """While the block runs, send `logging` to the file `path`, and errors to standard error as well.
 
-    A `UserError` shows its message alone and ends the process with status 1. `Interrupted` ends it with 128 + the
-    signal's number. Any other exception is logged with its traceback and raised again.
+    A `UserError` shows its message alone and ends the process with status 1, as a lack of memory does. `Interrupted`
+    ends it with 128 + the signal's number. Any other exception is logged with its traceback and raised again.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,8 +35,11 @@ def job_log(path: Path | str) -> Iterator[None]:
         logging.warning("%s", interrupted)
         print(interrupted, file=sys.stderr)
         sys.exit(128 + interrupted.signal_number)
-    except Exception:
+    except Exception as error:
         logging.error("%s", traceback.format_exc())
+        if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+            what = " ".join(str(error).split()) or "there is no memory left"
+            sys.exit(f"The job ran out of memory ({what[:300]}). Give it more, or let it compute less at once: {LESS}.")
         raise
     finally:
         logging.shutdown()
@@ -41,14 +48,32 @@ def job_log(path: Path | str) -> Iterator[None]:
 class StopRequest:
     """Record SIGTERM and SIGINT instead of dying, so that a loop can save its state first.
 
-    Within the context, `signal_number` is None until a signal arrives, and then that signal's number.
+    Within the context, `signal_number` is None until a signal arrives, and then that signal's number. A second signal
+    raises `Interrupted` wherever the process is. Files stay whole (`isthmus.core.files`).
     """
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
+        self._nothing_to_save = False
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal_number = number
+        again, self.signal_number = self.signal_number is not None, number
+        if again or self._nothing_to_save:
+            raise Interrupted(number)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """While the block runs, which has nothing to save, a signal raises `Interrupted` in its middle.
+
+        Raises `Interrupted` at the beginning if a signal came before.
+        """
+        if self.signal_number is not None:
+            raise Interrupted(self.signal_number)
+        self._nothing_to_save = True
+        try:
+            yield
+        finally:
+            self._nothing_to_save = False
 
     def __enter__(self) -> "StopRequest":
         self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}

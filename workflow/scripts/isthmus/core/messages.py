@@ -14,6 +14,8 @@ def _is_integer(_: object, value: object) -> bool:
 
 
 def _is_number(_: object, value: object) -> bool:
+    if isinstance(value, int) and abs(value) >= 2**1023:
+        return False  # no float is as large
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

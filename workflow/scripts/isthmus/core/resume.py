@@ -37,19 +37,21 @@ class Task:
 def measure_all(folder: Path | str, tasks: Mapping[str, Task], stop: StopRequest, what: str) -> dict[str, Any]:
     """The results of all tasks, by name: read from `folder` if an earlier attempt left them, else measured and stored.
 
-    what: the tasks in a word or two, for the log. Raises Interrupted, between two tasks, if the job was told to stop.
+    what: the tasks in a word or two, for the log. Raises Interrupted if the job was told to stop.
     """
     progress, found = Progress(what, len(tasks)), {}
     for name, task in tasks.items():
-        found[name] = recall(Path(folder, f"{name}.json"), task)
+        found[name] = recall(Path(folder, f"{name}.json"), task, stop)
         progress.report(len(found))
         if stop.signal_number is not None:
             raise Interrupted(stop.signal_number)
     return found
 
 
-def recall(path: Path, task: Task) -> Any:
+def recall(path: Path, task: Task, stop: StopRequest) -> Any:
     """The result in the file `path`, if it has the task's fingerprint; else measure the task and store its result.
+
+    A request to stop ends a measurement in its middle: raises Interrupted.
 
     A file that has another fingerprint is reported in the log and replaced; a damaged one is renamed to `.damaged`.
     """
@@ -64,7 +66,9 @@ def recall(path: Path, task: Task) -> Any:
         except (ValueError, KeyError, TypeError) as error:
             logging.warning("%s is damaged (%s): set aside, measuring again", path, error)
             path.replace(path.with_name(path.name + ".damaged"))
-    content = json.loads(json.dumps(task.measure(), allow_nan=False))  # as another attempt will read it
+    with stop.at_once():
+        measured = task.measure()
+    content = json.loads(json.dumps(measured, allow_nan=False))  # as another attempt will read it
     record = {"fingerprint": task.fingerprint, "content": content, "sha256": fingerprint(task.fingerprint, content)}
     text = json.dumps(record)
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

@@ -67,7 +67,10 @@ def save_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapp
     complete = dict(metadata) | {"checksum": checksum(on_cpu, metadata)}
 
     def write(temporary: Path) -> None:
-        save_file(on_cpu, temporary, complete)
+        try:
+            save_file(on_cpu, temporary, complete)
+        except SafetensorError as error:  # of the operating system
+            raise OSError(str(error)) from error
         _sort_metadata(temporary)
 
     write_whole(path, write)

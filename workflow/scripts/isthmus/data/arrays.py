@@ -22,13 +22,14 @@ from typing import IO, Any
 import numpy as np
 
 from isthmus.core.errors import ConfigurationError, DataError
-from isthmus.data.facts import Facts
+from isthmus.core.files import expanded
+from isthmus.data.facts import MOST_CLASSES, Facts
 
 HALVES, WHAT = ("train", "test"), ("inputs", "targets")
 """The arrays of a file are called `train_inputs`, ..., `test_targets`."""
 
 BYTES_AT_ONCE = 2**24
-MOST_CLASSES, MOST_TOKENS = 10**6, 2**31
+MOST_TOKENS = 2**31
 """Labels and tokens from here on are refused: more likely they are something else."""
 
 UNREADABLE = (
@@ -50,7 +51,7 @@ def file_of(name: str, description: Mapping[str, Any]) -> Path:
         raise ConfigurationError(
             f"`datasets.{name}.file` is missing: a data set of source `arrays` names its .npz file."
         )
-    return Path(description["file"]).expanduser()
+    return expanded(description["file"])
 
 
 def facts_of(name: str, description: Mapping[str, Any]) -> Facts:

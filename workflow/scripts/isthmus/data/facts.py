@@ -31,6 +31,8 @@ class Facts:
     corruptible: bool = True
 
 
+MOST_CLASSES = 100_000  # larger labels are mistakes, such as numbers of examples
+
 BUILTIN: dict[str, Facts] = {
     "digits": Facts(1_437, 360, (1, 8, 8), 10),
     "MNIST": Facts(60_000, 10_000, (1, 28, 28), 10),

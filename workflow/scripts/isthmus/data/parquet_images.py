@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageFile
 
 from isthmus.core.errors import ConfigurationError, DataError
+from isthmus.core.files import expanded
+from isthmus.data.facts import MOST_CLASSES
 
 ROWS_PER_BATCH = 2048  # rows with their encoded images in memory at once
 ROWS_PER_TASK = 64  # images that a thread decodes per task
@@ -50,7 +52,7 @@ def split_of(name: str, description: Mapping[str, Any], split: str) -> Split:
             f"of paths, of its {split} files."
         )
     files = [files] if isinstance(files, str) else files
-    paths = tuple(Path(file).expanduser() for file in files)
+    paths = tuple(expanded(file) for file in files)
     return Split(paths, description["image_column"], description["label_column"])
 
 
@@ -72,6 +74,12 @@ def read_labels(split: Split) -> np.ndarray:
             if column.null_count:
                 row = pc.index(pc.is_null(column), True).as_py()
                 raise DataError(f"{_row(file, row)} has no label. Remove the row or label it.")
+            largest = pc.max(column).as_py() if len(column) else 0
+            if largest >= MOST_CLASSES:
+                raise DataError(
+                    f"{_row(file, pc.index(column, largest).as_py())} has the label {largest}, too large for labels, "
+                    "which count from 0."
+                )
             labels = column.cast(pa.int64()).to_numpy()
         if labels.size and labels.min() < 0:
             row = int(np.argmax(labels < 0))

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from isthmus.core.errors import DataError
+from isthmus.core.files import expanded
 from isthmus.data import arrays
 from isthmus.data.facts import BUILTIN, facts
 
@@ -74,7 +75,7 @@ def prepare(name: str, description: Mapping[str, Any]) -> PreparedDataset:
     elif name == "digits":
         train, test = _digits()
     else:
-        train, test = _from_torchvision(name, Path(description["root"]).expanduser(), description["download"])
+        train, test = _from_torchvision(name, expanded(description["root"]), description["download"])
     mean, std = channel_statistics(train[0]) if _is_pixels(train[0]) else arrays.value_statistics(train[0])
     return PreparedDataset(name, known.classes, *train, *test, mean, std)
 

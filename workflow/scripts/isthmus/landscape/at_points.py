@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from isthmus.core.progress import Progress
 from isthmus.core.tensors import Tensors
 from isthmus.landscape.paths import Path
 from isthmus.models.evaluation import evaluate, evaluation_mode
@@ -59,7 +60,9 @@ def evaluate_points(
     """
     stack = next(network.parameters()).shape[0]
     found: dict[str, list[Tensor]] = {name: [] for name in sets}
+    progress = Progress("points", len(shares))
     for chunk in torch.arange(len(shares)).split(stack):
+        progress.report(int(chunk[0]))
         # Repeat the last point to fill the stack of S.
         weights = weights_at(torch.cat([chunk, chunk[-1:].expand(stack - len(chunk))]))
         function = partial(torch.func.functional_call, network, weights)

@@ -79,7 +79,7 @@ class Block:
     def measure_each(self, measure: Callable[[int, Snapshots], Any]) -> dict[int, Any]:
         """The result of `measure`, given a seed and its snapshots, for each network that did not diverge, by seed.
 
-        A restarted job keeps what it has measured. Raises Interrupted, between two networks, if it was told to stop.
+        A restarted job keeps what it has measured. Raises Interrupted if it was told to stop.
         """
         tasks = {
             str(seed): Task(

@@ -55,6 +55,9 @@ def task_errors(
             yield f"{where}.training.until_train_accuracy: {given} was given; {targets} and have no accuracy"
         if data["label_noise"]:
             yield f"{where}.data.label_noise: {data['label_noise']} was given; {targets} and no labels"
+    elif known.classes == 1 and data["label_noise"]:
+        given = f"{where}.data.label_noise: {data['label_noise']} was given"
+        yield f"{given}; {data['name']} has one class, so that no label can be another one"
     if known.inputs != "images":
         for key in ("flip", "crop_padding"):
             if training[key]:

@@ -26,6 +26,46 @@ def folder_of(files: Sequence[Path | str]) -> Path:
     return Path()
 
 
+def unreadable(file: Path | str) -> str:
+    """Why a file cannot be read as a configuration, in a sentence; empty if it can.
+
+    Snakemake reads these files before the workflow does, and says less.
+    """
+    try:
+        node = yaml.compose(Path(file).read_bytes().decode(), yaml.SafeLoader)
+    except OSError as error:
+        return f"{file} cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        return f"{file}, line {line}: a character is not in UTF-8; save the file in this encoding"
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        return f"{file}{where}: {error.problem}"
+    except yaml.YAMLError as error:
+        return f"{file}: {' '.join(str(error).split())}"
+    if not isinstance(node, yaml.MappingNode):
+        return f"{file} has no keys at the top, such as `studies`"
+    if line := _line_of_recursion(node, (), set()):
+        return f"{file}, line {line}: this part contains itself by an alias"
+    return ""
+
+
+def _line_of_recursion(node: yaml.Node, around: tuple[int, ...], checked: set[int]) -> int:
+    """The line of a part of a file that contains itself; 0 if there is none. around: the parts that contain `node`."""
+    if id(node) in around:
+        return int(node.start_mark.line) + 1
+    if id(node) in checked:  # aliases repeat it
+        return 0
+    checked.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        parts = [part for pair in node.value for part in pair]
+    else:
+        parts = node.value if isinstance(node, yaml.SequenceNode) else []
+    lines = (_line_of_recursion(part, (*around, id(node)), checked) for part in parts)
+    return next(filter(None, lines), 0)
+
+
 def file_errors(files: Sequence[Path | str]) -> list[str]:
     """Keys given twice, and values that YAML reads differently from a person: a sentence each, with the line."""
     found: dict[str, None] = {}  # a file may be given twice

@@ -12,6 +12,7 @@ from typing import Any
 
 from isthmus.analyses.claims.statements import parse_claims
 from isthmus.core.digest import digest
+from isthmus.core.files import expanded
 from isthmus.recipes.cell_table import CELLS
 from isthmus.recipes.cells import AXES, axis_order
 from isthmus.recipes.pairs import Pair
@@ -68,9 +69,7 @@ class Graph:
         """The files that a data set is prepared from, if the configuration names them."""
         described = self.configuration.datasets[dataset]
         given = [described.get(key, []) for keys in FILES.values() for key in keys]
-        return [
-            str(Path(path).expanduser()) for paths in given for path in ([paths] if isinstance(paths, str) else paths)
-        ]
+        return [str(expanded(path)) for paths in given for path in ([paths] if isinstance(paths, str) else paths)]
 
     def content(self, dataset: str) -> dict[str, Any]:
         """The part of a data set's description that determines its content, not where to find it."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.core.errors import ConfigurationError, UserError
+from isthmus.core.files import expanded
 from isthmus.core.messages import shown
 from isthmus.data.facts import Facts
 from isthmus.models.description import Description, Request, source_of
@@ -29,7 +30,7 @@ def located(module: str, folder: Path) -> str:
     'torchvision.models:resnet18'
     """
     place, _, name = module.rpartition(":")
-    return f"{os.path.relpath(folder / Path(place).expanduser())}:{name}" if place.endswith(".py") else module
+    return f"{os.path.relpath(folder / expanded(place))}:{name}" if place.endswith(".py") else module
 
 
 def module_errors(where: str, given: Mapping[str, Any], study: dict[str, Any]) -> Iterator[str]:

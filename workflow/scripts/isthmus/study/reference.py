@@ -110,6 +110,9 @@ INTRODUCTION = """A configuration is one YAML file: `config.yaml`, or the file g
 the `datasets` and `jobs` of a machine. The configuration is checked as a whole before anything runs. All mistakes are
 reported at once, each with the key, what was given and what is allowed.
 
+A configuration from a stranger is code: Snakemake evaluates Python in a file that has the key `__use_yte__`, and keys
+such as `module` and `loss` name Python files that are run. Read it before you use it.
+
 A **study** trains one network for each combination of the values in its grid. The axes other than `seed` define the
 *cells*; `seed` gives the networks of each cell. Results are in `results/NAME/`, with one folder per cell. Changing
 `jobs` reruns nothing and changes no result beyond rounding, except that `jobs.seeds` renames the blocks."""

@@ -1,5 +1,7 @@
 """Which networks of a job train together, as one stack, given what an earlier attempt at the same job left."""
 
+import logging
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 from isthmus.core.out_of_memory import attempt, halved
 from isthmus.training.checkpoint import State, load_state, part, previous, save_state
 
+STACK_NAME = re.compile(r"seeds-[0-9]+(\+[0-9]+)*", re.ASCII)
 NAME_LENGTH = 200  # for a file name that lists the seeds of a stack; file systems allow some 255 bytes
 
 Stack = tuple[tuple[int, ...], State | None]
@@ -32,10 +35,13 @@ def plan_stacks(
     """
     stacks: list[Stack] = []
     left = set(wanted)
-    names = {path.name.split(".")[0] + ".safetensors" for path in folder.glob("seeds-*.safetensors*")}
-    for name in sorted(names):
-        members = tuple(map(int, name.removeprefix("seeds-").split(".")[0].split("+")))
-        state = load_state(folder / name, fingerprint(members))
+    left_behind = {path.name.partition(".")[0] for path in folder.glob("seeds-*.safetensors*")}
+    for name in sorted(left_behind):
+        if not STACK_NAME.fullmatch(name):
+            logging.warning("%s is no name of a checkpoint: ignored", folder / name)
+            continue
+        members = tuple(map(int, name.removeprefix("seeds-").split("+")))
+        state = load_state(state_path(folder, members), fingerprint(members))
         if state is not None and left.intersection(state.seeds):
             stacks.append((state.seeds, state))
             left.difference_update(state.seeds)

@@ -11,7 +11,7 @@ from pathlib import Path
 from isthmus.analyses.tickets.levels import Level, LevelFiles
 from isthmus.analyses.tickets.measure import Outcome, TicketMeasures
 from isthmus.analyses.tickets.pruning import Entry, Found, Origin, Plan, begin
-from isthmus.core.errors import Interrupted
+from isthmus.core.logs import StopRequest
 from isthmus.core.resume import fingerprint
 from isthmus.core.tensors import checksum, flatten
 from isthmus.training.checkpoint import State
@@ -23,8 +23,7 @@ from isthmus.training.trainer import train
 class Chain:
     """The networks of a block and the results of their last level, by seed.
 
-    stack_size: from a number of networks to how many of them train at once. stop_signal: returns the number of the
-    signal that asked the job to stop, or None.
+    stack_size: from a number of networks to how many of them train at once.
     """
 
     plan: Plan
@@ -32,7 +31,7 @@ class Chain:
     origins: dict[int, Origin]
     files: LevelFiles
     stack_size: Callable[[int], int]
-    stop_signal: Callable[[], int | None]
+    stop: StopRequest
     found: dict[int, Found | None] = field(default_factory=dict)
 
     def advance(self, level: int) -> dict[int, Level]:
@@ -48,11 +47,10 @@ class Chain:
         outcomes = self._train(entries, missing, training)
         for seed in missing:
             own = [(entry, outcomes[number]) for number, entry in entries.items() if entry.seed == seed]
-            self.files.write(level, seed, self.measures.level(seed, level, self.origins[seed], own))
+            with self.stop.at_once():
+                measured = self.measures.level(seed, level, self.origins[seed], own)
+            self.files.write(level, seed, measured)
             reached[seed] = self.files.read(level, seed)
-            number = self.stop_signal()
-            if number is not None:
-                raise Interrupted(number)
         shutil.rmtree(training, ignore_errors=True)  # its networks have been measured
         levels = {seed: done for seed, done in reached.items() if done is not None}
         self.found = {seed: done.found for seed, done in levels.items()}
@@ -70,7 +68,7 @@ class Chain:
         def finish(state: State, save: Callable[[State], None]) -> State:
             members = {number: entries[number].member for number in state.seeds}
             settings, dataset = evaluator.settings, self.measures.dataset
-            return train(self.plan.recipe, state, dataset, settings, save, self.stop_signal, members)
+            return train(self.plan.recipe, state, dataset, settings, save, lambda: self.stop.signal_number, members)
 
         # Tickets train in stacks of their own, like the dense networks, so that both round alike: a ticket of density 1
         # equals the dense network bit for bit. All other networks that start at the same step share stacks.

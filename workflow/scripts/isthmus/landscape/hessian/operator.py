@@ -25,6 +25,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from isthmus.core.errors import UserError
+from isthmus.core.progress import Progress
 from isthmus.models.evaluation import converted, losses
 from isthmus.models.fold_batch_norm import folded
 
@@ -32,6 +33,7 @@ Parts = tuple[Tensor, ...]
 Product = Callable[[Parts], Parts]
 
 MATRICES = ("hessian", "gauss_newton")
+ROWS_AT_ONCE = 50  # of a dense matrix
 
 
 class CurvatureOperator:
@@ -208,7 +210,11 @@ def dense(operator: CurvatureOperator, limit: int = 2000) -> Tensor:
     if operator.dtype != torch.float64:
         raise ValueError(f"the dense matrix is a reference in float64, but the weights are {operator.dtype}")
     identity = torch.eye(operator.size, dtype=operator.dtype, device=operator.device)
-    matrix = operator(identity).cpu()
+    progress, rows = Progress("the dense matrix", operator.size), list[Tensor]()
+    for part in identity.split(ROWS_AT_ONCE):
+        progress.report(len(rows) * ROWS_AT_ONCE)
+        rows.append(operator(part).cpu())
+    matrix = torch.cat(rows)
     return (matrix + matrix.mT) / 2
 
 
