@@ -13,10 +13,10 @@ from torch.func import functional_call
 
 from isthmus.core import seeds
 from isthmus.core.errors import UserError
-from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode
 from isthmus.models.functional import Stacked
 from isthmus.models.masks import prunable
+from isthmus.models.networks import build
 
 SHAPE, CLASSES, STACK = (2, 8, 8), 5, 3
 
@@ -152,7 +152,7 @@ def test_nothing_is_dropped_in_evaluation_and_nothing_without_a_seed_in_training
 @pytest.mark.parametrize("normalization", ["none", "batch"])
 def test_plain_layers_compute_what_the_batched_ones_do(stack: int, normalization: str) -> None:
     built = build(recipe(6, 1, network={"normalization": normalization}).network, SHAPE, CLASSES, stack).double()
-    initialize(built, range(stack))
+    built.initialize(range(stack))
     plain_mlp = own_models.normalized_mlp if normalization == "batch" else own_models.mlp
     arguments = {"depth": 1} if normalization == "none" else {}
     network = Stacked(lambda: plain_mlp(6, classes=CLASSES, shape=SHAPE, **arguments), stack).double()
@@ -181,8 +181,8 @@ def test_a_network_is_initialized_by_its_constructor_from_its_seed_alone() -> No
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     pair, single = Stacked(MODULES["vit"], 2), Stacked(MODULES["vit"], 1)
-    initialize(pair, [5, 7])
-    initialize(single, [7])
+    pair.initialize([5, 7])
+    single.initialize([7])
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.manual_seed(seeds.integer(7, seeds.Stream.INITIALIZATION))
     drawn = dict(MODULES["vit"]().named_parameters())
