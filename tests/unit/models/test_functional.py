@@ -10,6 +10,7 @@ import torchvision
 from helpers import recipe
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from isthmus.core import seeds
 from isthmus.core.errors import UserError
@@ -230,3 +231,23 @@ def test_the_output_layer_is_pruned_as_such_wherever_it_is_defined() -> None:
         "head.weight",
     )
     assert prunable(Stacked(MODULES["tied"], 1, last_layer="head")) == ("encode.weight", "head.weight")
+
+
+class Convolutions(TorchDispatchMode):
+    """Records the sizes and strides of all convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[int, int]] = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        if operation is torch.ops.aten.convolution.default:
+            self.found.append((args[1].shape[-1], args[3][0]))
+        return operation(*args, **(kwargs or {}))
+
+
+def test_no_strided_convolution_of_single_pixels_is_left_to_the_library_that_computes_it_wrongly() -> None:
+    with Convolutions() as convolutions:
+        stack_of(resnet, 1)(images_of())
+    assert {stride for size, stride in convolutions.found if size == 1} == {1}
+    assert {stride for size, stride in convolutions.found if size == 3} == {1, 2}

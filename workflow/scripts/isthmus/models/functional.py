@@ -91,6 +91,7 @@ class Stacked(nn.Module):
                     template.get_parameter(name).copy_(value)
         else:
             _stack_parameters(template, stack)
+            _select_pixels_first(template)
 
     def train(self, mode: bool = True) -> "Stacked":
         """Set training or evaluation mode, as the module itself does."""
@@ -182,6 +183,21 @@ def _stack_parameters(module: nn.Module, stack: int) -> None:
             if value is not None:
                 copies = value.detach().expand(stack, *value.shape).clone()
                 each._parameters[name] = stacked.setdefault(id(value), nn.Parameter(copies))
+
+
+def _select_pixels_first(module: nn.Module) -> None:
+    """Let strided 1x1 convolutions read every second pixel of smaller images, say: the same function.
+
+    oneDNN 3.12 computes them wrongly for some channels-last images (`isthmus.models.stacked.convolve`).
+    """
+    for each in module.modules():
+        if type(each) is nn.Conv2d and each.kernel_size == (1, 1) and each.padding in ((0, 0), "valid"):
+            each.register_forward_pre_hook(partial(_selected, each.stride))
+            each.stride = (1, 1)
+
+
+def _selected(stride: tuple[int, ...], _: nn.Module, arguments: tuple[Tensor, ...]) -> Tensor:
+    return arguments[0][..., :: stride[0], :: stride[1]]
 
 
 def _measure(name: str, found: dict[str, Tensor], norm: _BatchNorm, arguments: tuple[Tensor, ...]) -> None:
