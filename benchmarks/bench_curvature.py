@@ -24,8 +24,8 @@ from pyhessian import hessian  # noqa: E402
 from isthmus.landscape.hessian.lanczos import eigenvalues  # noqa: E402
 from isthmus.landscape.hessian.operator import CurvatureOperator  # noqa: E402
 from isthmus.landscape.hessian.trace import traces  # noqa: E402
-from isthmus.models.architectures import build, initialize  # noqa: E402
 from isthmus.models.evaluation import evaluation_mode, losses  # noqa: E402
+from isthmus.models.networks import build  # noqa: E402
 from isthmus.study.config import load  # noqa: E402
 
 ROUNDS, TOLERANCE, PRECISION = 2, 1e-3, 0.05
@@ -58,7 +58,7 @@ def trained(section: dict[str, Any], width: int, depth: int, shape: tuple[int, i
     labels = torch.randint(10, (count,), generator=generator)
     images = templates[labels] + smooth(torch.randn(count, *shape, generator=generator)) * 4
     network = build(cell.recipe.network, shape, 10)
-    initialize(network, (0,))
+    network.initialize((0,))
     parameters, momentum = list(network.parameters()), [torch.zeros_like(p) for p in network.parameters()]
     for _ in range(150):
         chosen = torch.randint(count, (64,), generator=generator)

@@ -37,8 +37,8 @@ from isthmus.data.subsets import subset
 from isthmus.landscape.at_points import evaluate_path
 from isthmus.landscape.curves import fit, fitted, new_curves
 from isthmus.landscape.paths import Path, curve
-from isthmus.models.architectures import build, count_parameters, initialize
 from isthmus.models.evaluation import evaluate, evaluation_mode, losses
+from isthmus.models.networks import build, count_parameters
 from isthmus.recipes.recipe import Recipe
 from isthmus.study.config import load
 
@@ -110,7 +110,7 @@ def ends() -> Path:
     networks = []
     for seed in PAIR:
         network = build(recipe().network, SHAPE, CLASSES)
-        initialize(network, (seed,))
+        network.initialize((seed,))
         networks.append({name: value.detach() for name, value in network.named_parameters()})
     return curve("bezier", *networks)
 
@@ -152,7 +152,7 @@ def ours(amount: Amount, threads: int) -> Seconds:
 def arithmetic(seconds: Seconds, amount: Amount, images: Tensor, settings: Settings) -> None:
     """What the same passes take with nothing around them: one network, one batch that lies ready."""
     network = build(recipe().network, SHAPE, CLASSES)
-    initialize(network, PAIR[:1])
+    network.initialize(PAIR[:1])
     batch, labels = images[None, :BATCH], torch.zeros(1, BATCH, dtype=torch.int64)
     with clock(seconds, "fit, arithmetic"):
         for _ in range(amount.steps):

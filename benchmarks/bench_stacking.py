@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from timing import medians
 from torch import Tensor
 
-from isthmus.models.architectures import build, count_parameters, initialize
 from isthmus.models.evaluation import losses
+from isthmus.models.networks import build, count_parameters
 from isthmus.recipes.recipe import NetworkRecipe, TrainingRecipe
 from isthmus.study.config import load
 from isthmus.training import optimizers
@@ -36,7 +36,7 @@ class Side:
     ) -> None:
         self.training, self.stack = training, stack
         self.network = build(network, shape, 10, stack)
-        initialize(self.network, range(stack))
+        self.network.initialize(range(stack))
         self.weights = dict(self.network.named_parameters())
         self.slots = optimizers.new_slots(training, self.weights)
         self.images = torch.randn(stack, training.batch_size, *shape)

@@ -6,8 +6,8 @@ import torch
 from helpers import recipe
 from torch import Tensor, nn
 
-from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode
+from isthmus.models.networks import build
 from isthmus.models.stacked import BatchNorm, LayerNorm
 from isthmus.recipes.recipe import NetworkRecipe
 
@@ -37,7 +37,7 @@ def recipe_name(chosen: NetworkRecipe) -> str:
 def random_weights(chosen: NetworkRecipe, seed: int, shape: tuple[int, int, int] = SHAPE) -> dict[str, Tensor]:
     """Weights in float64 of an initialized network whose normalizations are not the identity map."""
     network = build(chosen, shape, CLASSES)
-    initialize(network, [seed])
+    network.initialize([seed])
     torch.manual_seed(seed)
     for module in network.modules():
         if isinstance(module, BatchNorm | LayerNorm):

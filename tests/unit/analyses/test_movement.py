@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from isthmus.analyses.movement.norms import ALL, ROOT, movement
 from isthmus.core.tensors import load_tensors, save_tensors
 from isthmus.landscape.distances import euclidean
-from isthmus.models.architectures import build, initialize
+from isthmus.models.networks import build
 
 SHAPE = (1, 8, 8)
 
@@ -19,7 +19,7 @@ SHAPE = (1, 8, 8)
 def network_of(architecture: str, depth: int, seed: int = 0, normalization: str = "batch") -> nn.Module:
     keys = {"architecture": architecture, "normalization": normalization}
     network = build(recipe(4, depth, network=keys).network, SHAPE, 10)
-    initialize(network, [seed])
+    network.initialize([seed])
     return network
 
 

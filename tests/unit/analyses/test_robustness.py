@@ -24,8 +24,8 @@ from isthmus.landscape.corrupted_images import (
     white,
 )
 from isthmus.landscape.evaluator import Evaluator
-from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluate, evaluation_mode
+from isthmus.models.networks import build
 
 OPTIONS: dict[str, Any] = {
     "corruptions": ["contrast", "gaussian_noise", "translation"],
@@ -51,7 +51,7 @@ def corrupted_test(evaluator: Evaluator, digits: Dataset, **options: Any) -> Cor
 def weights(digits: Dataset) -> list[Tensors]:
     """Three networks with batch normalization, at initialization."""
     network = build(recipe(4, 1, network=NETWORK).network, (1, 8, 8), 10, 3)
-    initialize(network, [0, 1, 2])
+    network.initialize([0, 1, 2])
     return [{name: value.detach()[member] for name, value in network.named_parameters()} for member in range(3)]
 
 

@@ -18,9 +18,9 @@ from isthmus.data.dataset import Dataset
 from isthmus.landscape.evaluator import Evaluator
 from isthmus.landscape.hessian.operator import CurvatureOperator, dense
 from isthmus.landscape.sharpness import Restricted
-from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode
 from isthmus.models.masks import Kept, free, magnitude_mask, masked, pools, prunable
+from isthmus.models.networks import build
 from isthmus.recipes.recipe import Recipe
 from isthmus.study.config import load
 from isthmus.training.checkpoint import State
@@ -254,7 +254,7 @@ def test_curvature_is_that_of_the_rows_and_columns_that_are_kept(digits: Dataset
     """Against the eigenvalues of the block of the dense Hessian, in double precision."""
     cell = chosen({"epochs": 1}, width=4, depth=1)
     network = build(cell.network, digits.shape, 10).double()
-    initialize(network, [0])
+    network.initialize([0])
     weights: Tensors = {name: value.detach()[0] for name, value in network.named_parameters()}
     mask = magnitude_mask(weights, None, pools(prunable(network), "global", 1.0), Kept(0.3, 0.3))
     kept = masked(weights, mask)

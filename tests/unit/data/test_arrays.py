@@ -41,7 +41,7 @@ def loaded(folder: Path, **arrays: Any) -> Dataset:
 @pytest.mark.parametrize("compressed", [True, False])
 def test_real_targets_come_back_in_float32_and_facts_tell_their_number(tmp_path: Path, compressed: bool) -> None:
     description = written(tmp_path, compressed)
-    assert facts("mine", description) == Facts(30, 10, (5,), 2, "regression", "values", 0, False)
+    assert facts("mine", description) == Facts(30, 10, (5,), 2, "regression", "values", 0, False, value_bytes=4)
     data = loaded(tmp_path)
     assert data.shape == (5,)
     assert data.classes == 2
@@ -71,8 +71,9 @@ def test_images_are_normalized_by_channel_and_uint8_ones_as_from_other_sources(t
     images = {f"{half}_inputs": DRAWN.integers(0, 256, (count, 3, 4, 6)).astype(pixels) for half, count in SIZES}
     description = written(tmp_path, **images, **CLASSES)
     found = facts("mine", description)
-    assert found == Facts(30, 10, (3, 4, 6), 3, "classification", "images", 0, pixels is np.uint8)
     data = loaded(tmp_path, **images, **CLASSES)
+    size = data.train_images.element_size()
+    assert found == Facts(30, 10, (3, 4, 6), 3, "classification", "images", 0, pixels is np.uint8, size)
     assert data.train_images.dtype == (torch.uint8 if pixels is np.uint8 else torch.float32)
     expected = images["train_inputs"].astype(np.float64)
     assert torch.allclose(data.mean.double(), torch.from_numpy(expected.mean((0, 2, 3))))
@@ -89,8 +90,9 @@ def test_tokens_are_passed_on_as_they_are(tmp_path: Path) -> None:
     tokens = {f"{half}_inputs": DRAWN.integers(0, 23, (count, 2)).astype(np.int16) for half, count in SIZES}
     tokens["test_inputs"][0] = 22
     found = facts("mine", written(tmp_path, **tokens, **CLASSES))
-    assert found == Facts(30, 10, (2,), 3, "classification", "tokens", 23, False)
     data = loaded(tmp_path, **tokens, **CLASSES)
+    size = data.train_images.element_size()
+    assert found == Facts(30, 10, (2,), 3, "classification", "tokens", 23, False, size)
     assert torch.equal(
         normalized(data.train_images, data.mean, data.std), torch.from_numpy(tokens["train_inputs"]).long()
     )

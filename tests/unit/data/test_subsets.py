@@ -25,7 +25,7 @@ from isthmus.landscape.alignment import choice as matching
 from isthmus.landscape.corrupted_images import CorruptedTest, shifted_examples
 from isthmus.landscape.evaluator import Evaluator, TrainedNetwork
 from isthmus.landscape.sharpness import Setup
-from isthmus.models.architectures import build, initialize
+from isthmus.models.networks import build
 from isthmus.recipes.recipe import Recipe
 from isthmus.training.trainer import Member, TrainingRun, new_state
 
@@ -122,7 +122,7 @@ def evaluator_of(dataset: Dataset, **data: Any) -> Evaluator:
 
 def weights_of(evaluator: Evaluator) -> Tensors:
     network = build(evaluator.recipe.network, evaluator.shape, evaluator.classes)
-    initialize(network, (0,))
+    network.initialize((0,))
     return {name: value.detach()[0] for name, value in network.named_parameters()}
 
 

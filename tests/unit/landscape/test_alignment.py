@@ -17,9 +17,9 @@ from isthmus.data.dataset import Dataset, normalized
 from isthmus.landscape.alignment.activations import match_activations
 from isthmus.landscape.alignment.result import Alignment, AlignmentError, check_same_function
 from isthmus.landscape.alignment.weights import match_weights
-from isthmus.models.architectures import build
 from isthmus.models.evaluation import evaluate, evaluation_mode
 from isthmus.models.hidden_units import Group, apply, inverse, random_permutations
+from isthmus.models.networks import build
 from isthmus.models.unit_groups import groups
 from isthmus.recipes.recipe import NetworkRecipe
 from isthmus.training.trainer import new_state, train

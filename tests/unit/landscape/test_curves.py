@@ -22,7 +22,7 @@ from isthmus.data.examples import Examples, pair_labels, place_examples
 from isthmus.landscape.at_points import evaluate_path
 from isthmus.landscape.curves import fit, fitted, new_curves
 from isthmus.landscape.paths import Path, curve, line
-from isthmus.models.architectures import build
+from isthmus.models.networks import build
 from isthmus.recipes.pairs import pair_number, pair_of
 from isthmus.recipes.recipe import Recipe
 from isthmus.training.checkpoint import State, load_state, save_state

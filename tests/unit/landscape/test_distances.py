@@ -8,8 +8,8 @@ from helpers import recipe
 from torch import Tensor, nn
 
 from isthmus.landscape.distances import disagreement, displacement_cosine, euclidean, features_and_outputs, linear_cka
-from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode
+from isthmus.models.networks import build
 
 
 @pytest.fixture(autouse=True)
@@ -121,12 +121,12 @@ def test_penultimate_features_give_the_outputs_by_the_last_layer(
 ) -> None:
     options = {"architecture": architecture, "normalization": normalization, "blocks": 2, "hidden_units": 6}
     network = build(recipe(4, depth, network=options).network, (1, 8, 8), 10, 2)
-    initialize(network, (0, 1))
+    network.initialize((0, 1))
     images = torch.randn(50, 1, 8, 8)
     with evaluation_mode(network, images[None]):
         hidden, outputs = features_and_outputs(network, images, 16)
         expected = network(images[None])
-    last = network[-1]  # type: ignore[index]
+    last = network.get_submodule(network.last_layer)
     assert hidden.shape == (2, 50, last.weight.shape[2])
     torch.testing.assert_close(outputs, expected)
     torch.testing.assert_close(hidden @ last.weight.mT + last.bias[:, None], expected)
@@ -136,7 +136,7 @@ def test_penultimate_features_give_the_outputs_by_the_last_layer(
     with evaluation_mode(network, images[None], other):
         hidden, outputs = features_and_outputs(network, images, 50, other)
         torch.testing.assert_close(outputs, torch.func.functional_call(network, other, (images[None],)))
-    torch.testing.assert_close(hidden @ other[f"{len(network) - 1}.weight"].mT + last.bias[:, None] + 0.1, outputs)
+    torch.testing.assert_close(hidden @ other[f"{network.last_layer}.weight"].mT + last.bias[:, None] + 0.1, outputs)
 
 
 def test_a_network_without_linear_layers_has_no_penultimate_features() -> None:

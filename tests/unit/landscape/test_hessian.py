@@ -12,8 +12,8 @@ from torch.func import functional_call
 from isthmus.core.errors import UserError
 from isthmus.landscape.hessian.lanczos import eigenvalues
 from isthmus.landscape.hessian.operator import CurvatureOperator, dense
-from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode, losses
+from isthmus.models.networks import build
 
 CLASSES = 3
 
@@ -30,7 +30,7 @@ def problem(
     keys |= {"blocks": 2, "hidden_units": 0} if architecture == "cnn" else {}
     depth = 8 if architecture == "resnet" else 1
     network = build(recipe(width=2, depth=depth, network=keys).network, (channels, 4, 4), CLASSES)
-    initialize(network, [3])
+    network.initialize([3])
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(7, channels, 4, 4, generator=generator, dtype=torch.float64)
     return network.to(dtype), images.to(dtype), torch.randint(0, CLASSES, (7,), generator=generator)
@@ -195,6 +195,6 @@ def test_impossible_requests_are_refused() -> None:
     with pytest.raises(ValueError, match="as many"):
         CurvatureOperator(network, images, labels[:3], "cross_entropy")
     pair = build(recipe(width=2, depth=1).network, (1, 4, 4), CLASSES, stack=2)
-    initialize(pair, [0, 1])
+    pair.initialize([0, 1])
     with pytest.raises(ValueError, match="stack of one"):
         CurvatureOperator(pair.eval(), images, labels, "cross_entropy")

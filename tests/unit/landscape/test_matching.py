@@ -19,9 +19,9 @@ from isthmus.data.subsets import order
 from isthmus.landscape.alignment.activations import match_activations
 from isthmus.landscape.alignment.choice import METHODS, Match, match, match_and_select, midpoint_loss
 from isthmus.landscape.evaluator import Evaluator, TrainedNetwork
-from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode
 from isthmus.models.hidden_units import apply, random_permutations
+from isthmus.models.networks import build
 from isthmus.models.unit_groups import groups
 from isthmus.recipes.recipe import Recipe
 from isthmus.study.schema import study_schema
@@ -59,7 +59,7 @@ def automatic(digits: Dataset, deep: dict[int, TrainedNetwork]) -> dict[tuple[in
 
 def untrained(chosen: Recipe) -> dict[int, TrainedNetwork]:
     network = build(chosen.network, (1, 8, 8), 10, 3)
-    initialize(network, SEEDS)
+    network.initialize(SEEDS)
     weights = [{name: value.detach()[seed] for name, value in network.named_parameters()} for seed in SEEDS]
     return {seed: TrainedNetwork(weights[seed], weights[seed]) for seed in SEEDS}
 

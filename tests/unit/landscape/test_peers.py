@@ -15,8 +15,8 @@ from isthmus.data.dataset import Dataset, normalized
 from isthmus.landscape.hessian.lanczos import eigenvalues
 from isthmus.landscape.hessian.operator import CurvatureOperator, dense
 from isthmus.landscape.hessian.trace import traces
-from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode
+from isthmus.models.networks import build
 
 # The peers trigger warnings of PyTorch about its own internals, which are no concern of these tests.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -56,7 +56,7 @@ def problem(request: pytest.FixtureRequest, digits: Dataset) -> Iterator[Problem
     architecture, normalization, width, depth = NETWORKS[request.param]
     given = {"architecture": architecture, "normalization": normalization, "hidden_units": 8, "blocks": 2}
     network = build(recipe(width, depth, network=given).network, (1, 8, 8), 10)
-    initialize(network, (0,))
+    network.initialize((0,))
     network.double()
     images = normalized(digits.train_images[:200], digits.mean, digits.std).double()
     labels = digits.train_labels[:200]

@@ -24,8 +24,8 @@ from isthmus.landscape.perturbations import (
     noise_spread,
     worst_in_ball,
 )
-from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import losses
+from isthmus.models.networks import build
 
 CLASSES, EXAMPLES = 3, 7
 
@@ -65,7 +65,7 @@ def network_of(stack: int = 1, **keys: Any) -> nn.Module:
 def weights_of(**keys: Any) -> dict[str, Tensor]:
     """Initial weights by name `[1, ...]`, scales and shifts of normalization layers moved from 1 and 0."""
     network = network_of(**keys)
-    initialize(network, [3])
+    network.initialize([3])
     torch.manual_seed(5)
     return {name: (value + 0.1 * torch.randn_like(value)).detach() for name, value in network.named_parameters()}
 
@@ -394,7 +394,7 @@ def test_impossible_requests_are_refused() -> None:
 
 def test_the_parameters_of_a_network_serve_as_weights() -> None:
     network = network_of()
-    initialize(network, [3])
+    network.initialize([3])
     own: dict[str, Tensor] = dict(network.named_parameters())
     apart = {name: value.detach().clone() for name, value in own.items()}
     np.testing.assert_array_equal(respond(network, own).losses, respond(network, apart).losses)

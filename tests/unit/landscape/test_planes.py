@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isthmus.landscape.paths import Path, curve, geometry, line
 from isthmus.landscape.planes import Plane, coordinates, grid_around, random_plane, square_grid, through
-from isthmus.models.architectures import build, initialize
+from isthmus.models.networks import build
 
 T = np.linspace(0, 1, 21)
 SHAPES = {"kernel": (1, 4, 3, 2, 2), "matrix": (1, 5, 6), "bias": (1, 5)}
@@ -202,7 +202,7 @@ def test_a_random_plane_is_a_function_of_the_generator() -> None:
 def test_networks_that_compute_the_same_have_the_same_map() -> None:
     # One ReLU layer times 10 and the next divided by 10: what filter normalization was made for (Li et al. 2018).
     network = build(recipe(width=4, depth=1, network={"activation": "relu"}).network, (1, 4, 4), 3, stack=1).double()
-    initialize(network, [3])
+    network.initialize([3])
     weights = {name: value.detach() for name, value in network.named_parameters()}
     first, bias, second = list(weights)[:3]
     scaled = weights | {first: weights[first] * 10, bias: weights[bias] * 10, second: weights[second] / 10}

@@ -12,9 +12,9 @@ from torch.func import functional_call
 
 from isthmus.core.errors import UserError
 from isthmus.landscape.tangent_kernel import kernel_distance, relative_change, tangent_kernel, target_alignment
-from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode
-from isthmus.models.stacked import ImagesToFeatures, Linear
+from isthmus.models.networks import build
+from isthmus.models.stacked import Flatten, Linear
 
 CLASSES = 3
 SHAPE = (2, 8, 8)
@@ -28,7 +28,7 @@ def network_of(architecture: str, normalization: str, activation: str = "tanh", 
     keys = {"architecture": architecture, "normalization": normalization, "activation": activation}
     keys |= {"blocks": 2, "hidden_units": 4} if architecture == "cnn" else {}
     network = build(recipe(width, 8 if architecture == "resnet" else 2, network=keys).network, SHAPE, CLASSES)
-    initialize(network, [3])
+    network.initialize([3])
     with torch.no_grad():  # away from weight 1 and bias 0 of the normalizations
         for value in network.parameters():
             value += 0.1 * torch.randn(value.shape, generator=torch.Generator().manual_seed(1))
@@ -96,7 +96,7 @@ def test_single_precision_agrees_with_double() -> None:
 
 def test_a_linear_model_has_the_gram_matrix_of_its_inputs_and_keeps_it() -> None:
     images = draw(6, *SHAPE)
-    model = nn.Sequential(ImagesToFeatures(), Linear(1, math.prod(SHAPE), CLASSES)).double().eval()
+    model = nn.Sequential(Flatten(), Linear(1, math.prod(SHAPE), CLASSES)).double().eval()
     gram = images.flatten(1) @ images.flatten(1).mT
     for seed in (1, 2):
         weights = {name: draw(*value.shape, seed=seed) for name, value in model.named_parameters()}
@@ -144,7 +144,7 @@ class Unusual(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.entrance = nn.Sequential(ImagesToFeatures(), Linear(1, math.prod(SHAPE), 4))
+        self.entrance = nn.Sequential(Flatten(), Linear(1, math.prod(SHAPE), 4))
         self.twice, self.one, self.other, self.exit = (Linear(1, 4, outputs) for outputs in (4, 4, 4, CLASSES))
         self.other.weight = self.one.weight
         self.slope = nn.Parameter(torch.empty(1, 4))
@@ -173,7 +173,7 @@ def test_what_has_no_kernel_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         tangent_kernel(network, images, block_size=0)
     pair = build(recipe(3, 1).network, SHAPE, CLASSES, stack=2)
-    initialize(pair, [0, 1])
+    pair.initialize([0, 1])
     with pytest.raises(ValueError, match="stack of one"):
         tangent_kernel(pair.eval(), images)
     with pytest.raises(UserError, match="not finite"):

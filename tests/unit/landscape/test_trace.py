@@ -15,8 +15,8 @@ from isthmus.data.dataset import Dataset, normalized
 from isthmus.landscape.hessian.lanczos import KrylovSpace, SymmetricOperator, eigenvalues
 from isthmus.landscape.hessian.operator import CurvatureOperator, dense
 from isthmus.landscape.hessian.trace import Estimate, Traces, traces
-from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode
+from isthmus.models.networks import build
 
 SPIKED = np.concatenate([np.linspace(-1, 1, 190), np.arange(2.0, 12.0)])
 
@@ -97,7 +97,7 @@ def hessians(digits: Dataset, times: int) -> Iterator[np.ndarray]:
     labels = digits.train_labels[:100]
     for seed, (width, depth) in enumerate([(3, 1), (4, 2), (3, 3)] * times):
         network = build(recipe(width, depth).network, (1, 8, 8), 10)
-        initialize(network, (seed,))
+        network.initialize((seed,))
         network.double()
         for steps in (0, 20, 60, 120):
             descend(network, images, labels, steps)

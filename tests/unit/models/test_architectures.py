@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from isthmus.models import sizes
-from isthmus.models.architectures import build, count_parameters, initialize
+from isthmus.models.networks import build, count_parameters
 from isthmus.recipes.recipe import NetworkRecipe
 
 DIGITS, CIFAR, OBLONG = (1, 8, 8), (3, 32, 32), (2, 13, 10)
@@ -135,7 +135,7 @@ def test_any_width_and_depth_gives_logits_per_network_example_and_class(
 ) -> None:
     for normalization, shape in product(["none", "batch", "layer"], [DIGITS, OBLONG]):
         network = build(architecture(name, width, depth, normalization=normalization), shape, 7, stack)
-        initialize(network, range(stack))
+        network.initialize(range(stack))
         logits = network(torch.randn(1, 4, *shape))
         assert logits.shape == (stack, 4, 7)
         assert bool(logits.isfinite().all())
@@ -161,7 +161,7 @@ def test_depth_counts_weighted_layers_of_a_resnet_besides_projections(depth: int
 @pytest.mark.parametrize("name", ["relu", "tanh", "gelu"])
 def test_activations_are_those_of_torch(name: str) -> None:
     network = build(architecture("mlp", 5, 1, activation=name), DIGITS, 3).double()
-    initialize(network, [0])
+    network.initialize([0])
     x = torch.randn(4, *DIGITS, dtype=torch.float64)
     hidden, output = (weight for weight in weights_of(network, 0).values() if weight.dim() == 2)
     first_bias, second_bias = (weight for weight in weights_of(network, 0).values() if weight.dim() == 1)
@@ -175,7 +175,7 @@ def test_activations_are_those_of_torch(name: str) -> None:
 @pytest.mark.parametrize("stack", [1, 2])
 def test_channels_last_images_give_the_same_logits(name: str, normalization: str, stack: int) -> None:
     network = build(architecture(name, 4, 8, normalization=normalization), CIFAR, 10, stack).double()
-    initialize(network, range(stack))
+    network.initialize(range(stack))
     images = torch.randn(2, *CIFAR, dtype=torch.float64)
     other = images.contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(network(other[None]), network(images[None]), rtol=1e-10, atol=1e-10)
@@ -188,10 +188,10 @@ def test_a_network_is_drawn_from_its_seed_alone() -> None:
     for name, depth in (("mlp", 2), ("cnn", 1), ("resnet", 8)):
         kind = architecture(name, 3, depth, normalization="batch")
         company, alone = build(kind, DIGITS, 10, 3), build(kind, DIGITS, 10, 1)
-        initialize(company, [5, 9, 2])
+        company.initialize([5, 9, 2])
         for member, seed in enumerate([5, 9, 2]):
             torch.manual_seed(member)
-            initialize(alone, [seed])
+            alone.initialize([seed])
             expected = weights_of(alone, 0)
             for parameter, weight in weights_of(company, member).items():
                 assert torch.equal(weight, expected[parameter]), (name, seed, parameter)
@@ -199,13 +199,13 @@ def test_a_network_is_drawn_from_its_seed_alone() -> None:
 
 def test_initialization_leaves_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
-    initialize(build(architecture("mlp", 3, 1), DIGITS, 10), [0])
+    build(architecture("mlp", 3, 1), DIGITS, 10).initialize([0])
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_other_seeds_and_other_layers_give_other_weights() -> None:
     network = build(architecture("mlp", 8, 3), (1, 2, 4), 8, 4)
-    initialize(network, [0, 1, 2, 2**32 - 1])
+    network.initialize([0, 1, 2, 2**32 - 1])
     drawn = [weight.flatten() for member in range(4) for weight in weights_of(network, member).values()]
     firsts = {float(each[0]) for each in drawn}
     assert len(firsts) == len(drawn) == 4 * 8
@@ -214,7 +214,7 @@ def test_other_seeds_and_other_layers_give_other_weights() -> None:
 def test_initial_weights_are_uniform_in_one_over_the_root_of_the_fan_in() -> None:
     """He et al. 2015 with a = sqrt(5): variance bound^2 / 3 = 1 / (3 fan-in), the default of PyTorch."""
     network = build(architecture("mlp", 400, 2), CIFAR, 10)
-    initialize(network, [0])
+    network.initialize([0])
     weight = next(value for value in weights_of(network, 0).values() if value.shape == (400, 400))
     bound = 1 / 400**0.5
     assert float(weight.abs().max()) <= bound

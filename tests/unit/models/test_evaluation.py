@@ -7,8 +7,8 @@ from helpers import recipe
 from rounding import summation_error
 from torch import Tensor, nn
 
-from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluate, evaluation_mode, losses
+from isthmus.models.networks import build
 from isthmus.models.stacked import BatchNorm
 
 SHAPE, CLASSES, STACK = (1, 8, 8), 5, 3
@@ -22,7 +22,7 @@ def _fixed_draws() -> None:
 def network_of(architecture: str = "mlp", normalization: str = "batch", stack: int = STACK) -> nn.Module:
     options = {"architecture": architecture, "normalization": normalization, "blocks": 2, "hidden_units": 6}
     network = build(recipe(6, 1, network=options).network, SHAPE, CLASSES, stack)
-    initialize(network, range(stack))
+    network.initialize(range(stack))
     for module in network.modules():
         if isinstance(module, BatchNorm):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -175,7 +175,7 @@ def test_on_the_images_of_the_statistics_evaluation_is_training_mode(architectur
     depth = 8 if architecture == "resnet" else 1
     options = {"architecture": architecture, "normalization": "batch", "blocks": 2}
     network = build(recipe(4, depth, network=options).network, SHAPE, CLASSES, STACK).double()
-    initialize(network, range(STACK))
+    network.initialize(range(STACK))
     images = images_of(12).double()[None]
     with torch.no_grad():
         expected = network.train()(images)

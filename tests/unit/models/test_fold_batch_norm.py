@@ -5,9 +5,9 @@ import torch
 from helpers import recipe
 from torch.func import functional_call
 
-from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode
 from isthmus.models.fold_batch_norm import folded
+from isthmus.models.networks import build
 from isthmus.models.stacked import BatchNorm
 
 
@@ -18,7 +18,7 @@ from isthmus.models.stacked import BatchNorm
 def test_a_folded_network_is_the_same_function(architecture: str, normalization: str, stack: int) -> None:
     keys = {"architecture": architecture, "normalization": normalization}
     network = build(recipe(2, 8 if architecture == "resnet" else 2, network=keys).network, (3, 8, 8), 4, stack).double()
-    initialize(network, range(stack))
+    network.initialize(range(stack))
     generator = torch.Generator().manual_seed(0)
     parameters = {
         name: (value + 0.1 * torch.randn(value.shape, generator=generator, dtype=value.dtype)).detach().requires_grad_()
@@ -37,7 +37,7 @@ def test_a_folded_network_is_the_same_function(architecture: str, normalization:
 
 def test_folding_spares_the_normalizations_after_convolutions() -> None:
     network = build(recipe(2, 2, network={"architecture": "cnn", "normalization": "batch"}).network, (1, 8, 8), 4)
-    initialize(network, [0])
+    network.initialize([0])
     images = torch.randn(1, 5, 1, 8, 8)
     with evaluation_mode(network, images):
         twin = folded(network)

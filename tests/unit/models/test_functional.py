@@ -10,13 +10,14 @@ import torchvision
 from helpers import recipe
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from isthmus.core import seeds
 from isthmus.core.errors import UserError
-from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluation_mode
 from isthmus.models.functional import Stacked
 from isthmus.models.masks import prunable
+from isthmus.models.networks import build
 
 SHAPE, CLASSES, STACK = (2, 8, 8), 5, 3
 
@@ -152,7 +153,7 @@ def test_nothing_is_dropped_in_evaluation_and_nothing_without_a_seed_in_training
 @pytest.mark.parametrize("normalization", ["none", "batch"])
 def test_plain_layers_compute_what_the_batched_ones_do(stack: int, normalization: str) -> None:
     built = build(recipe(6, 1, network={"normalization": normalization}).network, SHAPE, CLASSES, stack).double()
-    initialize(built, range(stack))
+    built.initialize(range(stack))
     plain_mlp = own_models.normalized_mlp if normalization == "batch" else own_models.mlp
     arguments = {"depth": 1} if normalization == "none" else {}
     network = Stacked(lambda: plain_mlp(6, classes=CLASSES, shape=SHAPE, **arguments), stack).double()
@@ -181,8 +182,8 @@ def test_a_network_is_initialized_by_its_constructor_from_its_seed_alone() -> No
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     pair, single = Stacked(MODULES["vit"], 2), Stacked(MODULES["vit"], 1)
-    initialize(pair, [5, 7])
-    initialize(single, [7])
+    pair.initialize([5, 7])
+    single.initialize([7])
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.manual_seed(seeds.integer(7, seeds.Stream.INITIALIZATION))
     drawn = dict(MODULES["vit"]().named_parameters())
@@ -230,3 +231,23 @@ def test_the_output_layer_is_pruned_as_such_wherever_it_is_defined() -> None:
         "head.weight",
     )
     assert prunable(Stacked(MODULES["tied"], 1, last_layer="head")) == ("encode.weight", "head.weight")
+
+
+class Convolutions(TorchDispatchMode):
+    """Records the sizes and strides of all convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[int, int]] = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        if operation is torch.ops.aten.convolution.default:
+            self.found.append((args[1].shape[-1], args[3][0]))
+        return operation(*args, **(kwargs or {}))
+
+
+def test_no_strided_convolution_of_single_pixels_is_left_to_the_library_that_computes_it_wrongly() -> None:
+    with Convolutions() as convolutions:
+        stack_of(resnet, 1)(images_of())
+    assert {stride for size, stride in convolutions.found if size == 1} == {1}
+    assert {stride for size, stride in convolutions.found if size == 3} == {1, 2}

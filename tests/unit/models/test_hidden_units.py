@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import torch
 from architectures import CLASSES, SHAPE, logits, network_recipe, random_weights, recipe_name, recipes, some_images
-from torch import nn
 
-from isthmus.models import unit_groups as library
 from isthmus.models.hidden_units import Axis, Group, Place, apply, compose, identity, inverse, random_permutations
 from isthmus.models.unit_groups import groups
 from isthmus.recipes.recipe import NetworkRecipe
@@ -61,9 +59,9 @@ def test_groups_of_an_mlp_are_its_hidden_layers() -> None:
     found = groups(network_recipe("mlp", 5, 2, "layer"), (1, 8, 8), 10)
     # 0 flattens; 1 linear, 2 norm, 3 activation; 4 linear, 5 norm, 6 activation; 7 the output.
     names = (("1.weight", 0), ("1.bias", 0), ("2.weight", 0), ("2.bias", 0), ("4.weight", 1))
-    assert found["1"] == Group(5, tuple(Axis(*each) for each in names), (Place("3", 2),))
+    assert found["1"] == Group(5, tuple(Axis(*each) for each in names), (Place("3", 1),))
     names = (("4.weight", 0), ("4.bias", 0), ("5.weight", 0), ("5.bias", 0), ("7.weight", 1))
-    assert found == {"1": found["1"], "4": Group(5, tuple(Axis(*each) for each in names), (Place("6", 2),))}
+    assert found == {"1": found["1"], "4": Group(5, tuple(Axis(*each) for each in names), (Place("6", 1),))}
 
 
 def test_groups_of_the_published_cnn_are_six_layers_of_channels_and_one_of_units() -> None:
@@ -137,9 +135,3 @@ def test_what_is_no_permutation_of_the_group_is_refused() -> None:
         apply({"units": torch.tensor([3, 1, 0, 2])}, {"weight": torch.zeros(4)}, heads)
     with pytest.raises(KeyError, match="different groups"):
         compose({"units": torch.arange(3)}, {})
-
-
-def test_a_layer_without_a_rule_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "build", lambda *given: nn.Sequential(nn.Softmax(-1)))
-    with pytest.raises(TypeError, match=r"the layer 0 \(Softmax\)"):
-        groups(network_recipe("mlp", 3, 1, "none"), SHAPE, CLASSES)

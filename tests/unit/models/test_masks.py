@@ -9,7 +9,6 @@ from helpers import recipe
 from torch import nn
 from torch.nn.utils import prune
 
-from isthmus.models.architectures import build, initialize
 from isthmus.models.masks import (
     Kept,
     Pool,
@@ -22,13 +21,14 @@ from isthmus.models.masks import (
     random_mask,
     schedule,
 )
+from isthmus.models.networks import build
 
 
 def weights_of(
     architecture: str = "mlp", depth: int = 2, **options: Any
 ) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     network = build(recipe(6, depth, network={"architecture": architecture} | options).network, (1, 8, 8), 10)
-    initialize(network, [0])
+    network.initialize([0])
     return {name: value.detach()[0] for name, value in network.named_parameters()}, prunable(network)
 
 

@@ -8,19 +8,15 @@ import permutable
 import pytest
 import torch
 import torchvision
-from architectures import recipe_name, recipes
 from permutable import CLASSES, SHAPE
 from torch import nn
 
 from isthmus.core.errors import UserError
-from isthmus.models.architectures import build
 from isthmus.models.functional import Stacked
 from isthmus.models.hidden_units import Group, apply, random_permutations
 from isthmus.models.permutations.check import checked_groups, random_weights
-from isthmus.models.permutations.derivation import derive
 from isthmus.models.same_function import TOLERANCE, difference
-from isthmus.models.unit_groups import groups, own_groups
-from isthmus.recipes.recipe import NetworkRecipe
+from isthmus.models.unit_groups import own_groups
 
 IMAGES = torch.randn(4, *SHAPE, generator=torch.Generator().manual_seed(0))
 # The size of each group, in the order of the layers.
@@ -94,18 +90,6 @@ def test_every_axis_of_every_group_is_needed(name: str) -> None:
             others = Group(group.size, tuple(other for other in group.axes if other != axis))
             apart, size = difference(network, weights, apply(turned, weights, {name: others}), IMAGES)
             assert apart > 1e-6 * size, axis
-
-
-@pytest.mark.parametrize("chosen", recipes(4), ids=recipe_name)
-def test_derived_groups_of_the_built_in_architectures_are_those_of_their_rules(chosen: NetworkRecipe) -> None:
-    derived = derive(build(chosen, SHAPE, CLASSES), IMAGES[None]).groups
-    found = groups(chosen, SHAPE, CLASSES)
-    # The first dimension of a layer of a stack is the stack.
-    expected = {
-        frozenset((axis.name, axis.dimension + 1, axis.repeat) for axis in each.axes) for each in found.values()
-    }
-    assert {frozenset((a.name, a.dimension, a.repeat) for a in each.axes) for each in derived.values()} == expected
-    assert sum(len(group.axes) for group in derived.values()) == sum(map(len, expected))
 
 
 def test_units_are_recorded_where_layers_read_them() -> None:

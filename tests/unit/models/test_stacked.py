@@ -1,6 +1,7 @@
 """Stacked layers against PyTorch's own, one network at a time, in float64."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 
 import pytest
@@ -9,7 +10,10 @@ from helpers import recipe
 from torch import Tensor, nn
 
 from isthmus.models import stacked as layers
-from isthmus.models.architectures import build, initialize
+from isthmus.models.architectures import architecture
+from isthmus.models.evaluation import evaluation_mode
+from isthmus.models.functional import MakeModule, Stacked
+from isthmus.models.layer_stacks import layer_stack
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 BATCH, INPUTS, OUTPUTS, HEIGHT, WIDTH = 5, 4, 3, 7, 6
@@ -178,11 +182,11 @@ def test_layer_norm_of_images_is_torch_group_norm_of_one_group_per_member(stack:
 
 def test_reshaping_layers_keep_every_network_and_every_pixel_in_its_place() -> None:
     images = random(3, BATCH, INPUTS, HEIGHT, WIDTH)
-    trunk = layers.ImagesToChannels()(images)
+    trunk = layers.as_channels(images)
     assert torch.equal(trunk, channels(images))
-    assert torch.equal(layers.ImagesToChannels()(images[:1]), images[0])
-    assert torch.equal(layers.ChannelsToFeatures(images.shape[2])(trunk), images.flatten(2))
-    assert torch.equal(layers.ImagesToFeatures()(images), images.flatten(2))
+    assert torch.equal(layers.as_channels(images[:1]), images[0])
+    assert torch.equal(layers.Flatten(images.shape[2])(trunk), images.flatten(2))
+    assert torch.equal(layers.Flatten()(images), images.flatten(2))
     average = nn.AdaptiveAvgPool2d(1)(trunk)
     torch.testing.assert_close(layers.GlobalAverage()(trunk), average, **EXACT)
 
@@ -190,54 +194,104 @@ def test_reshaping_layers_keep_every_network_and_every_pixel_in_its_place() -> N
 # Whole networks
 
 architectures = pytest.mark.parametrize(
-    ("architecture", "depth", "normalization"),
+    ("name", "depth", "normalization"),
     [
-        (architecture, depth, normalization)
-        for (architecture, depth), normalization in product(
-            [("mlp", 2), ("cnn", 1), ("resnet", 8)], ["none", "batch", "layer"]
-        )
+        (name, depth, normalization)
+        for (name, depth), normalization in product([("mlp", 2), ("cnn", 1), ("resnet", 8)], ["none", "batch", "layer"])
     ],
 )
 
 
-def network_of(architecture: str, depth: int, normalization: str, stack: int) -> nn.Module:
-    """An initialized network in float64 whose normalizations are not the identity map."""
-    options = {"architecture": architecture, "normalization": normalization, "hidden_units": 6}
-    network = build(recipe(width=3, depth=depth, network=options).network, SHAPE, CLASSES, stack)
-    initialize(network, range(stack))
-    network.double()
-    for module in network.modules():
-        if isinstance(module, layers.BatchNorm | layers.LayerNorm):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias)
+def made(name: str, depth: int, normalization: str) -> MakeModule:
+    options = {"architecture": name, "normalization": normalization, "hidden_units": 6}
+    return partial(architecture, recipe(width=3, depth=depth, network=options).network, SHAPE, CLASSES)
+
+
+def network_of(make: MakeModule, stack: int, together: bool = True) -> Stacked:
+    """A network in float64 with weights that differ from network to network, also those of normalizations."""
+    network = Stacked(make, stack, together).double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
     return network
 
 
-@architectures
-def test_a_stack_is_what_vmap_makes_of_single_networks(architecture: str, depth: int, normalization: str) -> None:
-    network = network_of(architecture, depth, normalization, 3)
-    single = network_of(architecture, depth, normalization, 1)
-    weights = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+def assert_equal_to_one_after_another(make: MakeModule) -> None:
+    """Outputs and gradients in training, and outputs with fresh statistics, are those of the module itself."""
+    networks = [network_of(make, 3, together) for together in (True, False)]
     images, form = random(3, BATCH, *SHAPE), random(3, BATCH, CLASSES)
-
-    def logits(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
-        members = {name: value[None] for name, value in parameters.items()}
-        return torch.func.functional_call(single, members, (x[None],))[0]
-
-    def form_of(parameters: dict[str, Tensor], x: Tensor, part: Tensor) -> Tensor:
-        return (logits(parameters, x) * part).sum()
-
-    found = network(images)
-    torch.testing.assert_close(found, torch.func.vmap(logits)(weights, images), **EXACT)
-    gradients = torch.func.vmap(torch.func.grad(form_of))(weights, images, form)
-    ours = torch.autograd.grad((found * form).sum(), list(network.parameters()))
-    for (name, _), gradient in zip(network.named_parameters(), ours, strict=True):
-        torch.testing.assert_close(gradient, gradients[name], **EXACT)
+    found = []
+    for network in networks:
+        outputs = network(images)
+        gradients = torch.autograd.grad((outputs * form).sum(), list(network.parameters()))
+        with evaluation_mode(network, images), torch.no_grad():
+            found.append([outputs, network(images[:1]), *gradients])
+    assert [network.layered for network in networks] == [True, False]
+    names = [[name for name, _ in network.named_parameters()] for network in networks]
+    assert names[0] == names[1]
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, **EXACT)
 
 
 @architectures
-def test_networks_of_a_stack_never_mix(architecture: str, depth: int, normalization: str) -> None:
-    network = network_of(architecture, depth, normalization, 3)
+def test_stacked_layers_compute_what_the_module_does(name: str, depth: int, normalization: str) -> None:
+    assert_equal_to_one_after_another(made(name, depth, normalization))
+
+
+def test_stacked_layers_compute_what_a_module_of_ones_own_does() -> None:
+    def convolutional() -> nn.Module:
+        trunk = [nn.Conv2d(2, 3, 5, stride=2, padding=2), nn.BatchNorm2d(3), nn.SiLU(), nn.AvgPool2d(2)]
+        head = [nn.Flatten(), nn.Linear(12, 6), nn.LayerNorm(6), nn.Sigmoid(), nn.Linear(6, CLASSES)]
+        return nn.Sequential(nn.Sequential(*trunk), nn.AdaptiveMaxPool2d(2), *head)
+
+    assert_equal_to_one_after_another(convolutional)
+
+
+class Doubled(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+def hooked() -> nn.Module:
+    layer = nn.Linear(128, CLASSES)
+    layer.register_forward_hook(lambda _, arguments, output: 2 * output)
+    return nn.Sequential(nn.Flatten(), layer)
+
+
+def tied() -> nn.Module:
+    layer = nn.Linear(128, 128)
+    return nn.Sequential(nn.Flatten(), layer, nn.ReLU(), layer)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        nn.Sequential(nn.Linear(8, CLASSES)),  # of inputs that may have more dimensions
+        nn.Sequential(nn.Flatten(2), nn.Linear(64, CLASSES)),
+        nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(128, CLASSES)),
+        nn.Sequential(nn.Flatten(), Doubled(128, CLASSES)),
+        nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten()),  # without padding
+        nn.Sequential(nn.Conv2d(2, 4, 3, padding=2, dilation=2), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, groups=2), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.LayerNorm(8), nn.Flatten()),  # over a row of pixels
+        nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4, affine=False), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4, eps=1e-3), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Linear(8, 4), nn.Flatten()),
+        hooked(),
+        tied(),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_modules_with_other_layers_are_left_to_vmap(other: nn.Module) -> None:
+    assert layer_stack(other, 2) is None
+
+
+@architectures
+def test_networks_of_a_stack_never_mix(name: str, depth: int, normalization: str) -> None:
+    network = network_of(made(name, depth, normalization), 3)
     images = random(3, BATCH, *SHAPE)
     before = network(images)
     for member in range(3):
@@ -258,44 +312,8 @@ def test_networks_of_a_stack_never_mix(architecture: str, depth: int, normalizat
 
 
 @architectures
-def test_a_shared_input_is_an_own_input_of_equal_content(architecture: str, depth: int, normalization: str) -> None:
-    network = network_of(architecture, depth, normalization, 3)
+def test_a_shared_input_is_an_own_input_of_equal_content(name: str, depth: int, normalization: str) -> None:
+    network = network_of(made(name, depth, normalization), 3)
     images = random(1, BATCH, *SHAPE)
     own = images.expand(3, -1, -1, -1, -1).contiguous()
     torch.testing.assert_close(network(images), network(own), **EXACT)
-
-
-# Initialization
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("kind", ["linear", "convolution", "projection"])
-def test_reset_draws_the_numbers_that_torch_draws(kind: str, seed: int) -> None:
-    """torch.nn.Linear and Conv2d fill the weight first, then the bias, from one generator; so does `reset`."""
-    makers = {
-        "linear": (lambda: nn.Linear(37, 11), lambda: layers.Linear(3, 37, 11)),
-        "convolution": (lambda: nn.Conv2d(5, 7, 3), lambda: layers.Convolution(3, 5, 7)),
-        "projection": (lambda: nn.Conv2d(5, 7, 1), lambda: layers.Convolution(3, 5, 7, size=1)),
-    }
-    theirs, ours = makers[kind]
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        expected = theirs()
-    layer = ours()
-    layers.reset(layer, 1, torch.Generator().manual_seed(seed))
-    assert torch.equal(layer.weight[1], expected.weight)
-    assert torch.equal(layer.bias[1], expected.bias)
-
-
-def test_reset_touches_one_member_and_makes_normalizations_the_identity() -> None:
-    generator = torch.Generator().manual_seed(0)
-    for layer in (layers.Linear(3, 4, 2), layers.BatchNorm(3, 4), layers.LayerNorm(3, 4)):
-        with torch.no_grad():
-            layer.weight.fill_(7)
-            layer.bias.fill_(7)
-        layers.reset(layer, 1, generator)
-        for parameter in (layer.weight, layer.bias):
-            assert bool((parameter[[0, 2]] == 7).all())
-            assert not bool((parameter[1] == 7).any())
-    assert torch.equal(layer.weight[1], torch.ones(4))
-    assert torch.equal(layer.bias[1], torch.zeros(4))

@@ -20,8 +20,8 @@ from isthmus.core.errors import Interrupted
 from isthmus.data.dataset import Dataset, normalized
 from isthmus.data.examples import training_labels
 from isthmus.landscape.moments import moments
-from isthmus.models.architectures import build
 from isthmus.models.evaluation import evaluate, evaluation_mode
+from isthmus.models.networks import build
 from isthmus.recipes.recipe import Recipe
 from isthmus.recipes.schedules import learning_rate, run_length
 from isthmus.training import averaging

@@ -79,6 +79,8 @@ def test_a_path_has_the_losses_of_its_ends_and_no_errors(data: Dataset) -> None:
 
 def test_losses_do_not_depend_on_the_batches(data: Dataset) -> None:
     network = nn.Sequential(nn.Flatten(2), Linear(1, INPUTS, OUTPUTS))
+    for parameter in network.parameters():
+        nn.init.normal_(parameter)
     scores = [
         evaluate(network, data.train_images, data.train_labels[None, None], "squared_error", size)[0]
         for size in (7, 40)
@@ -90,6 +92,7 @@ def test_losses_do_not_depend_on_the_batches(data: Dataset) -> None:
 def test_the_curvature_of_a_linear_network_is_the_covariance_of_its_inputs(data: Dataset, matrix: str) -> None:
     """The Hessian of mean((W x - y)^2) by W is 2 / (N K) X^T X for each of the K outputs."""
     network = nn.Sequential(Linear(1, INPUTS, OUTPUTS, bias=False)).double().eval()
+    nn.init.normal_(network[0].weight)
     inputs = data.train_images.double()
     found = dense(CurvatureOperator(network, inputs, data.train_labels, "squared_error", matrix))
     expected = torch.kron(torch.eye(OUTPUTS).double(), 2 / (EXAMPLES * OUTPUTS) * inputs.T @ inputs)

@@ -19,8 +19,8 @@ from isthmus.core.devices import Settings
 from isthmus.data.dataset import Dataset, normalized
 from isthmus.landscape.loss_surface import LossSurface
 from isthmus.landscape.perturbations import worst_in_ball
-from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import losses
+from isthmus.models.networks import build
 from isthmus.recipes.recipe import Recipe
 from isthmus.training import optimizers
 from isthmus.training.checkpoint import State
@@ -116,7 +116,7 @@ def test_the_step_is_the_one_by_which_trained_networks_are_measured(digits: Data
     """`isthmus.landscape.perturbations` ascends in float64 over batches: the same point, by code of its own."""
     chosen = recipe(width=8, depth=1).network
     network = build(chosen, (1, 8, 8), 10).double()
-    initialize(network, (0,))
+    network.initialize((0,))
     weights = {name: value.detach().requires_grad_() for name, value in network.named_parameters()}
     images = normalized(digits.train_images[:90], digits.mean, digits.std).double()
     labels = digits.train_labels[:90]
@@ -136,7 +136,7 @@ def test_the_step_is_the_one_by_which_trained_networks_are_measured(digits: Data
 def test_the_adaptive_ascent_does_not_see_scalings_that_leave_the_function(digits: Dataset, by_unit: bool) -> None:
     """Kwon et al. (2021): max L over |T^-1 e| <= rho is the same at w and A w; units scaled up, and down behind."""
     network = build(recipe(width=8, depth=1).network, (1, 8, 8), 10).double()
-    initialize(network, (0,))
+    network.initialize((0,))
     weights = {name: value.detach().clone() for name, value in network.named_parameters()}
     factor = torch.logspace(-1, 1, 8).double() if by_unit else torch.full((8,), 5.0).double()
     scaled = {"1.weight": weights["1.weight"] * factor[:, None], "1.bias": weights["1.bias"] * factor}

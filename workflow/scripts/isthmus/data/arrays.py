@@ -161,6 +161,7 @@ def _checked(file: Path, _changed: int, _size: int) -> Facts:
         inputs_kind,
         largest + 1 if inputs_kind == "tokens" else 0,
         inputs_kind == "images" and train.kind == "bytes" and train.shape[1] in (1, 3),
+        {"bytes": 1, "floats": 4, "integers": 8}[train.kind],
     )
 
 

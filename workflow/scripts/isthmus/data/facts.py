@@ -18,7 +18,7 @@ class Facts:
     `train_size`, `test_size`: numbers of examples. `shape`: of an example; channels, height, width for images.
     `classes`: number of classes, or of real targets per example. `task`: `classification` or `regression`. `inputs`:
     `images`, `values` or `tokens`. `tokens`: how many there are. `corruptible`: whether the inputs are 8-bit images in
-    gray or colour.
+    gray or colour. `value_bytes`: how many bytes a value of an input takes in a prepared data set.
     """
 
     train_size: int
@@ -29,6 +29,7 @@ class Facts:
     inputs: str = "images"
     tokens: int = 0
     corruptible: bool = True
+    value_bytes: int = 1
 
 
 MOST_CLASSES = 100_000  # larger labels are mistakes, such as numbers of examples

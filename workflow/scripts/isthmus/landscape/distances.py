@@ -81,15 +81,14 @@ def features_and_outputs(
 
     images: `[N, C, H, W]`, shared by the stack. parameters: weights that replace the network's own, as for
     `torch.func.functional_call`. The network must be in `isthmus.models.evaluation.evaluation_mode` at these weights.
-    A network of the user's own is a stack of one, and its last layer may be a convolution as well. Raises ValueError if
-    there is no such layer.
+    A network that stacked layers do not compute is a stack of one, and its last layer may be a convolution as well.
+    Raises ValueError if there is no such layer.
 
     >>> network = nn.Sequential(nn.Flatten(2), Linear(1, 4, 3))
     >>> features, outputs = features_and_outputs(network, torch.ones(5, 1, 2, 2), batch_size=2)
     >>> tuple(features.shape), tuple(outputs.shape)
     ((1, 5, 4), (1, 5, 3))
     """
-    own = isinstance(network, Stacked)
     if isinstance(network, Stacked):
         linear = [network.get_submodule(network.last_layer)] if network.last_layer else []
     else:
@@ -99,7 +98,8 @@ def features_and_outputs(
     inputs: list[Tensor] = []
 
     def keep(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        inputs.append(arguments[0].flatten(1)[None] if own else arguments[0])
+        one = isinstance(network, Stacked) and not (network.layered and isinstance(module, Linear))
+        inputs.append(arguments[0].flatten(1)[None] if one else arguments[0])
 
     handle = linear[-1].register_forward_pre_hook(keep)
     try:

@@ -20,7 +20,8 @@ from isthmus.data.examples import Examples, pair_labels, place_examples
 from isthmus.landscape.at_points import Scores, Sets, evaluate_path, evaluate_points
 from isthmus.landscape.loss_surface import LossSurface
 from isthmus.landscape.paths import Path
-from isthmus.models.architectures import build
+from isthmus.models.functional import Stacked
+from isthmus.models.networks import build
 from isthmus.recipes.pairs import Pair
 from isthmus.recipes.recipe import Recipe
 
@@ -53,8 +54,8 @@ class Evaluator:
     examples: Examples
     shape: tuple[int, ...]
     classes: int
-    network: nn.Module
-    single: nn.Module
+    network: Stacked
+    single: Stacked
     evaluation_examples: int
     hessian_examples: int
 

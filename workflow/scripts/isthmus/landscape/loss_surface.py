@@ -22,8 +22,8 @@ class LossSurface:
 
     Raises ValueError if images and labels differ in number, or there are none.
 
-    >>> from isthmus.models.stacked import ImagesToFeatures, Linear
-    >>> network = nn.Sequential(ImagesToFeatures(), Linear(2, 1, 1, bias=False))
+    >>> from isthmus.models.stacked import Flatten, Linear
+    >>> network = nn.Sequential(Flatten(), Linear(2, 1, 1, bias=False))
     >>> image, label = torch.ones(1, 1, 1, 1), torch.tensor([0])  # the loss is (w - 1)^2
     >>> surface = LossSurface(network, image, label, "squared_error", image[None], 256)
     >>> surface.at({"1.weight": torch.tensor([[[3.0]], [[1.0]]])})[0]

@@ -128,8 +128,8 @@ def noise_response(
     noise is not finite.
 
     >>> from torch import nn
-    >>> from isthmus.models.stacked import ImagesToFeatures, Linear
-    >>> network = nn.Sequential(ImagesToFeatures(), Linear(1, 4, 2, bias=False))
+    >>> from isthmus.models.stacked import Flatten, Linear
+    >>> network = nn.Sequential(Flatten(), Linear(1, 4, 2, bias=False))
     >>> images, labels = torch.ones(3, 1, 2, 2), torch.tensor([0, 1, 0])
     >>> surface = LossSurface(network, images, labels, "cross_entropy", images[None], 256)
     >>> weights = {"1.weight": torch.zeros(1, 2, 4)}
@@ -229,8 +229,8 @@ def worst_in_ball(
     the centre is not finite.
 
     >>> from torch import nn
-    >>> from isthmus.models.stacked import ImagesToFeatures, Linear
-    >>> network = nn.Sequential(ImagesToFeatures(), Linear(1, 1, 1, bias=False))
+    >>> from isthmus.models.stacked import Flatten, Linear
+    >>> network = nn.Sequential(Flatten(), Linear(1, 1, 1, bias=False))
     >>> image, label = torch.ones(1, 1, 1, 1), torch.tensor([0])  # the loss is (w - 1)^2
     >>> surface = LossSurface(network, image, label, "squared_error", image[None], 256)
     >>> worst_in_ball(surface, {"1.weight": torch.tensor([[[3.0]]])}, rho=0.5).worst_loss

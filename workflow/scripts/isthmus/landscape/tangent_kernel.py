@@ -34,7 +34,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from isthmus.core.errors import UserError
 from isthmus.models.evaluation import converted
-from isthmus.models.stacked import BatchNorm, Convolution, LayerNorm, Linear
+from isthmus.models.stacked import BatchNorm, Convolution, LayerNorm, Linear, as_channels
 
 Weights = dict[str, Tensor]
 # A layer's share of an output's kernel, [N, N], given the derivatives of the output with respect to the layer's output.
@@ -189,7 +189,7 @@ def _share(layer: Layer, inputs: Tensor, block_size: int) -> Share:
     if isinstance(layer, Linear):
         return _linear_share(layer, inputs)
     if isinstance(layer, Convolution):
-        return lambda signal: _convolution_share(layer, inputs, signal, block_size)
+        return lambda signal: _convolution_share(layer, as_channels(inputs), signal, block_size)
     return _normalization_share(layer, inputs)
 
 

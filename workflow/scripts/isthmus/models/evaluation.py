@@ -51,7 +51,7 @@ def evaluation_mode(network: nn.Module, images: Tensor, parameters: dict[str, Te
 
 
 def _normalizes(module: nn.Module) -> TypeGuard[Stacked]:
-    """Whether this is a stack of the user's own networks, with batch normalization."""
+    """Whether this is a stack with batch normalization that stacked layers do not compute."""
     return isinstance(module, Stacked) and bool(module.batch_norms)
 
 

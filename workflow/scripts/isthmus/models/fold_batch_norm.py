@@ -11,6 +11,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from isthmus.models.functional import Stacked
 from isthmus.models.stacked import BatchNorm, Convolution, convolve
 
 
@@ -28,7 +29,7 @@ def folded(network: nn.Module) -> nn.Module:
     True
     """
     twin = copy.deepcopy(network, {id(parameter): parameter for parameter in network.parameters()})
-    for module in twin.modules():
+    for module in (twin.template if isinstance(twin, Stacked) else twin).modules():
         if type(module) is nn.Sequential:
             module.__class__ = _Folding
     return twin

@@ -1,8 +1,10 @@
-"""Any `torch.nn.Module` as a stack of networks: `torch.func.functional_call` for one, `torch.vmap` over it for several.
+"""Any `torch.nn.Module` as a stack of networks, computed one by one, by `torch.vmap`, or by stacked layers.
 
 The rest of the library handles stacks: modules whose parameters are `[S, ...]` and which map images
-`[S or 1, B, C, H, W]` to outputs `[S, B, classes]`. `Stacked` gives a module of the user's own this interface. The
-names of the parameters are the module's, so that stored weights are a part of its `state_dict`.
+`[S or 1, B, C, H, W]` to outputs `[S, B, classes]`. `Stacked` gives a module of one network this interface. The names
+of the parameters are the module's, so that stored weights are a part of its `state_dict`. One network is computed by
+`torch.func.functional_call`, several by `torch.vmap` over it. Both are replaced by stacked layers
+(`isthmus.models.layer_stacks`), which are faster, if the module has no others.
 
 Batch normalization keeps no running statistics here, as in `isthmus.models.stacked`: training uses those of the batch,
 evaluation those that `isthmus.models.evaluation.evaluation_mode` computes at the weights in question. Dropout, and
@@ -22,6 +24,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from isthmus.core import seeds
 from isthmus.core.errors import UserError
+from isthmus.models.layer_stacks import layer_stack
+from isthmus.models.stacked import Convolution, Linear
 
 MakeModule = Callable[[], nn.Module]
 Found = tuple[Tensor, dict[str, Tensor]]  # outputs, and statistics by the name of a buffer
@@ -42,10 +46,10 @@ def construct(make: MakeModule, seed: int) -> nn.Module:
 class Stacked(nn.Module):
     """A stack of S networks of one module: images `[S or 1, B, C, H, W]` -> outputs `[S, B, classes]`.
 
-    make: returns the module of one network. together: whether `torch.vmap` computes the networks at once; otherwise
-    they are computed one after another. last_layer: name of the linear layer or convolution that is called last.
-    random: whether outputs in training are random; such networks are computed one after another, since each draws for
-    itself, whatever shares the stack.
+    make: returns the module of one network. together: whether the networks can be computed at once; otherwise they are
+    computed one after another. last_layer: name of the linear layer or convolution that is called last; stacked layers
+    know it. random: whether outputs in training are random; such networks are computed one after another, since each
+    draws for itself, whatever shares the stack.
 
     Raises UserError if the module has an attribute of a name that this class needs.
 
@@ -64,7 +68,9 @@ class Stacked(nn.Module):
         self.draws: list[int] | None = None
         self.collecting = False
         self.statistics: dict[str, Tensor] | None = None
-        template = construct(make, 0)
+        made = construct(make, 0)
+        layers = layer_stack(made, stack) if self.together else None
+        self.layered, template = layers is not None, made if layers is None else layers
         self.batch_norms = [name for name, module in template.named_modules() if isinstance(module, _BatchNorm)]
         for name in (*template._modules, *template._parameters, *template._buffers):
             if hasattr(self, name):
@@ -77,12 +83,15 @@ class Stacked(nn.Module):
             norm: Any = template.get_submodule(name)
             norm.track_running_stats = False
             norm.running_mean = norm.running_var = norm.num_batches_tracked = None
-        stacked: dict[int, nn.Parameter] = {}  # tied parameters remain one
-        for module in template.modules():
-            for name, value in module._parameters.items():
-                if value is not None:
-                    copies = value.detach().expand(stack, *value.shape).clone()
-                    module._parameters[name] = stacked.setdefault(id(value), nn.Parameter(copies))
+        if self.layered:
+            affine = [name for name, each in template.named_modules() if isinstance(each, Linear | Convolution)]
+            self.last_layer = last_layer or affine[-1]
+            with torch.no_grad():
+                for name, value in made.named_parameters():
+                    template.get_parameter(name).copy_(value)
+        else:
+            _stack_parameters(template, stack)
+            _select_pixels_first(template)
 
     def train(self, mode: bool = True) -> "Stacked":
         """Set training or evaluation mode, as the module itself does."""
@@ -107,6 +116,8 @@ class Stacked(nn.Module):
         self.draws = [seeds.integer(seed, "dropout", step) for seed in noise_seeds]
 
     def forward(self, images: Tensor) -> Tensor:
+        if self.layered:
+            return cast(Tensor, self.template(images))
         weights: dict[str, Tensor] = dict(self.named_parameters())
         if self.collecting:
             outputs, self.statistics = self._each(self._collected, weights, images)
@@ -162,6 +173,31 @@ class Stacked(nn.Module):
                 handle.remove()
             for norm in norms.values():
                 norm.running_mean = norm.running_var = None
+
+
+def _stack_parameters(module: nn.Module, stack: int) -> None:
+    """Give a module parameters `[stack, ...]`, copies of its own; tied parameters remain one."""
+    stacked: dict[int, nn.Parameter] = {}
+    for each in module.modules():
+        for name, value in each._parameters.items():
+            if value is not None:
+                copies = value.detach().expand(stack, *value.shape).clone()
+                each._parameters[name] = stacked.setdefault(id(value), nn.Parameter(copies))
+
+
+def _select_pixels_first(module: nn.Module) -> None:
+    """Let strided 1x1 convolutions read every second pixel of smaller images, say: the same function.
+
+    oneDNN 3.12 computes them wrongly for some channels-last images (`isthmus.models.stacked.convolve`).
+    """
+    for each in module.modules():
+        if type(each) is nn.Conv2d and each.kernel_size == (1, 1) and each.padding in ((0, 0), "valid"):
+            each.register_forward_pre_hook(partial(_selected, each.stride))
+            each.stride = (1, 1)
+
+
+def _selected(stride: tuple[int, ...], _: nn.Module, arguments: tuple[Tensor, ...]) -> Tensor:
+    return arguments[0][..., :: stride[0], :: stride[1]]
 
 
 def _measure(name: str, found: dict[str, Tensor], norm: _BatchNorm, arguments: tuple[Tensor, ...]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from isthmus.core import devices
 from isthmus.core.devices import Settings
 from isthmus.data.dataset import Dataset
-from isthmus.models.architectures import count_parameters
+from isthmus.models.networks import count_parameters
 from isthmus.recipes.recipe import AnyNetwork, ModuleRecipe, Recipe
 
 

@@ -16,9 +16,6 @@ These layers compute the same as `torch.func.vmap` over `functional_call`. For s
 step (benchmarks/bench_stacking.py), because they call the batched products directly.
 """
 
-import math
-from typing import cast
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -51,6 +48,8 @@ class Linear(nn.Module):
 class Convolution(nn.Module):
     """Square convolutions with "same" padding: `[B, (S or 1) * inputs, H, W] -> [B, S * outputs, H', W']`.
 
+    The first convolution of a network gets images `[S or 1, B, inputs, H, W]`.
+
     `weight` is `[S, outputs, inputs, size, size]`, `bias` is `[S, outputs]` or None.
 
     >>> Convolution(stack=2, inputs=1, outputs=3, stride=2)(torch.zeros(5, 2, 8, 8)).shape
@@ -73,11 +72,12 @@ class Convolution(nn.Module):
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
     """Convolve groups of channels, `[B, G * inputs, H, W]`, with filters `[G * outputs, inputs, k, k]`; "same" padding.
 
-    bias: `[G * outputs]` or None.
+    x can also be images as a stack gets them, `[G, B, inputs, H, W]`. bias: `[G * outputs]` or None.
 
     >>> convolve(torch.ones(1, 1, 2, 2), torch.full((1, 1, 1, 1), 3.0), torch.ones(1), stride=1).flatten().tolist()
     [4.0, 4.0, 4.0, 4.0]
     """
+    x = as_channels(x)
     inputs, size = weight.shape[1:3]
     if size == 1 and stride > 1:
         # Computes the same function. oneDNN 3.12's strided 1x1 convolution writes past its buffer if channels-last
@@ -85,6 +85,18 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Ten
         # (uxlfoundation/oneDNN, issue 6035).
         x, stride = x[:, :, ::stride, ::stride], 1
     return F.conv2d(x, weight, bias, stride, padding=size // 2, groups=x.shape[1] // inputs)
+
+
+def as_channels(x: Tensor) -> Tensor:
+    """`[B, S * C, H, W]`, also from images as a stack gets them, `[S, B, C, H, W]`.
+
+    >>> as_channels(torch.zeros(2, 5, 3, 8, 8)).shape, as_channels(torch.zeros(5, 6, 8, 8)).shape
+    (torch.Size([5, 6, 8, 8]), torch.Size([5, 6, 8, 8]))
+    """
+    if x.dim() == 4:
+        return x
+    # For one network this is a view, which keeps a channels-last layout.
+    return x[0] if x.shape[0] == 1 else x.transpose(0, 1).flatten(1, 2)
 
 
 class BatchNorm(nn.Module):
@@ -96,7 +108,6 @@ class BatchNorm(nn.Module):
     the layer uses the statistics of the current batch and keeps them.
 
     >>> norm = BatchNorm(stack=1, channels=1)
-    >>> reset(norm, 0, torch.Generator())
     >>> norm(torch.tensor([[[1.0], [3.0]]])).round(decimals=2).tolist()
     [[[-1.0], [1.0]]]
     """
@@ -105,8 +116,8 @@ class BatchNorm(nn.Module):
 
     def __init__(self, stack: int, channels: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(stack, channels))
-        self.bias = nn.Parameter(torch.empty(stack, channels))
+        self.weight = nn.Parameter(torch.ones(stack, channels))
+        self.bias = nn.Parameter(torch.zeros(stack, channels))
         self.collecting = False
         self.statistics: tuple[Tensor, Tensor] | None = None
 
@@ -140,7 +151,6 @@ class LayerNorm(nn.Module):
     """Layer normalization (Ba et al. 2016) of each example, over features, or over channels and pixels together.
 
     >>> norm = LayerNorm(stack=1, channels=2)
-    >>> reset(norm, 0, torch.Generator())
     >>> norm(torch.tensor([[[1.0, 3.0]]])).round(decimals=2).tolist()
     [[[-1.0, 1.0]]]
     """
@@ -149,8 +159,8 @@ class LayerNorm(nn.Module):
 
     def __init__(self, stack: int, channels: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(stack, channels))
-        self.bias = nn.Parameter(torch.empty(stack, channels))
+        self.weight = nn.Parameter(torch.ones(stack, channels))
+        self.bias = nn.Parameter(torch.zeros(stack, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() == 4:
@@ -160,42 +170,21 @@ class LayerNorm(nn.Module):
         return torch.addcmul(self.bias.unsqueeze(1), normalized, self.weight.unsqueeze(1))
 
 
-class ImagesToChannels(nn.Module):
-    """`[S, B, C, H, W] -> [B, S * C, H, W]`: the input layer of a convolutional network.
+class Flatten(nn.Module):
+    """From inputs `[S, B, ...]`, or from C channels `[B, S * C, H, W]`, to linear layers: `[S, B, features]`.
 
-    >>> ImagesToChannels()(torch.zeros(2, 5, 3, 8, 8)).shape
-    torch.Size([5, 6, 8, 8])
+    channels: C, or 0 for inputs.
+
+    >>> Flatten()(torch.zeros(2, 5, 3, 8, 8)).shape, Flatten(channels=3)(torch.zeros(5, 6, 8, 8)).shape
+    (torch.Size([2, 5, 192]), torch.Size([2, 5, 192]))
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        # For one network this is a view, which keeps a channels-last layout.
-        return x[0] if x.shape[0] == 1 else x.transpose(0, 1).flatten(1, 2)
-
-
-class ChannelsToFeatures(nn.Module):
-    """`[B, S * C, H, W] -> [S, B, C * H * W]`: from C channels to linear layers.
-
-    >>> ChannelsToFeatures(channels=3)(torch.zeros(5, 6, 8, 8)).shape
-    torch.Size([2, 5, 192])
-    """
-
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int = 0) -> None:
         super().__init__()
         self.channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, (-1, self.channels)).flatten(2).transpose(0, 1)
-
-
-class ImagesToFeatures(nn.Module):
-    """`[S, B, C, H, W] -> [S, B, C * H * W]`: the input layer of a fully connected network.
-
-    >>> ImagesToFeatures()(torch.zeros(2, 5, 3, 8, 8)).shape
-    torch.Size([2, 5, 192])
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(2)
+        return x.unflatten(1, (-1, self.channels)).flatten(2).transpose(0, 1) if self.channels else x.flatten(2)
 
 
 class GlobalAverage(nn.Module):
@@ -207,26 +196,3 @@ class GlobalAverage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((2, 3), keepdim=True)
-
-
-def reset(module: nn.Module, member: int, generator: torch.Generator) -> None:
-    """Initialize network `member` in one layer as PyTorch initializes that kind of layer.
-
-    Linear layers and convolutions get weights and biases uniform in +-1/sqrt(fan-in), like `torch.nn.Linear` and
-    `torch.nn.Conv2d` (He et al. 2015 with a = sqrt(5)). Normalization gets weight 1 and bias 0.
-
-    >>> layer = Linear(stack=2, inputs=4, outputs=3)
-    >>> reset(layer, 1, torch.Generator().manual_seed(0))
-    >>> bool((layer.weight[1].abs() <= 0.5).all())
-    True
-    """
-    with torch.no_grad():
-        if isinstance(module, Linear | Convolution):
-            weight = module.weight[member]
-            bound = 1 / math.sqrt(weight[0].numel())
-            weight.uniform_(-bound, bound, generator=generator)
-            if module.bias is not None:
-                module.bias[member].uniform_(-bound, bound, generator=generator)
-        elif isinstance(module, BatchNorm | LayerNorm):
-            cast(Tensor, module.weight)[member].fill_(1)
-            cast(Tensor, module.bias)[member].fill_(0)

@@ -1,46 +1,30 @@
-"""The groups of hidden units of a network: by a rule for each layer of the built-in architectures, derived for others.
+"""The groups of hidden units of a network, found by following the dimensions of all tensors through one forward pass.
 
-The built-in architectures have one rule per kind of layer, from the images to the logits. Networks of the user's own
-are followed through one forward pass (`isthmus.models.permutations`), which takes longer and comes to the same groups;
-or else, they bring their groups along, as an attribute `permutable_units`. Ainsworth, Hayase & Srinivasa (2023) call
-this description a permutation specification.
+Built-in architectures and networks of the user's own are treated alike (`isthmus.models.permutations`); the latter may
+also bring their groups along, as an attribute `permutable_units`. Ainsworth, Hayase & Srinivasa (2023) call this
+description a permutation specification.
 """
 
 import json
 import logging
-from dataclasses import replace
 from functools import cache
 
 import torch
 from torch import nn
 
 from isthmus.core.errors import UserError
-from isthmus.models.architectures import ACTIVATIONS, ResidualBlock, Shape, build
+from isthmus.models.architectures import Shape, architecture
 from isthmus.models.functional import construct
-from isthmus.models.hidden_units import Axis, Group, Place
+from isthmus.models.hidden_units import Axis, Group
 from isthmus.models.own import maker
 from isthmus.models.permutations.derivation import Derived, derive
-from isthmus.models.stacked import (
-    BatchNorm,
-    ChannelsToFeatures,
-    Convolution,
-    GlobalAverage,
-    ImagesToChannels,
-    ImagesToFeatures,
-    LayerNorm,
-    Linear,
-)
-from isthmus.recipes.recipe import AnyNetwork, ModuleRecipe
-
-KEEP_ORDER = (ImagesToChannels, ImagesToFeatures, ChannelsToFeatures, GlobalAverage, nn.MaxPool2d)
-"""Layers without weights that treat all channels alike and do not reorder them."""
+from isthmus.recipes.recipe import AnyNetwork, ModuleRecipe, NetworkRecipe
 
 
 def groups(recipe: AnyNetwork, shape: Shape, classes: int) -> dict[str, Group]:
-    """The groups of a network, from the images to the logits, each named after the layer that computes it first.
+    """The groups of a network, in the order in which they are computed, each named after the first layer that has it.
 
-    Allocates no weights of built-in architectures. Raises TypeError for a built-in layer without a rule, and UserError
-    if the groups of a user's own network are given wrongly or cannot be derived.
+    Raises UserError if the groups of a user's own network are given wrongly or cannot be derived.
 
     >>> from isthmus.recipes.recipe import NetworkRecipe
     >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
@@ -50,11 +34,15 @@ def groups(recipe: AnyNetwork, shape: Shape, classes: int) -> dict[str, Group]:
     """
     if isinstance(recipe, ModuleRecipe):
         return _own(recipe.module, json.dumps(recipe.arguments), shape, classes)
-    with torch.device("meta"):
-        network = build(recipe, shape, classes)
-    found: dict[str, Group] = {}
-    outputs = _follow(network, network, "", None, found)
-    return {name: group for name, group in found.items() if name != outputs}  # classes keep their numbers
+    return _built_in(recipe, shape, classes)
+
+
+@cache
+def _built_in(recipe: NetworkRecipe, shape: Shape, classes: int) -> dict[str, Group]:
+    """The groups of a built-in architecture, found once in a process."""
+    with torch.random.fork_rng(devices=[]):
+        module = architecture(recipe, shape, classes).eval()
+    return derive(module, torch.zeros(2, *shape)).groups
 
 
 @cache
@@ -87,57 +75,3 @@ def own_groups(module: nn.Module, shape: Shape) -> Derived:
             raise UserError(f"permutable_units: group {name}: its axes have {', '.join(map(str, sizes))} units")
         made[name] = Group(sizes[0], tuple(axes))
     return Derived(made, {})
-
-
-def _follow(
-    network: nn.Module, module: nn.Module, name: str, carried: str | None, found: dict[str, Group]
-) -> str | None:
-    """Add the axes and places of `module`, a part of `network`, to `found`. carried: the group of its input, or None.
-
-    Returns the group of its output.
-    """
-    if isinstance(module, nn.Sequential):
-        for key, child in module.named_children():
-            carried = _follow(network, child, f"{name}.{key}" if name else key, carried, found)
-    elif isinstance(module, ResidualBlock):
-        residual = _follow(network, module.residual, f"{name}.residual", carried, found)
-        shortcut = _follow(network, module.shortcut, f"{name}.shortcut", carried, found)
-        carried = _follow(network, module.activation, f"{name}.activation", _tie(residual, shortcut, found), found)
-    elif isinstance(module, Linear | Convolution):
-        carried = _follow_affine(module, name, carried, found)
-    elif isinstance(module, BatchNorm | LayerNorm):
-        _extend(found, carried, axes=(Axis(f"{name}.weight", 0), Axis(f"{name}.bias", 0)))
-    elif isinstance(module, tuple(ACTIVATIONS.values())):
-        # Outputs are [1, B, units], or [B, channels, height, width] between convolutions.
-        flat = carried is not None and isinstance(network.get_submodule(carried), Linear)
-        _extend(found, carried, places=(Place(name, 2 if flat else 1),))
-    elif not isinstance(module, KEEP_ORDER):
-        raise TypeError(f"no rule says how the layer {name} ({type(module).__name__}) passes permutations on")
-    return carried
-
-
-def _follow_affine(module: Linear | Convolution, name: str, carried: str | None, found: dict[str, Group]) -> str:
-    """Add a layer that reads the units of one group and computes those of a new group."""
-    _, outputs, inputs = module.weight.shape[:3]  # the first dimension is the stack
-    if carried is not None:
-        _extend(found, carried, axes=(Axis(f"{name}.weight", 1, inputs // found[carried].size),))
-    biases = () if module.bias is None else (Axis(f"{name}.bias", 0),)
-    found[name] = Group(outputs, (Axis(f"{name}.weight", 0), *biases))
-    return name
-
-
-def _extend(
-    found: dict[str, Group], name: str | None, axes: tuple[Axis, ...] = (), places: tuple[Place, ...] = ()
-) -> None:
-    if name is not None:
-        group = found[name]
-        found[name] = replace(group, axes=group.axes + axes, places=group.places + places)
-
-
-def _tie(first: str | None, second: str | None, found: dict[str, Group]) -> str:
-    """Merge two groups whose units are added to each other; the result keeps the name of the second."""
-    if first is None or second is None:
-        raise TypeError("a residual block must follow a layer with hidden units")
-    tied = found.pop(first)
-    _extend(found, second, tied.axes, tied.places)
-    return second

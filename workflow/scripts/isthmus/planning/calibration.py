@@ -25,8 +25,8 @@ from isthmus.data.dataset import Dataset, normalized
 from isthmus.data.facts import Facts
 from isthmus.landscape.hessian.graph_memory import keeps_graph
 from isthmus.landscape.hessian.operator import CurvatureOperator
-from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import evaluate, evaluation_mode
+from isthmus.models.networks import build
 from isthmus.models.sizes import multiplications, parameters
 from isthmus.recipes.recipe import Recipe
 from isthmus.training.cost import Calls, Work
@@ -217,7 +217,7 @@ def _product(task: Task, stack: int, examples: int, settings: Settings) -> Call:
 def _place(task: Task, stack: int, examples: int, settings: Settings) -> tuple[torch.nn.Module, Tensor, Tensor]:
     """Initialized networks, and images and labels, on the device."""
     network = build(task.recipe.network, task.facts.shape, task.facts.classes, stack)
-    initialize(network, tuple(range(stack)))
+    network.initialize(tuple(range(stack)))
     dataset = _dataset(task.facts, examples)
     images = normalized(dataset.train_images, dataset.mean, dataset.std).to(settings.device)
     return network.to(settings.device), images, dataset.train_labels.to(settings.device)

@@ -105,7 +105,7 @@ def bytes_of(job: Job, task: Task | None, graph: Graph) -> float:
     kept = float(BYTES_A_FILE * job.outputs)
     facts = graph.configuration.facts.get(job.wildcards.get("dataset", ""))
     if facts:
-        kept += (facts.train_size + facts.test_size) * (prod(facts.shape) + 8)
+        kept += (facts.train_size + facts.test_size) * (prod(facts.shape) * facts.value_bytes + 8)
     if task:
         kept += Jobs(graph, job.stage).disk_bytes(SimpleNamespace(**job.wildcards))
     return kept

@@ -101,8 +101,8 @@ def memory_mb(
     """A generous guess of the memory that training needs, in MB: process, data, weights and activations."""
     training = recipe.training
     shape, classes = facts.shape, facts.classes
-    pixels = prod(shape)
-    data = (facts.train_size + facts.test_size) * pixels * 6
+    copies = facts.value_bytes + 5  # as stored, in float32, and some room
+    data = (facts.train_size + facts.test_size) * prod(shape) * copies
     kept = 8 + len(training.snapshots) + 2 * (training.sharpness_radius > 0) + 2 * (training.averaging != "none")
     weights = networks * parameters(recipe.network, shape, classes) * 4 * kept
     activations = units(recipe.network, shape, classes)

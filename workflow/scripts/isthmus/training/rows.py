@@ -1,7 +1,7 @@
 """The rows of the tables `networks` and `history` for trained networks."""
 
 from isthmus.data.dataset import Dataset
-from isthmus.models.architectures import count_parameters
+from isthmus.models.networks import count_parameters
 from isthmus.recipes.recipe import Recipe
 from isthmus.recipes.schedules import peak_rate
 from isthmus.tables.rows import Row, Rows

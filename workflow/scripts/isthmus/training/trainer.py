@@ -20,8 +20,8 @@ from isthmus.core.devices import Settings
 from isthmus.core.tensors import Tensors
 from isthmus.data.dataset import Dataset
 from isthmus.data.examples import picked, place_examples
-from isthmus.models.architectures import build, initialize
 from isthmus.models.evaluation import losses
+from isthmus.models.networks import build
 from isthmus.recipes.recipe import Recipe
 from isthmus.recipes.schedules import learning_rate
 from isthmus.tables.rows import Row, Rows
@@ -48,7 +48,7 @@ class Member:
 def new_state(recipe: Recipe, dataset: Dataset, network_seeds: tuple[int, ...]) -> State:
     """The state of a stack at initialization, on the CPU."""
     network = build(recipe.network, dataset.shape, dataset.classes, len(network_seeds))
-    initialize(network, network_seeds)
+    network.initialize(network_seeds)
     weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
     snapshots = {
         seed: {"initial": {name: tensor[member].clone() for name, tensor in weights.items()}}

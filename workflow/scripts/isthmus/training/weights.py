@@ -16,7 +16,7 @@ from torch import nn
 from isthmus.core.errors import DataError
 from isthmus.core.tensors import Tensors, flatten, load_tensors, save_tensors, unflatten
 from isthmus.data.dataset import Dataset
-from isthmus.models.architectures import build
+from isthmus.models.networks import build
 from isthmus.recipes.recipe import Recipe
 from isthmus.training.checkpoint import State
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from isthmus.analyses.learning_coefficient.measure import excess_losses
 from isthmus.landscape.loss_surface import LossSurface
-from isthmus.models.stacked import ImagesToFeatures, Linear
+from isthmus.models.stacked import Flatten, Linear
 
 FEATURES = 200
 
@@ -23,7 +23,7 @@ def test_the_coefficient_of_a_linear_model_is_half_its_rank(rank: int) -> None:
     """
     scale = math.sqrt(rank / 2)
     images = scale * torch.eye(rank, FEATURES).view(rank, 1, 1, FEATURES)
-    network = nn.Sequential(ImagesToFeatures(), Linear(1, FEATURES, 1, bias=False))
+    network = nn.Sequential(Flatten(), Linear(1, FEATURES, 1, bias=False))
     surface = LossSurface(network, images, torch.zeros(rank, dtype=torch.int64), "squared_error", images[None], 256)
     center = {"1.weight": images.sum(0).view(1, 1, FEATURES) / scale**2}  # every output is 1, as its label asks
     given = {"inverse_temperature": 100.0, "localization": 2.0, "step_size": 0.005}

@@ -6,7 +6,7 @@ from typing import Any
 
 from isthmus.analyses.connect.measure import first_curve
 from isthmus.data.dataset import Dataset
-from isthmus.models.architectures import count_parameters
+from isthmus.models.networks import count_parameters
 from isthmus.recipes.pairs import Pair
 from isthmus.recipes.recipe import Recipe
 from isthmus.tables.rows import Row, Rows, complete

@@ -20,8 +20,8 @@ from isthmus.landscape.alignment.result import check_same_function
 from isthmus.landscape.curves import fit, fitted, new_curves
 from isthmus.landscape.evaluator import Evaluator, TrainedNetwork
 from isthmus.landscape.paths import Path, curve, geometry, line
-from isthmus.models.architectures import build
 from isthmus.models.hidden_units import apply
+from isthmus.models.networks import build
 from isthmus.models.unit_groups import groups
 from isthmus.recipes.pairs import Pair, pair_of
 from isthmus.tables.rows import Row, Rows, finite

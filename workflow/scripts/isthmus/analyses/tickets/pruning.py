@@ -23,8 +23,8 @@ import torch
 from isthmus.core import seeds
 from isthmus.core.errors import UserError
 from isthmus.core.tensors import Tensors
-from isthmus.models.architectures import build, initialize
 from isthmus.models.masks import Kept, Pool, magnitude_mask, masked, pools, prunable, random_mask, schedule
+from isthmus.models.networks import build
 from isthmus.recipes.recipe import Recipe
 from isthmus.training.checkpoint import State
 from isthmus.training.trainer import Member
@@ -140,7 +140,7 @@ class Plan:
     def _new_weights(self, seed: int, level: int) -> Tensors:
         """A new initialization for a level of a network."""
         network = build(self.recipe.network, self.shape, self.classes)
-        initialize(network, (seeds.integer(seed, seeds.Stream.REINITIALIZATION, level),))
+        network.initialize((seeds.integer(seed, seeds.Stream.REINITIALIZATION, level),))
         return {name: value.detach()[0] for name, value in network.named_parameters()}
 
 

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from isthmus.landscape.alignment.result import Alignment, Groups, assignment, check_comparable
 from isthmus.landscape.alignment.weights import match_weights
 from isthmus.models.evaluation import converted, evaluation_mode
+from isthmus.models.functional import Stacked
 from isthmus.models.hidden_units import Place, Weights, apply
 from isthmus.models.same_function import with_weights
 
 
 def match_activations(
-    network: nn.Module,
+    network: Stacked,
     reference: Weights,
     weights: Weights,
     groups: Groups,
@@ -30,7 +31,7 @@ def match_activations(
 ) -> Alignment:
     """Permute the hidden units of `weights` so that their activations come close to those of `reference`.
 
-    network: a stack of one that supplies the architecture; its own weights are not used. images `[N, C, H, W]`:
+    network: supplies the architecture; its own weights are not used. images `[N, C, H, W]`:
     normalized, not augmented, on the device to compute on; batch-norm statistics are computed over all of them.
 
     Units are paired by inner products, which is least squares, sum |z_A - pi(z_B)|^2 over all examples (Ainsworth et
@@ -45,7 +46,7 @@ def match_activations(
 
     Raises AlignmentError as `match_weights` does, and ValueError if there are such units and no generator is given.
 
-    >>> from isthmus.models.architectures import build
+    >>> from isthmus.models.networks import build
     >>> from isthmus.models.unit_groups import groups
     >>> from isthmus.recipes.recipe import NetworkRecipe
     >>> recipe = NetworkRecipe("mlp", 2, 1, "none", "relu", 0, 0, 1)
@@ -60,7 +61,9 @@ def match_activations(
     check_comparable(reference, weights)
     dtype = next(iter(weights.values())).dtype
     images = converted(images, dtype)
-    networks = [with_weights(network, each, images.device, dtype) for each in (reference, weights)]
+    # Places are those of the module itself, not those of stacked layers, which have another layout.
+    single = Stacked(network.make, 1, together=False)
+    networks = [with_weights(single, each, images.device, dtype) for each in (reference, weights)]
     recorded = {name: group for name, group in groups.items() if group.places}
     places = [place for group in recorded.values() for place in group.places]
     products: dict[str, Tensor] = {}

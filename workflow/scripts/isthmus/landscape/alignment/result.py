@@ -97,7 +97,7 @@ def check_same_function(
     divided by the largest logit, both in absolute value. It computes in float64 copies, where only the order of sums
     differs, so rounding stays far below the tolerance. Batch-norm statistics are computed over all of `images`.
 
-    >>> from isthmus.models.architectures import build
+    >>> from isthmus.models.networks import build
     >>> from isthmus.recipes.recipe import NetworkRecipe
     >>> network = build(NetworkRecipe("mlp", 2, 1, "none", "relu", 0, 0, 1), (1, 1, 1), 1)
     >>> first = {"1.weight": torch.tensor([[1.0], [-2.0]]), "1.bias": torch.zeros(2)}

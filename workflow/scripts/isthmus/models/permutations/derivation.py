@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from isthmus.models.functional import plain_attention
 from isthmus.models.hidden_units import Axis, Group, Place
+from isthmus.models.layer_stacks import ACTIVATIONS
 from isthmus.models.permutations.atoms import Dimension
 from isthmus.models.permutations.call import Dimensions
 from isthmus.models.permutations.tracing import Tracer, storage
@@ -153,18 +154,29 @@ class _Groups:
     # Places
 
     def _places(self, atom: int) -> tuple[Place, ...]:
-        """Where units are recorded: where modules read them with weights of their own, or else, where they are made."""
+        """Where units are recorded: where activation functions return them, if all that do so are modules called once.
+
+        Otherwise, where modules read them with weights of their own; or else, where they are made.
+        """
         names = [each.module for each in self.tracer.visits]
-        readers, makers = [], []
+        activated, readers, makers = [], [], []
+        once = True
         for visit in self.tracer.visits:
+            module = self.module.get_submodule(visit.module)
+            made = self._place(visit.module, visit.returned, atom, reads=False)
+            if isinstance(module, ACTIVATIONS) and made:
+                once &= names.count(visit.module) == 1
+                activated += made
             if not visit.module or names.count(visit.module) > 1:
                 continue
-            own = self.module.get_submodule(visit.module).parameters(recurse=False)
-            summed = [self.tracer.contracted.get(self.tracer.names[storage(each)], []) for each in own]
+            summed = [
+                self.tracer.contracted.get(self.tracer.names[storage(each)], [])
+                for each in module.parameters(recurse=False)
+            ]
             if any(atom in self._whole(tuple(each)) for each in summed):
                 readers += self._place(visit.module, visit.read, atom, reads=True)
-            makers += self._place(visit.module, visit.returned, atom, reads=False)
-        return tuple(readers or makers[:1])
+            makers += made
+        return tuple((activated if once else []) or readers or makers[:1])
 
     def _place(self, name: str, dimensions: Dimensions | None, atom: int, reads: bool) -> list[Place]:
         """The place of units in one tensor; none inside other units, whose order would decide theirs."""
