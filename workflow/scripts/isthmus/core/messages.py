@@ -39,7 +39,10 @@ WHOLE = "the configuration"
 
 def dotted(where: str, key: object) -> str:
     """The path of `key` under `where`: `studies.digits`, `grid.width[0]`."""
-    return f"{where}[{key}]" if isinstance(key, int) else f"{where}.{key}".removeprefix(".")
+    if isinstance(key, int):
+        return f"{where}[{key}]"
+    name = str(key)
+    return f"{where}.{name if name.isprintable() and name else json.dumps(name)}".removeprefix(".")
 
 
 def shown(value: Any) -> str:
