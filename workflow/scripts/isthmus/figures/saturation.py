@@ -14,8 +14,8 @@ from isthmus.figures.notes import span
 from isthmus.figures.panels import lay_out, nothing, panels_of
 from isthmus.figures.quantity_axis import in_order, line_height, list_quantities, offset
 from isthmus.figures.style import finish, label_of, paper
-from isthmus.recipes.cell_table import CELLS, rows_of_study, with_axes
-from isthmus.recipes.cells import JOINT
+from isthmus.recipes.cell_table import CELLS, axes_by_cell, rows_of_study, with_axes
+from isthmus.recipes.cells import cell_name
 
 MOST_PANELS = 4
 MOST_DEPTHS = 4
@@ -45,7 +45,11 @@ def shown_in_saturation(study: str, tables: dict[str, pd.DataFrame]) -> pd.DataF
 def _chosen(study: str, tables: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, str]:
     """As many rows of the table as fit the figure, with the axes of their cells, and the sentence that says which."""
     rows = rows_of_study(tables["saturation"], study)
-    rows["cell"] = "width=" + rows["width"].astype(str) + JOINT + rows["line"]
+    cells = {
+        (cell_name(axes, without=["width"]), axes["width"]): cell
+        for cell, axes in axes_by_cell(tables[CELLS], study).items()
+    }
+    rows["cell"] = [cells[place] for place in zip(rows["line"], rows["width"], strict=True)]
     rows = with_axes(rows, tables[CELLS], study)
     rows = rows[rows["selection"] == "all"].astype({"saturation_width": float}).reset_index(drop=True)
     rows = rows[rows["quantity"].isin(rows.loc[rows["within_noise"].notna(), "quantity"])]
