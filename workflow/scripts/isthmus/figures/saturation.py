@@ -49,7 +49,8 @@ def _chosen(study: str, tables: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, 
         (cell_name(axes, without=["width"]), axes["width"]): cell
         for cell, axes in axes_by_cell(tables[CELLS], study).items()
     }
-    rows["cell"] = [cells[place] for place in zip(rows["line"], rows["width"], strict=True)]
+    found = [cells[place] for place in zip(rows["line"], rows["width"], strict=True)]
+    rows["cell"] = pd.Series(found, index=rows.index, dtype=object)
     rows = with_axes(rows, tables[CELLS], study)
     rows = rows[rows["selection"] == "all"].astype({"saturation_width": float}).reset_index(drop=True)
     rows = rows[rows["quantity"].isin(rows.loc[rows["within_noise"].notna(), "quantity"])]

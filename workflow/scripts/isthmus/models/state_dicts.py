@@ -89,7 +89,7 @@ def _read(path: Path) -> Any:
         code = re.search(r"GLOBAL (\S+)", str(error))
         what = f"`{code[1]}`, which is code, and code in files is not run" if code else "no tensors of `torch.save`"
         raise UserError(f"it holds {what}; save `model.state_dict()`") from error
-    except (RuntimeError, EOFError) as error:
+    except (RuntimeError, EOFError, OSError) as error:
         raise UserError(f"it is damaged, or was not written by `torch.save` ({str(error).splitlines()[0]})") from error
 
 
