@@ -308,12 +308,3 @@ def test_mnist_has_its_published_mean_and_deviation() -> None:
     ]
     assert prepared.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert prepared.test_labels[:5].tolist() == [7, 2, 1, 0, 4]
-
-
-@pytest.mark.parametrize("mean", [4, [4.0]])
-def test_constants_of_the_configuration_take_the_place_of_those_of_the_training_set(mean: Any) -> None:
-    given = prepare("digits", {"source": "builtin", "mean": mean, "std": 16})
-    own = prepare("digits", {"source": "builtin"})
-    assert (given.mean.tolist(), given.std.tolist()) == ([4.0], [16.0])
-    assert given.mean.dtype == given.std.dtype == np.float32
-    np.testing.assert_array_equal(given.train_images, own.train_images)
