@@ -95,7 +95,7 @@ def main(job: Any) -> None:
     measured: Measured = {}
     if sound:
         networks = {
-            seed: TrainedNetwork(snapshots["initial"], snapshots["final"])
+            seed: TrainedNetwork(snapshots.get("initial"), snapshots["final"])
             for seed, snapshots in block.snapshots().items()
         }
         evaluator = block.evaluator(

@@ -8,7 +8,7 @@ from isthmus.analyses.curvature.noise import perturbation_rows
 from isthmus.core.logs import job_log
 from isthmus.landscape.block import Block, Snapshots
 from isthmus.landscape.moments import moments
-from isthmus.recipes.schedules import peak_rate
+from isthmus.recipes.schedules import known_peak_rate
 from isthmus.tables.parquet import write_table
 from isthmus.tables.rows import Row, Rows, complete
 
@@ -45,7 +45,7 @@ def network_rows(block: Block, seed: int, found: Any) -> dict[str, Rows]:
     }
     if found is None:
         absent = {"final": True, "epoch": block.networks[seed]["epochs"], "images": 0, "products": 0, "seconds": 0.0}
-        rows["curvature"] = [complete("curvature", fixed, absent, {"learning_rate": peak_rate(block.recipe.training)})]
+        rows["curvature"] = [complete("curvature", fixed, absent, {"learning_rate": known_peak_rate(block.recipe)})]
         return rows
     for moment in found["moments"]:
         when = {"final": moment["final"], "epoch": moment["epoch"]}

@@ -1,6 +1,7 @@
 """The prepared data set as the jobs see it: reading it back, selecting examples, making labels noisy."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from isthmus.core.errors import ConfigurationError, DataError
 from isthmus.core.seeds import Stream, generator
 from isthmus.core.tensors import checksum, load_tensors
 from isthmus.data.dataset import TENSORS, Dataset, load_dataset, noisy_labels, normalized, select
-from isthmus.data.sources import PreparedDataset, channel_statistics, write_prepared
+from isthmus.data.sources import PreparedDataset, channel_statistics, prepare, write_prepared
 
 
 @pytest.fixture
@@ -211,3 +212,12 @@ def test_noise_needs_another_class() -> None:
     with pytest.raises(ConfigurationError, match="two classes"):
         noisy_labels(np.zeros(3, np.int64), 1, 0.5, np.random.default_rng(0))
     assert (noisy_labels(np.zeros(3, np.int64), 1, 0.0, np.random.default_rng(0)) == 0).all()
+
+
+@pytest.mark.parametrize("mean", [4, [4.0]])
+def test_constants_of_the_configuration_take_the_place_of_those_of_the_training_set(mean: Any) -> None:
+    given = prepare("digits", {"source": "builtin", "mean": mean, "std": 16})
+    own = prepare("digits", {"source": "builtin"})
+    assert (given.mean.tolist(), given.std.tolist()) == ([4.0], [16.0])
+    assert given.mean.dtype == given.std.dtype == np.float32
+    np.testing.assert_array_equal(given.train_images, own.train_images)

@@ -68,10 +68,13 @@ def test_what_was_given_is_left_as_it_was() -> None:
     assert with_defaults({}, described)["milestones"] == [0.5, 0.75]
 
 
+# Networks of one's own are described first: test_own_networks.py and workflow/test_checkpoints.py load these presets.
+OWN = ("own-model", "checkpoints")
+
+
 @pytest.mark.parametrize(
     "path",
-    # The preset of a network of one's own is loaded in test_own_networks.py, which has its module described.
-    [ROOT / "config.yaml", *sorted(set(ROOT.glob("presets/*.yaml")) - {ROOT / "presets/own-model.yaml"})],
+    [ROOT / "config.yaml", *sorted(set(ROOT.glob("presets/*.yaml")) - {ROOT / f"presets/{name}.yaml" for name in OWN})],
     ids=lambda path: path.name,
 )
 def test_the_configurations_that_come_with_the_workflow_load(path: Path) -> None:

@@ -20,9 +20,12 @@ FACTS = {
 SQUARED = {"loss": "squared_error"}
 
 
-def loaded(name: str, training: dict[str, Any] | None = None, **others: Any) -> Configuration:
+def loaded(
+    name: str, training: dict[str, Any] | None = None, normalization: dict[str, Any] | None = None, **others: Any
+) -> Configuration:
     study = {"data": {"name": name}, "training": training or {}, "grid": GRID} | others
-    datasets = {name: {"source": "arrays", "file": f"{name}.npz"} for name in FACTS}
+    datasets: dict[str, dict[str, Any]] = {each: {"source": "arrays", "file": f"{each}.npz"} for each in FACTS}
+    datasets[name] |= normalization or {}
     return load({"datasets": datasets, "studies": {"s": study}}, lambda name, _: FACTS[name])
 
 
@@ -104,3 +107,29 @@ def test_labels_of_one_class_cannot_be_noisy() -> None:
     expected = "s.data.label_noise: 0.5 was given; alike has one class, so that no label can be another one"
     with pytest.raises(ConfigurationError, match=expected):
         loaded("alike", data={"name": "alike", "label_noise": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("data", "mean", "message"),
+    [
+        ("pixels", [0, 0], r"datasets.pixels.mean: [0, 0] was given; inputs [3, 8, 8] take one number or a list of 3"),
+        ("vectors", [0, 0], r"inputs [5] take one number or a list of 5"),
+        ("tokens", 0, r"datasets.tokens.mean: 0 was given; tokens are not normalized"),
+        ("pixels", None, r"datasets.pixels: inputs are normalized with `mean` and `std`; give both, or neither"),
+    ],
+)
+def test_constants_of_normalization_fit_the_inputs(data: str, mean: Any, message: str) -> None:
+    given = {"std": 255} | ({} if mean is None else {"mean": mean})
+    with pytest.raises(ConfigurationError) as error:
+        loaded(data, network={"module": "torch.nn:Identity"} if data == "tokens" else {}, normalization=given)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "mean"), [("pixels", [125.3, 123.0, 113.9]), ("vectors", [0, 1, 2, 3, 4]), ("real", 0)]
+)
+def test_constants_of_normalization_are_part_of_the_content(data: str, mean: Any) -> None:
+    training = SQUARED if data == "real" else {}
+    graph = Graph(loaded(data, training, normalization={"mean": mean, "std": 2}), {"sources": {}, "claims": []})
+    assert graph.content(data)["mean"] == mean
+    assert "mean" not in Graph(loaded(data, training), {"sources": {}, "claims": []}).content(data)

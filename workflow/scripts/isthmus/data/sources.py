@@ -77,6 +77,8 @@ def prepare(name: str, description: Mapping[str, Any]) -> PreparedDataset:
     else:
         train, test = _from_torchvision(name, expanded(description["root"]), description["download"])
     mean, std = channel_statistics(train[0]) if _is_pixels(train[0]) else arrays.value_statistics(train[0])
+    if "mean" in description:
+        mean, std = (np.full(mean.shape, description[key], np.float32) for key in ("mean", "std"))
     return PreparedDataset(name, known.classes, *train, *test, mean, std)
 
 

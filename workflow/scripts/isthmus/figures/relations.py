@@ -19,8 +19,8 @@ from isthmus.figures.marks import draw_markers
 from isthmus.figures.notes import span
 from isthmus.figures.panels import choose, fewer_panels, lay_out, nothing, panels_of
 from isthmus.figures.style import DOUBLE_COLUMN, finish, label_of, new_figure, paper
-from isthmus.recipes.cell_table import CELLS, rows_of_study, with_axes
-from isthmus.recipes.cells import JOINT
+from isthmus.recipes.cell_table import CELLS, axes_by_cell, rows_of_study, with_axes
+from isthmus.recipes.cells import cell_name
 from isthmus.tables.quantities import compared, named
 
 BAR = 0.065  # inches from one bar of a quantity to the next
@@ -252,7 +252,12 @@ def shown_in_saturation(study: str, tables: dict[str, pd.DataFrame]) -> pd.DataF
 def _chosen(study: str, tables: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, str]:
     """As many rows of the table as fit the figure, with the axes of their cells, and the sentence that says which."""
     rows = rows_of_study(tables["saturation"], study)
-    rows["cell"] = "width=" + rows["width"].astype(str) + JOINT + rows["line"]
+    cells = {
+        (cell_name(axes, without=["width"]), axes["width"]): cell
+        for cell, axes in axes_by_cell(tables[CELLS], study).items()
+    }
+    found = [cells[place] for place in zip(rows["line"], rows["width"], strict=True)]
+    rows["cell"] = pd.Series(found, index=rows.index, dtype=object)
     rows = with_axes(rows, tables[CELLS], study)
     rows = rows[rows["selection"] == "all"].astype({"saturation_width": float}).reset_index(drop=True)
     rows = rows[rows["quantity"].isin(rows.loc[rows["within_noise"].notna(), "quantity"])]

@@ -28,14 +28,14 @@ from isthmus.recipes.recipe import Recipe
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """The weights of a network at the start and at the end of training, by name `[...]`, on the CPU."""
+    """The weights of a network at the start, if known, and at the end of training, by name `[...]`, on the CPU."""
 
-    initial: Tensors
+    initial: Tensors | None
     final: Tensors
 
     def checksum(self) -> str:
         """A digest of all these weights."""
-        return checksum(flatten({"initial": self.initial, "final": self.final}), {})
+        return checksum(flatten({"initial": self.initial or {}, "final": self.final}), {})
 
 
 @dataclass(frozen=True)

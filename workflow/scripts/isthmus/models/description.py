@@ -62,6 +62,21 @@ class LossRequest(Asked):
 
 
 @dataclass(frozen=True)
+class CheckpointRequest(Asked):
+    """A file with the weights of a network trained elsewhere, to be checked.
+
+    content: a digest of the file. entry: where in it the state dictionary is. network: the section of a recipe.
+    """
+
+    checkpoint: str
+    content: str
+    entry: str
+    network: Mapping[str, Any]
+    shape: tuple[int, ...]
+    classes: int
+
+
+@dataclass(frozen=True)
 class Description:
     """What is known about a module without running it again.
 
@@ -127,8 +142,8 @@ def describe(requests: Sequence[Request]) -> list[Description | UserError]:
     return [UserError(each["error"]) if "error" in each else Description(**each) for each in _answers(requests)]
 
 
-def check_losses(requests: Sequence[LossRequest]) -> list[str]:
-    """What is wrong with each loss, in a sentence; empty if nothing is."""
+def mistakes(requests: Sequence[LossRequest] | Sequence[CheckpointRequest]) -> list[str]:
+    """What is wrong with each loss or file of weights, in a sentence; empty if nothing is."""
     return [answer.get("error", "") for answer in _answers(requests)]
 
 
@@ -165,5 +180,6 @@ def _inspected(requests: Sequence[Asked]) -> list[dict[str, Any]]:
         )
         if not answered.exists():
             last = "\n".join(ended.stderr.splitlines()[-5:])
-            raise ConfigurationError(f"the modules and losses could not be described; the process ended with:\n{last}")
+            what = "modules, losses or files of weights could not be described"
+            raise ConfigurationError(f"{what}; the process ended with:\n{last}")
         return _read(answered)

@@ -13,6 +13,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from isthmus.core.errors import UserError
 from isthmus.core.files import write_whole
+from isthmus.models.architectures import build
 from isthmus.models.evaluation import evaluation_mode
 from isthmus.models.functional import MakeModule, Stacked, construct
 from isthmus.models.loss_inspection import check_loss
@@ -34,6 +36,8 @@ from isthmus.models.masks import prunable
 from isthmus.models.own import Shape, maker
 from isthmus.models.permutations.check import checked_groups, multiplications
 from isthmus.models.permutations.derivation import Derived
+from isthmus.models.state_dicts import load_parameters
+from isthmus.recipes.recipe import network_recipe
 
 EXAMPLES = 4
 LAYERS = (nn.Linear, _ConvNd)
@@ -76,6 +80,12 @@ def describe(module: str, arguments: dict[str, Any], shape: Shape, classes: int,
         "kept": groups[0].kept if groups else {},
         "matching": multiplications(groups[0].groups, weights) if groups else 0,
     }
+
+
+@cache
+def _network(network: str, shape: Shape, classes: int) -> nn.Module:
+    """The network of a section `network` of a recipe, given as JSON."""
+    return build(network_recipe(json.loads(network)), shape, classes)
 
 
 def _inputs(shape: Shape, tokens: int) -> Tensor:
@@ -260,9 +270,13 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         if "loss" in request:
             check_loss(**asked)
             return {}
+        if "checkpoint" in request:
+            network = _network(json.dumps(request["network"]), tuple(request["shape"]), request["classes"])
+            load_parameters(request["checkpoint"], request["entry"], network)
+            return {}
         return describe(**asked | {"shape": tuple(request["shape"])})
     except Exception as error:
-        return {"error": _sentence(error, (request.get("module") or request["loss"]).rpartition(":")[0])}
+        return {"error": _sentence(error, (request.get("module") or request.get("loss", "")).rpartition(":")[0])}
 
 
 def main() -> None:

@@ -142,9 +142,11 @@ def directions(study: str, effects: pd.DataFrame) -> list[str]:
 
 
 def count_sentence(study: str, networks: pd.DataFrame) -> str:
-    """How many networks a study trained, and how many of them diverged."""
+    """How many networks a study trained, or has from elsewhere, and how many of them diverged."""
     trained = rows_of_study(networks, study)
     diverged, cells = int(trained["diverged"].astype(bool).sum()), trained["cell"].nunique()
     lost = {0: "None of them diverged.", 1: "One of them diverged and is left out of what follows."}
     text = lost.get(diverged, f"{diverged} of them diverged and are left out of what follows.")
-    return f"The study trained {len(trained)} networks in {cells} {'cell' if cells == 1 else 'cells'}. {text}"
+    count = f"{len(trained)} networks in {cells} {'cell' if cells == 1 else 'cells'}"
+    elsewhere = "stopped" in trained and trained["stopped"].isna().all()  # what stopped training is known of all others
+    return f"The study {f'has {count}, which were trained elsewhere' if elsewhere else f'trained {count}'}. {text}"

@@ -103,6 +103,11 @@ class ModuleRecipe:
 AnyNetwork = NetworkRecipe | ModuleRecipe
 
 
+def network_recipe(section: dict[str, Any]) -> AnyNetwork:
+    """The network in a section `network`. Raises TypeError if the keys differ."""
+    return ModuleRecipe(**section) if "module" in section else NetworkRecipe(**section)
+
+
 @dataclass(frozen=True)
 class TrainingRecipe:
     """Loss, optimizer, schedule, stopping rule and what to record during training.
@@ -151,33 +156,50 @@ class TrainingRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One cell: data, network and training."""
+    """One cell: data, network and training.
+
+    known: of networks trained elsewhere, what is known about their training: keys of `training`, whose other values
+    then say nothing about them. None for networks trained here.
+    """
 
     data: DataRecipe
     network: AnyNetwork
     training: TrainingRecipe
+    known: tuple[str, ...] | None = None
 
     @classmethod
-    def from_dict(cls, sections: dict[str, dict[str, Any]]) -> "Recipe":
+    def from_dict(cls, sections: dict[str, Any]) -> "Recipe":
         """The recipe in `sections`, a nested dictionary as from `as_dict`. Raises TypeError if the keys differ."""
         training: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in sections["training"].items()
         }
-        given = sections["network"]
-        network = ModuleRecipe(**given) if "module" in given else NetworkRecipe(**given)
-        return cls(DataRecipe(**sections["data"]), network, TrainingRecipe(**training))
+        known = tuple(sections["known"]) if "known" in sections else None
+        data, network = DataRecipe(**sections["data"]), network_recipe(sections["network"])
+        return cls(data, network, TrainingRecipe(**training), known)
+
+    @property
+    def trained_elsewhere(self) -> bool:
+        """Whether the weights come from files of the user's own."""
+        return self.known is not None
+
+    def fact(self, key: str) -> Any:
+        """The value of a key of `training`, as tables hold it; None if networks trained elsewhere leave it open."""
+        return getattr(self.training, key) if self.known is None or key in self.known else None
 
     def statistics_examples(self, examples: int) -> int:
         """Of this many training examples, how many to compute batch-norm statistics over; 0 without batch norm."""
         return min(self.training.statistics_size, examples) if self.network.batch_norm else 0
 
-    def as_dict(self) -> dict[str, dict[str, Any]]:
+    def as_dict(self) -> dict[str, Any]:
         """The recipe as nested dictionaries of plain values, without estimates."""
         sections = asdict(self)
         for name in ("multiplications", "matching"):
             sections["network"].pop(name, None)
         if not self.training.loss_source:
             sections["training"].pop("loss_source")
+        known = sections.pop("known")
+        if known is not None:
+            sections["known"] = list(known)
         for key, value in sections["training"].items():
             if isinstance(value, tuple):
                 sections["training"][key] = list(value)

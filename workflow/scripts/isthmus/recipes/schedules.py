@@ -2,12 +2,17 @@
 
 import math
 
-from isthmus.recipes.recipe import TrainingRecipe
+from isthmus.recipes.recipe import Recipe, TrainingRecipe
 
 
 def peak_rate(training: TrainingRecipe) -> float:
     """The peak learning rate after batch scaling (linear: Goyal et al. 2017; sqrt: Krizhevsky 2014)."""
     return training.learning_rate * _batch_factor(training)
+
+
+def known_peak_rate(recipe: Recipe) -> float | None:
+    """The peak learning rate of a cell, as tables hold it; None if it is not known."""
+    return None if recipe.fact("learning_rate") is None else peak_rate(recipe.training)
 
 
 def _batch_factor(training: TrainingRecipe) -> float:

@@ -14,8 +14,9 @@ from isthmus.data.facts import Facts
 from isthmus.recipes.cells import AXES
 from isthmus.recipes.recipe import TrainingRecipe
 from isthmus.recipes.schedules import averaging_begins, run_length
+from isthmus.study.checkpoints import checkpoint_errors
 from isthmus.study.data_checks import shifted_errors, sweep_errors, task_errors
-from isthmus.study.grid import SECTIONS, cells, is_own, sections_of
+from isthmus.study.grid import SECTIONS, cells, is_own, is_trained_elsewhere, sections_of
 from isthmus.study.idle import idle_errors
 from isthmus.study.own_losses import loss_errors
 from isthmus.study.own_networks import argument_errors, module_errors
@@ -39,6 +40,7 @@ def study_errors(
     found = [
         *(*module_errors(where, given, study), *loss_errors(where, study)),
         *_axis_errors(f"{where}.grid", given, study),
+        *checkpoint_errors(where, given, study),
     ]
     count = prod(len(values) for axis, values in study["grid"].items() if axis != "seed")
     if count > MOST_CELLS:
@@ -49,7 +51,7 @@ def study_errors(
     yield from _where_errors(where, study)
     yield from _pair_errors(where, study)
     yield from idle_errors(where, study)
-    unusable: set[str] = set()
+    unusable, trained = set[str](), not is_trained_elsewhere(study)
     found_in_cells: dict[str, None] = {}  # a dictionary keeps the order and drops repetitions
     for axes in cells(study["grid"]):
         sections = sections_of(study, axes)
@@ -66,7 +68,7 @@ def study_errors(
                 yield f"{where}.data.name: {error}"
         if name in known:
             refused = list(task_errors(where, study["analyses"], sections, known[name]))
-            found_in_cells |= dict.fromkeys(refused or _cell_errors(where, sections, known[name]))
+            found_in_cells |= dict.fromkeys(refused or _cell_errors(where, sections, known[name], trained))
             found_in_cells |= dict.fromkeys(_rewind_errors(where, study["analyses"], sections, known[name]))
             found_in_cells |= dict.fromkeys(_selection_errors(where, study["analyses"], sections, known[name]))
     yield from found_in_cells
@@ -133,12 +135,15 @@ def _pair_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
             yield f"{place}.pairs: {options['pairs']} was given; {networks} seeds make {possible} pairs"
 
 
-def _cell_errors(where: str, sections: dict[str, dict[str, Any]], known: Facts) -> Iterator[str]:
-    """Mistakes in one cell whose data set is known."""
+def _cell_errors(where: str, sections: dict[str, dict[str, Any]], known: Facts, trained: bool) -> Iterator[str]:
+    """Mistakes in one cell whose data set is known. trained: whether its networks are trained here."""
     data, network, training = (sections[section] for section in SECTIONS)
     examples = data["train_size"] or known.train_size
     if examples > known.train_size:
         yield f"{where}.data.train_size: {examples} was given; {data['name']} has {known.train_size} training examples"
+    elif not trained:
+        yield from _optimizer_errors(where, training)
+        yield from () if "module" in network else _network_errors(where, network, known)
     elif training["batch_size"] > examples:
         yield f"{where}.grid.batch_size: {training['batch_size']} was given; there are {examples} training examples"
     else:
@@ -160,11 +165,15 @@ def _network_errors(where: str, network: dict[str, Any], known: Facts) -> Iterat
         yield f"{where}.network.blocks: {blocks} was given; each halves the image, and {size} pixels allow fewer"
 
 
-def _training_errors(where: str, training: dict[str, Any], examples: int) -> Iterator[str]:
+def _optimizer_errors(where: str, training: dict[str, Any]) -> Iterator[str]:
     if training["learning_rate"] is None:
         yield f"{where}.training.learning_rate: no rate is given for batch size {training['batch_size']}"
     if training["nesterov"] and (training["optimizer"] != "sgd" or training["momentum"] == 0):
         yield f"{where}.training.nesterov: true was given; it needs the optimizer sgd with a momentum above 0"
+
+
+def _training_errors(where: str, training: dict[str, Any], examples: int) -> Iterator[str]:
+    yield from _optimizer_errors(where, training)
     per_epoch, steps = _run_length(training, examples)
     length = steps / per_epoch
     if training["warmup_epochs"] >= length:

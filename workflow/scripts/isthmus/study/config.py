@@ -18,10 +18,11 @@ from isthmus.data.facts import facts as look_up_facts
 from isthmus.models.description import describe as describe_modules
 from isthmus.recipes.cells import cell_name
 from isthmus.recipes.recipe import Recipe
+from isthmus.study.checkpoints import checked_files, known_keys, located_checkpoints
 from isthmus.study.checks import study_errors
-from isthmus.study.data_checks import dataset_errors, same_but_for_case
+from isthmus.study.data_checks import dataset_errors, normalization_errors, same_but_for_case
 from isthmus.study.files import file_errors, folder_of
-from isthmus.study.grid import SECTIONS, Cell, Study, cells, is_own, sections_of
+from isthmus.study.grid import SECTIONS, Cell, Checkpoints, Study, cells, is_own, is_trained_elsewhere, sections_of
 from isthmus.study.idle import idle_notices
 from isthmus.study.own_losses import checked_losses, located_loss
 from isthmus.study.own_networks import Describe, describe_networks, located
@@ -33,13 +34,15 @@ from isthmus.study.stage_checks import stage_errors
 class Configuration:
     """A checked configuration: studies, descriptions and facts of data sets, all by name, and settings of jobs.
 
-    notices: what can be run but may not be meant, a sentence each.
+    contents: digests of the files of networks trained elsewhere, by path. notices: what can be run but may not be
+    meant, a sentence each.
     """
 
     studies: dict[str, Study]
     datasets: dict[str, dict[str, Any]]
     facts: dict[str, Facts]
     jobs: dict[str, Any]
+    contents: dict[str, str]
     notices: tuple[str, ...] = ()
 
 
@@ -52,7 +55,7 @@ def load(
     """Check a configuration, fill in its defaults and list its cells.
 
     look_up: returns the facts about a data set from its name and description. files: that the configuration was read
-    from; the folder of the last one with studies is where the files of the user's own networks and losses are.
+    from; the folder of the last one with studies is where the files of the user's own networks, losses and weights are.
     describe: returns the descriptions of these networks.
     Raises ConfigurationError that lists every mistake, one per line.
     """
@@ -65,6 +68,7 @@ def load(
         if is_own({"network": {}} | study):
             study["network"]["module"] = located(study["network"]["module"], folder)
         located_loss(study, folder)
+        located_checkpoints(study, folder)
     complete = with_defaults(given, schema())
     described = schema()["properties"]["datasets"]["additionalProperties"]
     datasets = {name: with_defaults({}, described) for name in BUILTIN} | complete["datasets"]
@@ -73,17 +77,19 @@ def load(
     facts: dict[str, Facts] = {}
     for name, study in complete["studies"].items():
         errors += study_errors(f"studies.{name}", given["studies"][name], study, datasets, look_up, facts)
-    errors += same_but_for_case("studies", complete["studies"])
+    errors += [*same_but_for_case("studies", complete["studies"]), *normalization_errors(datasets, facts)]
     _refuse(errors)
     networks, errors = describe_networks(complete["studies"], facts, describe)
     losses, wrong = checked_losses(complete["studies"], facts)
     _refuse([*errors, *wrong])
     studies = {
-        name: _study(name, study, networks.get(name), losses.get(name, ""))
+        name: _study(name, given["studies"][name], study, networks.get(name), losses.get(name, ""))
         for name, study in complete["studies"].items()
     }
+    contents, errors = checked_files(studies.values(), facts)
+    _refuse(errors)
     notices = [each for name, study in complete["studies"].items() for each in idle_notices(f"studies.{name}", study)]
-    return Configuration(studies, datasets, facts, complete["jobs"], tuple(notices))
+    return Configuration(studies, datasets, facts, complete["jobs"], contents, tuple(notices))
 
 
 def _refuse(errors: Sequence[str], what: str = "the configuration cannot be used:") -> None:
@@ -100,12 +106,22 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _study(name: str, study: dict[str, Any], networks: list[dict[str, Any]] | None, loss_source: str) -> Study:
-    """A study of the checked configuration, with all its cells. networks: of these, if they are the user's own.
+def _study(
+    name: str,
+    given: dict[str, Any],
+    study: dict[str, Any],
+    networks: list[dict[str, Any]] | None,
+    loss_source: str,
+) -> Study:
+    """A study of the checked configuration, with all its cells.
 
+    given: the study before its defaults were filled in. networks: of the cells, if they are the user's own.
     loss_source: of the loss, if it is the user's own.
     """
-    spelled = {}
+    spelled, checkpoints, known = {}, None, {}
+    if is_trained_elsewhere(study):
+        checkpoints = Checkpoints.of(study["networks"])
+        known = {"known": known_keys(given)}
     for number, axes in enumerate(cells(study["grid"])):
         sections = sections_of(study, axes)
         for section in SECTIONS:
@@ -118,7 +134,7 @@ def _study(name: str, study: dict[str, Any], networks: list[dict[str, Any]] | No
             sections["network"] = networks[number]
         sections["training"]["loss_source"] = loss_source
         cell = cell_name(own)
-        spelled[cell] = Cell(name, cell, own, Recipe.from_dict(sections))
+        spelled[cell] = Cell(name, cell, own, Recipe.from_dict(sections | known))
     seed = study["grid"]["seed"]
     seeds = tuple(range(seed)) if isinstance(seed, int) else tuple(sorted(seed))
-    return Study(name, spelled, seeds, study["analyses"])
+    return Study(name, spelled, seeds, study["analyses"], checkpoints)

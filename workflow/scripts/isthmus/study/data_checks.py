@@ -26,9 +26,24 @@ def dataset_errors(described: dict[str, dict[str, Any]]) -> Iterator[str]:
         for key in FILES.get(source, ()):
             if key not in dataset:
                 yield f"{where}: the key `{key}` is missing; a set of source {source} names its files"
+        if ("mean" in dataset) != ("std" in dataset):
+            yield f"{where}: inputs are normalized with `mean` and `std`; give both, or neither"
         if source == "builtin" and name not in BUILTIN:
             names = ", ".join(BUILTIN)
             yield f"{where}: no built-in data set has this name; there are {names}, or set another `source`"
+
+
+def normalization_errors(described: Mapping[str, Mapping[str, Any]], known: Mapping[str, Facts]) -> Iterator[str]:
+    """Constants in the section `datasets` that do not fit the inputs of a data set that studies use."""
+    for name, facts in known.items():
+        for key in ("mean", "std"):
+            given = described[name].get(key)
+            if given is not None and facts.inputs == "tokens":
+                yield f"datasets.{name}.{key}: {shown(given)} was given; tokens are not normalized"
+            fits = facts.inputs == "images" or len(facts.shape) == 1
+            if isinstance(given, list) and not (fits and len(given) == facts.shape[0]):
+                wanted = f"one number or a list of {facts.shape[0]}" if fits else "one number"
+                yield f"datasets.{name}.{key}: {shown(given)} was given; inputs {list(facts.shape)} take {wanted}"
 
 
 def same_but_for_case(where: str, names: Iterable[str]) -> Iterator[str]:

@@ -63,6 +63,11 @@ class Graph:
         """Training and the analyses that a study requests."""
         return [stage for stage in stages().values() if stage.name in ("train", *study.analyses)]
 
+    def studies_trained(self, elsewhere: bool) -> str:
+        """The names of the studies whose networks were trained elsewhere, or are trained here, as a pattern."""
+        studies = self.configuration.studies.items()
+        return "|".join(name for name, study in studies if bool(study.checkpoints) == elsewhere) or "(?!)"
+
     # Data sets
 
     def sources(self, dataset: str) -> list[str]:

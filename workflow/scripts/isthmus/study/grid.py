@@ -29,13 +29,46 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Checkpoints:
+    """The files of networks trained elsewhere, by snapshot: `final` and, if it is known, `initial`.
+
+    patterns: of their paths, in the form of Python's `str.format`. entries: where in a file the state dictionary is, as
+    `isthmus.models.state_dicts` reads it.
+    """
+
+    patterns: dict[str, str]
+    entries: dict[str, str]
+
+    @classmethod
+    def of(cls, networks: dict[str, str]) -> "Checkpoints":
+        """Those in the section `networks` of a study, with its defaults."""
+        patterns, entries = {"final": networks["checkpoints"]}, {"final": networks["state_dict"]}
+        if "initial" in networks:
+            patterns["initial"] = networks["initial"]
+            entries["initial"] = networks.get("initial_state_dict", networks["state_dict"])
+        return cls(patterns, entries)
+
+    def files(self, axes: dict[str, Any], seeds: Iterable[int]) -> dict[str, list[str]]:
+        """The files of the networks of a cell with these seeds, by snapshot, in the order of the seeds.
+
+        >>> Checkpoints({"final": "runs/{width}-{seed:02d}.pt"}, {"final": ""}).files({"width": 8}, [0, 1])
+        {'final': ['runs/8-00.pt', 'runs/8-01.pt']}
+        """
+        return {name: [pattern.format(**axes, seed=seed) for seed in seeds] for name, pattern in self.patterns.items()}
+
+
+@dataclass(frozen=True)
 class Study:
-    """A named block of the configuration: its cells by name, its seeds, and its analyses with their options."""
+    """A named block of the configuration: its cells by name, its seeds, and its analyses with their options.
+
+    checkpoints: the files of its networks, if these were trained elsewhere.
+    """
 
     name: str
     cells: dict[str, Cell]
     seeds: tuple[int, ...]
     analyses: dict[str, dict[str, Any]]
+    checkpoints: Checkpoints | None = None
 
     def cells_of(self, stage: str) -> list[str]:
         """Names of the cells that a stage works on: all for training, those that `where` selects for an analysis.
@@ -86,6 +119,11 @@ def cells(grid: dict[str, Any]) -> list[dict[str, Any]]:
 def is_own(study: dict[str, Any]) -> bool:
     """Whether the networks of a study are the user's own, and not those of a built-in architecture."""
     return "module" in study["network"]
+
+
+def is_trained_elsewhere(study: dict[str, Any]) -> bool:
+    """Whether a study has files of weights in the place of training."""
+    return "networks" in study
 
 
 def sections_of(study: dict[str, Any], axes: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -59,6 +59,18 @@ class Jobs:
 
     # Inputs
 
+    def checkpoints(self, wildcards: Any) -> list[str]:
+        """The files of the networks of a block, trained elsewhere."""
+        return [file for files in self._checkpoints(wildcards)[0].values() for file in files]
+
+    def snapshots(self, wildcards: Any) -> dict[str, dict[str, Any]]:
+        """How the networks of a block are read from these files, by snapshot; their digests rerun jobs."""
+        (files, entries), contents = self._checkpoints(wildcards), self.graph.configuration.contents
+        return {
+            name: {"files": each, "entry": entries[name], "contents": [contents[file] for file in each]}
+            for name, each in files.items()
+        }
+
     def data(self, wildcards: Any) -> str | list[str]:
         """The prepared data set of a cell, or of the study if a sweep uses its images."""
         wanted = self.unit != "sweep" or "images" in self._sweep(wildcards)["data"]
@@ -121,6 +133,14 @@ class Jobs:
         """The recipe of a cell; for a sweep, that of the first cell of its study."""
         cells = self.graph.configuration.studies[wildcards.study].cells
         return (next(iter(cells.values())) if self.unit == "sweep" else cells[wildcards.cell]).recipe
+
+    def _checkpoints(self, wildcards: Any) -> tuple[dict[str, list[str]], dict[str, str]]:
+        """The files of the networks of a block, and the entries in them, by snapshot; none of networks trained here."""
+        study = self.graph.configuration.studies[wildcards.study]
+        if study.checkpoints is None:
+            return {}, {}
+        axes = study.cells[wildcards.cell].axes
+        return study.checkpoints.files(axes, self.members(wildcards)), study.checkpoints.entries
 
     def _priced(self, wildcards: Any) -> tuple[Any, ...]:
         """The first arguments of every function in a module `cost`."""

@@ -68,6 +68,7 @@ def asked(study: Study) -> dict[str, dict[str, str]]:
     described, cells = study_schema(), list(study.cells.values())
     axes = {axis: _spelled(_unique(cell.axes[axis] for cell in cells)) for axis in axis_order(cells[0].axes)}
     recipes = [cell.recipe.as_dict() for cell in cells]
+    always = ALWAYS | {"training": [key for key in ALWAYS["training"] if cells[0].recipe.fact(key) is not None]}
     found: dict[str, dict[str, str]] = {}
     for section in SECTIONS:
         properties = described[section]["properties"]
@@ -75,8 +76,10 @@ def asked(study: Study) -> dict[str, dict[str, str]]:
         found[section] = {
             key: ", ".join(map(_spelled, given))
             for key, given in values.items()
-            if key not in axes and (key in ALWAYS[section] or given != [properties.get(key, {}).get("default")])
+            if key not in axes and (key in always[section] or given != [properties.get(key, {}).get("default")])
         }
+    if study.checkpoints:
+        found["networks"] = {"checkpoints": _spelled(study.checkpoints.patterns["final"])}
     found["grid"] = axes | {"seed": _spelled(list(study.seeds))}
     defaults = described["analyses"]["properties"]
     found["analyses"] = {

@@ -11,7 +11,7 @@ from typing import Any
 from isthmus.core.errors import ConfigurationError
 from isthmus.core.messages import shown
 from isthmus.data.facts import Facts
-from isthmus.models.description import LossRequest, check_losses, source_of
+from isthmus.models.description import LossRequest, mistakes, source_of
 from isthmus.study.grid import cells, sections_of
 from isthmus.study.own_networks import located
 
@@ -51,7 +51,7 @@ def checked_losses(
         for axes in cells(studies[name]["grid"]):
             data = facts[sections_of(studies[name], axes)["data"]["name"]]
             asked[name, LossRequest(loss, sources[name], data.classes, data.task == "regression")] = None
-    found = check_losses([request for _, request in asked]) if asked else []
+    found = mistakes([request for _, request in asked]) if asked else []
     errors = [
         f"studies.{name}.training.loss: {request.loss}: {wrong}"
         for (name, request), wrong in zip(asked, found, strict=True)

@@ -14,7 +14,7 @@ from isthmus.core.files import expanded
 from isthmus.core.messages import shown
 from isthmus.data.facts import Facts
 from isthmus.models.description import Description, Request, source_of
-from isthmus.study.grid import cells, is_own, sections_of
+from isthmus.study.grid import cells, is_own, is_trained_elsewhere, sections_of
 from isthmus.tables.descriptions import table
 from isthmus.tables.quantities import quantities
 
@@ -90,7 +90,7 @@ def describe_networks(
             errors |= {f"studies.{name}.network.module: {each.module} with {shown(each.arguments)}: {found}": None}
         else:
             found_in[name].append(_section(each, found))
-            errors |= dict.fromkeys(_use_errors(f"studies.{name}", own[name]["analyses"], sections, found, facts))
+            errors |= dict.fromkeys(_use_errors(f"studies.{name}", own[name], sections, found, facts))
     return found_in, list(errors)
 
 
@@ -102,7 +102,7 @@ def _request(sections: Mapping[str, Mapping[str, Any]], source: str, facts: Mapp
 
 def _use_errors(
     where: str,
-    analyses: Mapping[str, Any],
+    study: dict[str, Any],
     sections: Mapping[str, Mapping[str, Any]],
     found: Description,
     facts: Mapping[str, Facts],
@@ -110,12 +110,13 @@ def _use_errors(
     """What a study asks of a module that it does not allow."""
     training, data = sections["training"], sections["data"]
     batch, examples = training["batch_size"], data["train_size"] or facts[data["name"]].train_size
-    if found.alone and (batch == 1 or (examples % batch == 1 and not training["drop_last"])):
+    lonely = batch == 1 or (examples % batch == 1 and not training["drop_last"])
+    if found.alone and lonely and not is_trained_elsewhere(study):
         yield (
             f"{where}.grid.batch_size: {batch} was given; with {examples} examples it leaves a batch of one, on which "
             f"the module cannot be trained ({found.alone}): choose another size or set training.drop_last"
         )
-    for analysis, options in analyses.items():
+    for analysis, options in study["analyses"].items():
         place = f"{where}.analyses.{analysis}"
         for kind in options.get("kinds", []):
             if kind.endswith("-aligned") and found.aligned:

@@ -17,7 +17,7 @@ def configuration_page() -> str:
     top = schema()["properties"]
     study = top["studies"]["additionalProperties"]["properties"]
     lines = [NOTICE, "", "# Configuration", "", INTRODUCTION, ""]
-    for section in ("data", "network", "training"):
+    for section in ("data", "network", "training", "networks"):
         lines += _section(f"studies.NAME.{section}", study[section])
     lines += _section("studies.NAME.grid", study["grid"])
     lines += ["## `studies.NAME.analyses`", "", study["analyses"]["description"], ""]

@@ -119,7 +119,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage: its tables, its figures and the schema of its options; None if the configuration cannot ask for it."""
+    """A stage: its tables, its figures and the schema of its options; None if the configuration cannot ask for it.
+
+    needs: `initial` or `training`, if the weights at the end of training are not enough for it.
+    """
 
     name: str
     title: str
@@ -128,6 +131,7 @@ class Stage:
     options: dict[str, Any] | None
     tables: tuple[Table, ...]
     figures: tuple[Figure, ...]
+    needs: str = ""
 
 
 def key_of(unit: str, further: Iterable[str]) -> tuple[str, ...]:
@@ -163,7 +167,8 @@ def _read(path: Path) -> Stage:
         )
         for figure, content in described.get("figures", {}).items()
     )
-    return Stage(name, described["title"], described["description"], unit, described.get("options"), tables, figures)
+    given = (name, described["title"], described["description"], unit, described.get("options"))
+    return Stage(*given, tables, figures, described.get("needs", ""))
 
 
 @cache

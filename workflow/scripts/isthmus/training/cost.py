@@ -85,8 +85,13 @@ def examples_at_a_point(recipe: Recipe, facts: Facts, options: Mapping[str, Any]
 
 
 def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> Work:
-    """The work of training `networks` networks for all their epochs. `options` is not used."""
+    """The work of training `networks` networks for all their epochs, or of evaluating networks trained elsewhere once.
+
+    `options` is not used.
+    """
     given, (examples, statistics, forward) = recipe.training, sizes_of(recipe, facts)
+    if recipe.trained_elsewhere:
+        return Work((evaluations(networks * (examples + facts.test_size + statistics), forward, 1, 1),))
     per_epoch, steps = run_length(given, examples)
     moments = steps / per_epoch / given.history_every + 2
     gradients = steps * (2 if given.sharpness_radius else 1)  # sharpness-aware training takes two a step
@@ -106,7 +111,8 @@ def memory_mb(
     kept = 8 + len(training.snapshots) + 2 * (training.sharpness_radius > 0) + 2 * (training.averaging != "none")
     weights = networks * parameters(recipe.network, shape, classes) * 4 * kept
     activations = units(recipe.network, shape, classes)
-    batch = max(3 * networks * training.batch_size, evaluation_batch_size, training.statistics_size)
+    trained_on = 0 if recipe.trained_elsewhere else 3 * networks * training.batch_size
+    batch = max(trained_on, evaluation_batch_size, training.statistics_size)
     return PROCESS_MB + round((data + weights + 4 * 4 * batch * activations) / 1e6)
 
 

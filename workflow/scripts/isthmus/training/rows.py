@@ -3,7 +3,7 @@
 from isthmus.data.dataset import Dataset
 from isthmus.models.networks import count_parameters
 from isthmus.recipes.recipe import Recipe
-from isthmus.recipes.schedules import peak_rate
+from isthmus.recipes.schedules import known_peak_rate
 from isthmus.tables.rows import Row, Rows
 from isthmus.training.checkpoint import State
 
@@ -27,21 +27,21 @@ def statistics_column(recipe: Recipe, dataset: Dataset) -> Row:
 
 
 def network_row(recipe: Recipe, dataset: Dataset, result: Row) -> Row:
-    """The columns of `networks` beyond the keys, from the result that training left in `State.results`."""
+    """The columns of `networks` beyond the keys, from the result that training or import left in `State.results`."""
     row = {
         "dataset": dataset.name,
         "architecture": recipe.network.architecture,
         "normalization": recipe.network.normalization,
         "activation": recipe.network.activation,
         "loss": recipe.training.loss,
-        "optimizer": recipe.training.optimizer,
-        "learning_rate": peak_rate(recipe.training),
-        "weight_decay": recipe.training.weight_decay,
-        "sharpness_radius": recipe.training.sharpness_radius,
-        "sharpness_adaptive": recipe.training.sharpness_adaptive,
-        "averaging": recipe.training.averaging,
+        "optimizer": recipe.fact("optimizer"),
+        "learning_rate": known_peak_rate(recipe),
+        "weight_decay": recipe.fact("weight_decay"),
+        "sharpness_radius": recipe.fact("sharpness_radius"),
+        "sharpness_adaptive": recipe.fact("sharpness_adaptive"),
+        "averaging": recipe.fact("averaging"),
         "label_noise": recipe.data.label_noise,
-        "precision": recipe.training.precision,
+        "precision": recipe.fact("precision"),
         "classes": dataset.classes,
         "train_examples": recipe.data.train_size or len(dataset.train_labels),
         "test_examples": len(dataset.test_labels),

@@ -109,8 +109,9 @@ class PathMeasures:
         Permuting hidden units changes neither outputs nor kernel alignment, so these use the networks as trained.
         """
         (features_a, outputs_a), (features_b, outputs_b) = (self.outputs_of(seed) for seed in pair)
-        first = self.networks[pair[0]]
-        cosine = displacement_cosine(first.final, first.initial, second.final, second.initial)
+        first, cosine = self.networks[pair[0]], None
+        if first.initial and second.initial:
+            cosine = displacement_cosine(first.final, first.initial, second.final, second.initial)
         return {
             "displacement_cosine": finite(cosine),
             "disagreement": None if self.evaluator.regression else float(disagreement(outputs_a, outputs_b)),

@@ -63,7 +63,8 @@ def align(
     }
     report |= {f"midpoint_loss_{method}": finite(losses.get(method)) for method in METHODS}
     permutable = groups(evaluator.recipe.network, evaluator.shape, evaluator.classes)
-    permuted = TrainedNetwork(apply(alignment.permutations, second.initial, permutable), alignment.weights)
+    initial = second.initial and apply(alignment.permutations, second.initial, permutable)
+    permuted = TrainedNetwork(initial, alignment.weights)
     return Matched(permuted, report, time.monotonic() - started)
 
 

@@ -23,7 +23,7 @@ from isthmus.landscape.hessian.trace import traces
 from isthmus.landscape.moments import Moment
 from isthmus.landscape.sharpness import Setup, put, trace_columns
 from isthmus.models.evaluation import converted, evaluation_mode
-from isthmus.recipes.schedules import learning_rate, peak_rate, run_length
+from isthmus.recipes.schedules import known_peak_rate, learning_rate, run_length
 from isthmus.tables.rows import Row, Rows, finite
 
 Options = Mapping[str, Any]
@@ -53,7 +53,7 @@ def measure(evaluator: Evaluator, options: Options, seed: int, weights: Tensors,
     row |= {
         "images": len(setup.images),
         "top_eigenvalue_over_loss": row["top_eigenvalue"] / row["loss"] if row["loss"] > 0 else None,
-        "learning_rate": peak_rate(evaluator.recipe.training),
+        "learning_rate": known_peak_rate(evaluator.recipe),
         "stability_threshold": stability_threshold(evaluator, moment.epoch),
         "seconds": time.monotonic() - started,
     }
@@ -63,10 +63,11 @@ def measure(evaluator: Evaluator, options: Options, seed: int, weights: Tensors,
 def stability_threshold(evaluator: Evaluator, epoch: float) -> float | None:
     """2 / learning rate of the last step up to `epoch`, above which plain gradient descent on a quadratic diverges.
 
-    None with momentum or another optimizer, for which the threshold differs (Cohen et al. 2021).
+    None with momentum or another optimizer, for which the threshold differs (Cohen et al. 2021), and for networks
+    trained elsewhere, whose last rate is not known.
     """
     training = evaluator.recipe.training
-    if training.optimizer != "sgd" or training.momentum > 0:
+    if evaluator.recipe.trained_elsewhere or training.optimizer != "sgd" or training.momentum > 0:
         return None
     per_epoch, total = run_length(training, len(evaluator.examples.images))
     step = min(max(round(epoch * per_epoch) - 1, 0), total - 1)
