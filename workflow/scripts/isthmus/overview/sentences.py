@@ -141,10 +141,13 @@ def directions(study: str, effects: pd.DataFrame) -> list[str]:
     return [f"Width and depth act on the {words(name)} {how[verdicts[name]]}." for name in names]
 
 
-def count_sentence(study: str, networks: pd.DataFrame) -> str:
-    """How many networks a study trained, and how many of them diverged."""
+def count_sentence(study: str, networks: pd.DataFrame, source: str = "") -> str:
+    """How many networks a study trained, or took from a `source`, and how many of them diverged."""
     trained = rows_of_study(networks, study)
     diverged, cells = int(trained["diverged"].astype(bool).sum()), trained["cell"].nunique()
     lost = {0: "None of them diverged.", 1: "One of them diverged and is left out of what follows."}
     text = lost.get(diverged, f"{diverged} of them diverged and are left out of what follows.")
-    return f"The study trained {len(trained)} networks in {cells} {'cell' if cells == 1 else 'cells'}. {text}"
+    what = (
+        f"The study has {len(trained)} networks of {source}" if source else f"The study trained {len(trained)} networks"
+    )
+    return f"{what} in {cells} {'cell' if cells == 1 else 'cells'}. {text}"
