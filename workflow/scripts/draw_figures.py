@@ -31,7 +31,8 @@ def main(job: Any) -> None:
             without_data = figure.name in elsewhere.get("without_data", [])
             drawn = nothing(NO_DATA) if without_data else drawer(figure)(*study, tables)
             if elsewhere:
-                drawn = attribute(drawn, f"Measured by {elsewhere['source']}, not here. {elsewhere['remarks']}".strip())
+                remarks = "" if without_data else f" {elsewhere['remarks']}"
+                drawn = attribute(drawn, f"Measured by {elsewhere['source']}, not here.{remarks}".rstrip())
             save(drawn, [path for path in files[figure.name] if path.suffix != ".csv"])
             for path in (path for path in files[figure.name] if path.suffix == ".csv"):
                 rows = tables[figure.summary].iloc[:0] if without_data else shown_in(figure)(*study, tables)

@@ -166,11 +166,10 @@ def _note(claims: pd.DataFrame, rows: pd.DataFrame) -> str:
     counts = own.loc[tested, "direction"].value_counts()
     tally = listed([f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts.get(verdict, 0)])
     note = f"Verdicts: {tally}; each corrected for their number, so that 5 % of such figures hold a false one. "
-    note += f"All of the study {rows['study'].iloc[0]}. " if rows["study"].nunique() == 1 else ""
-    whose = rows.dropna(subset="measured_by").drop_duplicates("study")
-    note += "".join(
-        f"Measured by {who}, not here: {name}. " for name, who in zip(whose["study"], whose["measured_by"], strict=True)
-    )
+    whose = rows.dropna(subset="measured_by").drop_duplicates("study").set_index("study")["measured_by"]
+    if rows["study"].nunique() == 1:
+        note += f"All of the study {rows['study'].iloc[0]}. "
+    note += "".join(f"{study} was measured by {who}, not here. " for study, who in whose.items())
     note += f"n = {span(rows['networks'], 'network')} per row; {span([rows['excluded'].sum()], 'row')} of tables left "
     note += "out, diverged or null. Axis: 0 is no effect, 1 the published value, or where there is none a change worth "
     note += "speaking of. Arrows: beyond the axis, points beyond it are at its end."

@@ -70,6 +70,7 @@ def _members(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame, sh
     own = "diverged" in tables[table]
     source = rows_of(study, tables, "connections" if of_pairs else table if own else quantity.networks)
     source = with_baselines(quantity, source, rows_of(study, tables, "networks"))
+    source = source[source["points"] != 0] if of_pairs else source  # a pair may have a distance alone
     source = source.query(quantity.rows) if quantity.rows and own and not of_pairs else source
     source = source[source["cell"].isin(rows["cell"].unique())]
     told = [] if of_pairs or "kind" not in source else [name for name in ("kind", "level") if name in quantity.by]

@@ -103,6 +103,7 @@ def finish(figure: Figure, keys: Sequence[Artist], note: str) -> Figure:
     return _write_note(figure, note)
 
 
+@paper()
 def attribute(figure: Figure, sentences: str) -> Figure:
     """Add sentences to the note of a finished figure, such as whose measurements it shows; the figure grows."""
     (written,) = (text for text in figure.texts if text.get_gid() == "footnote")

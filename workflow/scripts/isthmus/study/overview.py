@@ -77,7 +77,7 @@ def asked(study: Study) -> dict[str, dict[str, str]]:
     described = study_schema()
     found: dict[str, dict[str, str]] = {}
     if study.elsewhere:
-        found["tables"] = {name: path for name, (path, _) in study.elsewhere.files.items()}
+        found["tables"] = {"folder": study.elsewhere.folder, "files": ", ".join(study.elsewhere.files)}
     for section in SECTIONS if recipes else ():
         properties = described[section]["properties"]
         values = {key: _unique(recipe[section][key] for recipe in recipes) for key in recipes[0][section]}
