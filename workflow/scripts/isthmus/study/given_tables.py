@@ -195,7 +195,8 @@ def _row_errors(rows: pd.DataFrame, described: Table) -> Iterator[str]:
     own = [quantity for quantity in quantities() if quantity.table == described.name]
     keys = [key for key in KEYS[stages()[described.stage].unit] if key not in ("study", *AXES)]
     keys += [*described.key, *(name for quantity in own for name in quantity.by)]
-    keys = [name for name in dict.fromkeys(keys) if name in rows] if described.key or own else list(rows)
+    keys = [name for name in dict.fromkeys(keys) if name in rows and name != "study"]
+    keys = keys if described.key or own else list(rows)
     for place in _repeated(rows, keys):
         yield f"the row with {', '.join(f'{key} {rows[key].iloc[place]}' for key in keys)} is there twice"
     if set(PAIR) <= set(rows):

@@ -108,6 +108,12 @@ def _merged(parts: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
 
 
+def _fits(part: pa.Table, schema: pa.Schema) -> bool:
+    """Whether a table has the columns of a schema, and nulls only where it allows them."""
+    named = (part.schema.names, part.schema.types) == (schema.names, schema.types)
+    return named and not any(part[field.name].null_count for field in schema if not field.nullable)
+
+
 def collect(paths: Iterable[Path | str], destination: Path | str, name: str, unknown: Collection[str] = ()) -> int:
     """Concatenate the files `paths`, in that order, into one table at `destination`; return its number of rows.
 
@@ -124,7 +130,7 @@ def collect(paths: Iterable[Path | str], destination: Path | str, name: str, unk
         with pa.parquet.ParquetWriter(temporary, schema, write_page_checksum=True) as writer:
             for path in paths:
                 part = read_table(path)
-                if (part.schema.names, part.schema.types) != (schema.names, schema.types):
+                if not _fits(part, schema):
                     raise DataError(f"{path} does not have the columns of the table {name!r}; delete it and run again")
                 waiting.append(part.cast(schema))
                 rows += part.num_rows
