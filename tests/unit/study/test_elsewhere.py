@@ -4,6 +4,8 @@ The tables are those that Yang et al. (2021) published, which come with the work
 """
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from running import ROOT, configuration, loaded_from, small_study
+from running import ROOT, blocks, configuration, loaded_from, small_study
 
 from isthmus.analyses.claims.statements import parse_claims, read_claims
 from isthmus.core.errors import ConfigurationError
@@ -219,6 +221,14 @@ def test_tables_that_are_made_from_others_are_not_read_and_that_is_said(folder: 
     (notice,) = loaded_from(folder, configuration(s=STUDY)).notices
     assert notice.endswith("not read are claims, since Isthmus makes these tables from the others")
     assert taken(folder / "measured", "networks", "s").num_rows == 20
+
+
+def test_the_example_of_the_page_is_a_study(tmp_path: Path) -> None:
+    (tmp_path / "measured").mkdir()
+    (code,), (config,) = blocks("elsewhere.md", "python"), blocks("elsewhere.md", "yaml")
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    study = loaded_from(tmp_path, yaml.safe_load(config)).studies["theirs"]
+    assert (len(study.axes()), study.seeds) == (3, (0, 1, 2))
 
 
 def test_claims_about_barriers_need_as_many_points_as_count_as_enough() -> None:

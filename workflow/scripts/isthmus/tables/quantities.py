@@ -22,9 +22,8 @@ GROUPS = (OUTCOME, "training", "movement", "curvature", "noise", "paths")
 FEWEST_POINTS = 13
 """Points of a path from which on a barrier read off them counts as that of the path.
 
-Of barriers on 61 points of 280 curves between multilayer perceptrons, 13 points find 97 to 99 % of the loss barrier in
-the sum and 88 to 91 % of the test-error barrier; 5 points find 90 to 95 % and 58 to 80 %, and 3 points 53 to 86 % and
-25 to 48 % (docs/claims.md).
+Below, too much of a barrier is missed: 13 points find 97 to 99 % of the loss barriers of curves and 88 to 91 % of their
+test-error barriers, 5 points 89 to 95 % and 58 to 80 % (docs/claims.md).
 """
 
 
