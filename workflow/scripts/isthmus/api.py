@@ -41,7 +41,7 @@ from isthmus.landscape.hessian.trace import Estimate, traces
 from isthmus.landscape.paths import curve, line
 from isthmus.models.evaluation import converted, evaluation_mode
 from isthmus.models.permutations.check import checked_groups
-from isthmus.models.plain import Data, Weights, network_of, parameters_of, stack_of_one, whole
+from isthmus.models.plain import Data, Weights, network_of, parameters_of, stack_of_one, whole, without_statistics
 from isthmus.models.same_function import with_weights
 from isthmus.recipes.recipe import TrainingRecipe
 from isthmus.study.schema import study_schema
@@ -169,7 +169,7 @@ def align(
         raise ValueError(f"the method {method!r} is unknown; there are weights, activations and combined")
     first, second = parameters_of(model, reference), parameters_of(model, weights)
     inputs, _ = whole(data, second)
-    plain = copy.deepcopy(model).cpu().float()
+    plain = without_statistics(model).cpu().float()
     check = converted(inputs[:CHECKED].cpu(), torch.float32)
     groups = checked_groups(lambda: copy.deepcopy(plain), tuple(inputs.shape[1:]), check).groups
     network, random = network_of(model, stack_of_one(model, weights)), generator(seed, "api align")

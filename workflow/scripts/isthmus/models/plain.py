@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from isthmus.core.errors import UserError
 from isthmus.models.evaluation import converted
@@ -61,3 +62,18 @@ def whole(data: Data, like: Weights) -> tuple[Tensor, Tensor]:
     if len(inputs) == 0 or len(inputs) != len(targets):
         raise UserError(f"{len(inputs)} inputs and {len(targets)} targets: give as many of both, and at least one")
     return converted(inputs.to(first.device), first.dtype), targets.to(first.device)
+
+
+def without_statistics(model: nn.Module) -> nn.Module:
+    """A copy whose batch normalizations have seen no data: running averages would tell their channels apart.
+
+    >>> norm = nn.BatchNorm1d(2)
+    >>> _ = norm(torch.tensor([[1.0, 2.0], [3.0, 6.0]]))
+    >>> without_statistics(norm).running_mean
+    tensor([0., 0.])
+    """
+    own = copy.deepcopy(model)
+    for module in own.modules():
+        if isinstance(module, _BatchNorm):
+            module.reset_running_stats()
+    return own
