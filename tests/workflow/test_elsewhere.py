@@ -1,5 +1,6 @@
 """A study made of tables in the real workflow, beside one that trains: nothing of either changes the other."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ def test_given_rows_are_collected_as_they_are(folder: Path) -> None:
     given = pd.read_parquet(folder / "measured/networks.parquet")
     pd.testing.assert_frame_equal(read(folder, "networks", "theirs")[given.columns], given, check_dtype=False)
     assert read(folder, "networks", "own")["seconds"].notna().all()
+
+
+def test_a_column_that_may_now_be_null_is_no_key(folder: Path) -> None:
+    """Nobody published after how many epochs these networks were measured."""
+    described = json.loads((folder / "results/tables/datapackage.json").read_text())
+    schemas = {resource["name"]: resource["schema"] for resource in described["resources"]}
+    assert "primaryKey" in schemas["networks"]
+    assert "primaryKey" not in schemas["curvature"]
 
 
 def test_effects_are_the_slopes_of_the_cells_means(folder: Path) -> None:
