@@ -128,3 +128,9 @@ def test_rows_legend_and_note_neither_overlap_nor_leave_the_page(figure: Figure)
 def test_where_no_claim_was_tested_the_figure_says_so(claims: pd.DataFrame) -> None:
     figure = draw_claims({"claims": claims[claims["direction"] == "not measured"]})
     assert note(figure).startswith("No claim was tested")
+
+
+def test_the_note_says_whose_measurements_a_study_is_made_of(claims: pd.DataFrame) -> None:
+    given = claims.assign(measured_by=claims["study"].astype(object).map({"mnist": "Yang et al. 2021"}))
+    assert "mnist was measured by Yang et al. 2021, not here." in note(draw_claims({"claims": given}))
+    assert "measured by" not in note(draw_claims({"claims": claims}))

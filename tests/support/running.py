@@ -128,6 +128,12 @@ def planned(folder: Path, config: dict[str, Any], *arguments: str, root: Path = 
     return set(re.findall(r"^ *Job \d+: (.*)$", printed, re.MULTILINE))
 
 
+def blocks(page: str, language: str) -> list[str]:
+    """The blocks of code in this language on a page of docs/."""
+    text = (ROOT / "docs" / page).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
 def read(folder: Path, table: str, study: str | None = None) -> pd.DataFrame:
     """A collected table, or its rows of one study, with text in the place of categories."""
     frame = pq.read_table(folder / f"results/tables/{table}.parquet").to_pandas()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from running import ROOT
+from running import ROOT, blocks
 
 from isthmus.study.reference import configuration_page, tables_page
 from isthmus.tables.descriptions import stages
@@ -32,8 +32,9 @@ def test_links_within_the_repository_lead_somewhere() -> None:
 
 
 def test_the_page_on_figures_draws_what_it_says(finished: Path, tmp_path: Path) -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "figures.md").read_text(), re.DOTALL | re.MULTILINE)
     shutil.copytree(finished / "results" / "tables", tmp_path / "results" / "tables")
     environment = os.environ | {"MPLBACKEND": "agg"}
-    subprocess.run([sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, env=environment, check=True)
+    subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks("figures.md", "python"))], cwd=tmp_path, env=environment, check=True
+    )
     assert {path.name for path in tmp_path.glob("*.png")} == {"accuracy.png", "profiles.png"}

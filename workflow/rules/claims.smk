@@ -15,6 +15,7 @@ rule judge_claims:
         runtime=lambda wildcards, attempt: 15 * attempt,
     params:
         claims=graph.claims,
+        measured_by=graph.measured_by(),
         code=code("judge_claims.py"),
     message:
         "Testing the published claims on all studies"

@@ -17,7 +17,6 @@ from isthmus.study.graph import (
     DATA_PACKAGE,
     Graph,
     code,
-    drawing,
     figure_tables,
     figures_of,
     in_report,
@@ -32,6 +31,8 @@ try:
     graph = Graph(load(config, files=workflow.configfiles), read_claims())
 except ConfigurationError as error:
     raise WorkflowError(str(error)) from None
+
+drawing = graph.drawing
 
 for notice in graph.configuration.notices:
     print(notice, file=sys.stderr)

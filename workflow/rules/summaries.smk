@@ -18,7 +18,7 @@ rule summarize:
         runtime=lambda wildcards, attempt: 10 * attempt,
         at_once=1,  # a job on a cluster summarizes and draws one stage after another
     params:
-        quantities=lambda wildcards: graph.summarized(wildcards.stage),
+        quantities=lambda wildcards: graph.summarized(wildcards.study, wildcards.stage),
         code=code("summarize.py"),
     message:
         "Summarizing {wildcards.study}: {wildcards.stage}"

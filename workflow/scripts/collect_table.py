@@ -8,7 +8,7 @@ from isthmus.tables.parquet import collect
 
 
 def main(job: Any) -> None:
-    rows = collect(job.input, job.output[0], job.wildcards.table)
+    rows = collect(job.input, job.output[0], job.wildcards.table, job.params.unknown)
     logging.info("%s: %d rows from %d files", job.output[0], rows, len(job.input))
 
 

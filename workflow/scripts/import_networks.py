@@ -7,7 +7,7 @@ from isthmus.core.errors import UserError
 from isthmus.core.logs import job_log
 from isthmus.core.tensors import Tensors
 from isthmus.data.dataset import load_dataset
-from isthmus.models.architectures import build
+from isthmus.models.networks import build
 from isthmus.models.placement import Placement
 from isthmus.models.state_dicts import load_parameters
 from isthmus.recipes.recipe import Recipe

@@ -12,7 +12,7 @@ from isthmus.tables.parquet import write_table
 
 
 def main(job: Any) -> None:
-    rows = judge(parse_claims(job.params.claims), read_tables(job.input))
+    rows = judge(parse_claims(job.params.claims), read_tables(job.input), job.params.measured_by)
     write_table(job.output[0], "claims", rows)
     for row in rows:
         logging.info("%s %s, study %s: %s", row["claim"], row["twin"] or "", row["study"], row["direction"])

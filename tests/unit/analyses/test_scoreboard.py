@@ -76,7 +76,7 @@ def invented(effects: dict[str, float], random: np.random.Generator, scatter: fl
                     rows["tickets"].append(first | kept | {"test_accuracy": 0.93 + effect(name) + noise(0.004)})
         own = {seed: scatter * random.normal() for seed in range(SEEDS)}
         for (a, b), kind in product(combinations(range(SEEDS), 2), ("linear", "linear-aligned", "bezier")):
-            pair = axes | {"seed_a": a, "seed_b": b, "kind": kind, "diverged": False}
+            pair = axes | {"seed_a": a, "seed_b": b, "kind": kind, "points": 25, "diverged": False}
             together = own[a] + own[b]
             height = 0.4 * (1 + effect("barrier") * doublings / 4) + effect("depth") * 0.3 * deeper
             height += {"bezier": effect("curve"), "linear-aligned": effect("matched")}.get(kind, 0.0)

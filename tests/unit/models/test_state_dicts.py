@@ -11,8 +11,8 @@ from architectures import CLASSES, SHAPE, recipes
 from torch import Tensor, nn
 
 from isthmus.core.errors import UserError
-from isthmus.models.architectures import build
 from isthmus.models.functional import Stacked
+from isthmus.models.networks import build
 from isthmus.models.state_dicts import load_parameters, parameters_in
 
 IMAGES = (1, 8, 8)

@@ -22,6 +22,7 @@ def claims(*rows: dict[str, Any]) -> pd.DataFrame:
         "alone": None,
         "measure": "mean",
         "reason": None,
+        "measured_by": None,
     }
     return pd.DataFrame([always | {"as_published": True} | NUMBERS | SETTINGS | row for row in rows])
 

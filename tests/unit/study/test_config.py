@@ -69,7 +69,8 @@ def test_what_was_given_is_left_as_it_was() -> None:
 
 
 # Networks of one's own are described first: test_own_networks.py and workflow/test_checkpoints.py load these presets.
-OWN = ("own-model", "checkpoints")
+# test_elsewhere.py loads that of tables.
+OWN = ("own-model", "checkpoints", "yang2021")
 
 
 @pytest.mark.parametrize(

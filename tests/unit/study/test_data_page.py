@@ -1,29 +1,24 @@
 """What docs/data.md shows works as it stands: its code writes files, and its configurations read them."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from running import ROOT
+from running import blocks
 
 from isthmus.data.sources import prepare
 from isthmus.study.config import Configuration, load
 
-PAGE = (ROOT / "docs" / "data.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+PAGE = "data.md"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files that the code of the page writes."""
     made = tmp_path_factory.mktemp("page")
-    for block in blocks("python"):
+    for block in blocks(PAGE, "python"):
         subprocess.run([sys.executable, "-c", block], cwd=made, check=True)
     return made
 
@@ -42,7 +37,7 @@ def test_every_configuration_of_the_page_is_accepted_and_its_files_are_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, name: str, kind: tuple[str, str]
 ) -> None:
     monkeypatch.chdir(folder)
-    found: Configuration = load(yaml.safe_load(blocks("yaml")[number]))
+    found: Configuration = load(yaml.safe_load(blocks(PAGE, "yaml")[number]))
     facts = found.facts[name]
     assert (facts.inputs, facts.task) == kind
     if found.datasets[name]["source"] != "builtin":  # torchvision's files are not here
@@ -52,4 +47,4 @@ def test_every_configuration_of_the_page_is_accepted_and_its_files_are_read(
 
 
 def test_the_page_has_no_other_configurations() -> None:
-    assert len(blocks("yaml")) == 5
+    assert len(blocks(PAGE, "yaml")) == 5

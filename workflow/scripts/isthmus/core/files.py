@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from isthmus.core.errors import UserError
+from isthmus.core.errors import ConfigurationError, UserError
 
 
 def write_whole(path: Path | str, write: Callable[[Path], object]) -> None:
@@ -43,7 +43,7 @@ def write_whole(path: Path | str, write: Callable[[Path], object]) -> None:
 
 
 def expanded(path: str) -> Path:
-    """A path with `~` and `~user` replaced by home folders. Raises UserError if there is no such user.
+    """A path with `~` and `~user` replaced by home folders. Raises ConfigurationError if there is no such user.
 
     >>> expanded("data/train.parquet")
     PosixPath('data/train.parquet')
@@ -51,7 +51,7 @@ def expanded(path: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise UserError(f"{path}: there is no such home folder") from error
+        raise ConfigurationError(f"{path}: there is no such home folder") from error
 
 
 def _umask() -> int:

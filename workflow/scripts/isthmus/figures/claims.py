@@ -162,7 +162,10 @@ def _note(claims: pd.DataFrame, rows: pd.DataFrame) -> str:
     tally = listed([f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts.get(verdict, 0)])
     note = f"Verdicts: {tally}; corrected for the number of claims, so that at most 5 % of such figures contain a "
     note += 'wrong "reproduced" or "contradicted". '
-    note += f"All of the study {rows['study'].iloc[0]}. " if rows["study"].nunique() == 1 else ""
+    whose = rows.dropna(subset="measured_by").drop_duplicates("study").set_index("study")["measured_by"]
+    if rows["study"].nunique() == 1:
+        note += f"All of the study {rows['study'].iloc[0]}. "
+    note += "".join(f"{study} was measured by {who}, not here. " for study, who in whose.items())
     note += f"n = {span(rows['networks'], 'network')} per row; {span([rows['excluded'].sum()], 'row')} of tables left "
     note += "out as diverged or null."
     untested = sorted(set(own.loc[~tested, "claim"]) - set(own.loc[tested, "claim"]))

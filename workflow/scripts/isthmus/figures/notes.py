@@ -9,7 +9,7 @@ from isthmus.figures.shown import panel_axes
 from isthmus.figures.style import listed
 from isthmus.statistics.values import with_baselines
 from isthmus.tables.descriptions import Lines
-from isthmus.tables.quantities import named
+from isthmus.tables.quantities import FEWEST_POINTS, named
 
 
 def span(numbers: Iterable[int], what: str = "") -> str:
@@ -25,7 +25,9 @@ def note_under(
     """The note under a figure of means, whose `rows` of `summaries` it shows; `others` are further sentences."""
     shared = in_all_panels(rows, panel_axes(lines), " ".join(others))
     sentences = [_counts(tables, study, rows, lines.shared), _marks(rows, lines), left_out(rows), _not_converged(rows)]
-    sentences += [_examples(tables, study, rows[rows["n"] > 0]), shared, throughout(rows), *others]
+    measured = rows[rows["n"] > 0]
+    sentences += [_examples(tables, study, measured), _few_points(tables, study, measured)]
+    sentences += [shared, throughout(rows), *others]
     return " ".join(filter(None, sentences))
 
 
@@ -63,6 +65,7 @@ def _members(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame, sh
     own = "diverged" in tables[table]
     source = rows_of(study, tables, "connections" if of_pairs else table if own else quantity.networks)
     source = with_baselines(quantity, source, rows_of(study, tables, "networks"))
+    source = source[source["points"] != 0] if of_pairs else source  # a pair may have a distance alone
     source = source.query(quantity.rows) if quantity.rows and own and not of_pairs else source
     source = source[source["cell"].isin(rows["cell"].unique())]
     told = [] if of_pairs or "kind" not in source else [name for name in ("kind", "level") if name in quantity.by]
@@ -122,6 +125,17 @@ def _examples(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame) -
             kind = {"train_examples": " training", "test_examples": " test"}.get(quantity.examples, "")
             counts |= dict.fromkeys(f"{count}{kind}" for count in sorted(given[given > 0].unique()))
     return f"Measured on {listed(list(counts))} examples." if counts else ""
+
+
+def _few_points(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame) -> str:
+    """The sentence that says on how few points of a path barriers were looked for; empty where these are enough."""
+    counts: set[int] = set()
+    for quantity in map(named, rows["quantity"].unique()):
+        if quantity.points:
+            drawn = rows.loc[rows["quantity"] == quantity.name, ["cell", *quantity.by]].drop_duplicates()
+            known = rows_of(study, tables, quantity.table).merge(drawn, on=["cell", *quantity.by])[quantity.points]
+            counts |= {int(count) for count in known.dropna() if count < FEWEST_POINTS}
+    return f"Barriers on {span(counts)} points of a path: between these it may rise further." if counts else ""
 
 
 def left_out(rows: pd.DataFrame) -> str:

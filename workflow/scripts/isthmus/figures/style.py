@@ -100,9 +100,37 @@ def finish(figure: Figure, keys: Sequence[Artist], note: str) -> Figure:
         columns = _columns([str(key.get_label()) for key in keys], width)
         figure.legend(handles=list(keys), loc="outside upper center", ncols=columns, columnspacing=1.2)
         height += (math.ceil(len(keys) / columns) * 1.5 + 0.8) * FONT_SIZE / 72
+    figure.set_size_inches(width, height)
+    return _write_note(figure, note)
+
+
+@paper()
+def attribute(figure: Figure, sentences: str) -> Figure:
+    """Add sentences to the note of a finished figure, such as whose measurements it shows; the figure grows."""
+    (written,) = (text for text in figure.texts if text.get_gid() == "footnote")
+    note = written.get_text().replace("\n", " ")
+    width, height = figure.get_size_inches()
+    if written.get_verticalalignment() == "center":  # a figure that only says why it is empty
+        lines = textwrap.wrap(sentences, 52)
+        written.set_text("\n".join([written.get_text(), *lines]))
+        figure.set_size_inches(width, height + 0.15 * len(lines))
+        return figure
+    written.remove()
+    figure.set_size_inches(width, height - _room_of(len(written.get_text().splitlines())))
+    return _write_note(figure, f"{note} {sentences}")
+
+
+def _room_of(lines: int) -> float:
+    """The height of a note, in inches."""
+    return (lines * FONT_SIZE * 1.25 + 4) / 72
+
+
+def _write_note(figure: Figure, note: str) -> Figure:
+    """Write a note below all panels, for which the figure grows."""
+    width, height = figure.get_size_inches()
     note = note.replace(" %", "\xa0%").replace(" = ", "\xa0=\xa0")  # no line breaks there
     lines = textwrap.wrap(note, width=int(0.98 * width * 72 / (FONT_SIZE * LETTER)))
-    below = (len(lines) * FONT_SIZE * 1.25 + 4) / 72
+    below = _room_of(len(lines))
     height += below
     figure.set_size_inches(width, height)
     layout: Any = figure.get_layout_engine()

@@ -13,6 +13,8 @@ profiles at once, in float64. Values that are not finite give results that are n
     value, where = mode_connectivity(test_losses, t)
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -62,6 +64,29 @@ def mode_connectivity(values: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:
     # Where a value is NaN, argmax returns its index, and the result is NaN as it should be.
     index = np.argmax(np.abs(deviation), axis=-1)
     return np.take_along_axis(deviation, index[..., None], axis=-1)[..., 0], points[index]
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Losses and accuracies at the points t of a path, `[T]` each, float64. Real targets have no accuracy: it is NaN.
+
+    `barrier` and `error_barrier` are the largest rises above the straight line between the values at the ends, of the
+    loss and of the error (1 - accuracy); never below zero.
+    """
+
+    t: Array
+    loss: Array
+    accuracy: Array
+
+    @property
+    def barrier(self) -> float:
+        """That of the loss."""
+        return float(barrier(self.loss, self.t))
+
+    @property
+    def error_barrier(self) -> float:
+        """That of the error, 1 - accuracy."""
+        return float(barrier(1 - self.accuracy, self.t))
 
 
 def _checked(values: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:

@@ -28,11 +28,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from isthmus.core.errors import UserError
 from isthmus.core.files import write_whole
-from isthmus.models.architectures import build
 from isthmus.models.evaluation import evaluation_mode
 from isthmus.models.functional import MakeModule, Stacked, construct
 from isthmus.models.loss_inspection import check_loss
 from isthmus.models.masks import prunable
+from isthmus.models.networks import build
 from isthmus.models.own import Shape, maker
 from isthmus.models.permutations.check import checked_groups, multiplications
 from isthmus.models.permutations.derivation import Derived

@@ -42,7 +42,7 @@ def render(
 def _found(study: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """What a study found, in words; no answers if it did not ask how its results depend on the axes."""
     name, networks = study["name"], tables["networks"]
-    found: dict[str, Any] = {"count": count_sentence(name, networks), "answers": [], "directions": []}
+    found: dict[str, Any] = {"count": count_sentence(name, networks, study["source"]), "answers": [], "directions": []}
     if study["related"]:
         found["answers"] = answers(name, tables["effects"], networks)
         found["directions"] = directions(name, tables["effects"])

@@ -141,12 +141,19 @@ def directions(study: str, effects: pd.DataFrame) -> list[str]:
     return [f"Width and depth act on the {words(name)} {how[verdicts[name]]}." for name in names]
 
 
-def count_sentence(study: str, networks: pd.DataFrame) -> str:
-    """How many networks a study trained, or has from elsewhere, and how many of them diverged."""
+def count_sentence(study: str, networks: pd.DataFrame, source: str = "") -> str:
+    """How many networks a study trained, or has from elsewhere, and how many of them diverged.
+
+    source: who measured them, if the study is made of tables.
+    """
     trained = rows_of_study(networks, study)
     diverged, cells = int(trained["diverged"].astype(bool).sum()), trained["cell"].nunique()
     lost = {0: "None of them diverged.", 1: "One of them diverged and is left out of what follows."}
     text = lost.get(diverged, f"{diverged} of them diverged and are left out of what follows.")
     count = f"{len(trained)} networks in {cells} {'cell' if cells == 1 else 'cells'}"
-    elsewhere = "stopped" in trained and trained["stopped"].isna().all()  # what stopped training is known of all others
-    return f"The study {f'has {count}, which were trained elsewhere' if elsewhere else f'trained {count}'}. {text}"
+    imported = "stopped" in trained and trained["stopped"].isna().all()  # what stopped training is known of all others
+    if source:
+        did = f"has {count}, measured by {source}"
+    else:
+        did = f"has {count}, which were trained elsewhere" if imported else f"trained {count}"
+    return f"The study {did}. {text}"

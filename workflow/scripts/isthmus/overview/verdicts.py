@@ -49,6 +49,7 @@ def measured_claims(claims: pd.DataFrame) -> Iterator[dict[str, Any]]:
             "measure": str(row["measure"]).replace("_", " "),
             "published": number(row["published"]) if pd.notna(row["published"]) else "",
             "as_published": bool(row["as_published"]),
+            "measured_by": row["measured_by"] if pd.notna(row["measured_by"]) else "",
             "twins": [
                 f"{TWINS[twin['twin']]}: {_measured(twin)}, {verdict_words(*twin[VERDICT])}"
                 for _, twin in asked.iterrows()

@@ -15,7 +15,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-from isthmus.core.files import write_whole
+from isthmus.core.files import expanded, write_whole
 from isthmus.core.messages import shown
 from isthmus.data.facts import Facts
 from isthmus.models.description import FOLDER, CheckpointRequest, mistakes
@@ -49,7 +49,7 @@ def located_checkpoints(study: dict[str, Any], folder: Path) -> None:
     """Make the patterns of a study's files, relative to `folder`, relative to the working directory, in place."""
     for key in ("checkpoints", "initial"):
         if key in study.get("networks", {}):
-            study["networks"][key] = os.path.relpath(folder / Path(study["networks"][key]).expanduser())
+            study["networks"][key] = os.path.relpath(folder / expanded(study["networks"][key]))
 
 
 def known_keys(given: Mapping[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ from isthmus.recipes.recipe import Recipe
 from isthmus.study.checkpoints import checked_files, known_keys, located_checkpoints
 from isthmus.study.checks import study_errors
 from isthmus.study.data_checks import dataset_errors, normalization_errors, same_but_for_case
+from isthmus.study.elsewhere import is_elsewhere, key_errors, study_of_tables
 from isthmus.study.files import file_errors, folder_of
 from isthmus.study.grid import SECTIONS, Cell, Checkpoints, Study, cells, is_own, is_trained_elsewhere, sections_of
 from isthmus.study.idle import idle_notices
@@ -64,12 +65,15 @@ def load(
     folder = folder_of(files)
     given = _plain(config)
     _refuse(schema_errors(given, schema(), ""))
+    _refuse([each for name, study in given["studies"].items() for each in key_errors(f"studies.{name}", study)])
     for study in given["studies"].values():
         if is_own({"network": {}} | study):
             study["network"]["module"] = located(study["network"]["module"], folder)
         located_loss(study, folder)
         located_checkpoints(study, folder)
     complete = with_defaults(given, schema())
+    order = list(complete["studies"])
+    of_tables = {name: complete["studies"].pop(name) for name in order if is_elsewhere(given["studies"][name])}
     described = schema()["properties"]["datasets"]["additionalProperties"]
     datasets = {name: with_defaults({}, described) for name in BUILTIN} | complete["datasets"]
     errors = [*dataset_errors(complete["datasets"]), *same_but_for_case("datasets", datasets)]
@@ -77,8 +81,9 @@ def load(
     facts: dict[str, Facts] = {}
     for name, study in complete["studies"].items():
         errors += study_errors(f"studies.{name}", given["studies"][name], study, datasets, look_up, facts)
-    errors += [*same_but_for_case("studies", complete["studies"]), *normalization_errors(datasets, facts)]
-    _refuse(errors)
+    errors += [*same_but_for_case("studies", order), *normalization_errors(datasets, facts)]
+    taken = {name: study_of_tables(name, study, folder) for name, study in of_tables.items()}
+    _refuse([*errors, *(each for _, mistakes, _ in taken.values() for each in mistakes)])
     networks, errors = describe_networks(complete["studies"], facts, describe)
     losses, wrong = checked_losses(complete["studies"], facts)
     _refuse([*errors, *wrong])
@@ -88,7 +93,10 @@ def load(
     }
     contents, errors = checked_files(studies.values(), facts)
     _refuse(errors)
+    studies |= {name: study for name, (study, _, _) in taken.items() if study}
+    studies = {name: studies[name] for name in order}
     notices = [each for name, study in complete["studies"].items() for each in idle_notices(f"studies.{name}", study)]
+    notices += [each for _, _, unread in taken.values() for each in unread]
     return Configuration(studies, datasets, facts, complete["jobs"], contents, tuple(notices))
 
 

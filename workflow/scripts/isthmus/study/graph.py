@@ -18,9 +18,10 @@ from isthmus.recipes.cells import AXES, axis_order
 from isthmus.recipes.pairs import Pair
 from isthmus.study.config import Configuration
 from isthmus.study.data_checks import FILES
+from isthmus.study.elsewhere import figures_without_data, given_files, measured_in
 from isthmus.study.grid import Study
 from isthmus.tables.descriptions import Figure, Stage, stages, table
-from isthmus.tables.quantities import compared, quantities
+from isthmus.tables.quantities import Quantity, compared, quantities
 
 SCRIPTS = Path(__file__).resolve().parents[2]
 CELLS_OF_STUDY = "results/{study}/cells/cells.parquet"
@@ -60,8 +61,13 @@ class Graph:
         return self.configuration.studies[study].blocks_of(stages()[stage], self.settings, sweep)
 
     def stages_of(self, study: Study) -> list[Stage]:
-        """Training and the analyses that a study requests."""
-        return [stage for stage in stages().values() if stage.name in ("train", *study.analyses)]
+        """Training and the analyses that a study requests, or whose tables it is made of."""
+        given = study.elsewhere.files if study.elsewhere else {}
+        return [
+            stage
+            for stage in stages().values()
+            if stage.name in ("train", *study.analyses) or any(made.name in given for made in stage.tables)
+        ]
 
     def studies_trained(self, elsewhere: bool) -> str:
         """The names of the studies whose networks were trained elsewhere, or are trained here, as a pattern."""
@@ -86,13 +92,28 @@ class Graph:
     def parts(self, name: str) -> list[str]:
         """The files that a table is collected from, in the order of studies, cells and blocks."""
         stage = stages()[table(name).stage]
-        return [
-            f"results/{study.name}/{stage.name}/{cell}/{block}.{name}.parquet"
-            for study in self.configuration.studies.values()
-            if stage in self.stages_of(study)
-            for cell in study.cells_of(stage.name)
-            for block in self.blocks(study.name, stage.name, cell if stage.unit == "sweep" else "")
-        ]
+        found = []
+        for study in self.configuration.studies.values():
+            if study.elsewhere and name in study.elsewhere.files:
+                found.append(f"results/{study.name}/taken/{name}.parquet")
+            elif stage in self.stages_of(study):
+                found += [
+                    f"results/{study.name}/{stage.name}/{cell}/{block}.{name}.parquet"
+                    for cell in study.cells_of(stage.name)
+                    for block in self.blocks(study.name, stage.name, cell if stage.unit == "sweep" else "")
+                ]
+        return found
+
+    def given_files(self, study: str, name: str) -> list[str]:
+        """The files from which a table is taken that was measured elsewhere."""
+        elsewhere = self.configuration.studies[study].elsewhere
+        return given_files(elsewhere, name) if elsewhere else []
+
+    def unknown_columns(self, name: str) -> list[str]:
+        """The columns of a table that a study made of tables lacks, so that they may be null."""
+        given = [study.elsewhere.files for study in self.configuration.studies.values() if study.elsewhere]
+        lacking = [files[name][1] for files in given if name in files]
+        return [column.name for column in table(name).columns if any(column.name not in known for known in lacking)]
 
     def collected(self) -> list[str]:
         """The names of the tables that are collected from the studies, each once."""
@@ -115,15 +136,10 @@ class Graph:
         They have a column for every axis of these studies, null where a study does not have the axis. Width and depth
         are those of the network where they are no axes.
         """
-        chosen = [self.configuration.studies[name] for name in studies or self.configuration.studies]
-        found = [cell for study in chosen for cell in study.cells.values()]
-        axes = axis_order({*AXES, *(axis for cell in found for axis in cell.axes)})
-        rows = []
-        for cell in found:
-            network = cell.recipe.network
-            own = {"width": network.width, "depth": network.depth} | cell.axes
-            rows.append({"study": cell.study, "cell": cell.name} | {axis: own.get(axis) for axis in axes})
-        return rows
+        chosen = studies or self.configuration.studies
+        found = [(name, *each) for name in chosen for each in self.configuration.studies[name].axes().items()]
+        axes = axis_order({*AXES, *(axis for _, _, own in found for axis in own)})
+        return [{"study": study, "cell": cell} | {axis: own.get(axis) for axis in axes} for study, cell, own in found]
 
     def claimed_tables(self) -> list[str]:
         """The files of the collected tables that claims use, if a study makes them, and of `cells`."""
@@ -138,7 +154,12 @@ class Graph:
     def quantities(self, study: str) -> list[dict[str, Any]]:
         """The quantities in these tables; jobs have them as a parameter, to rerun when a description changes."""
         made = {Path(path).stem for path in self.network_tables(study)}
-        return [asdict(quantity) for quantity in compared() if quantity.table in made]
+        return [asdict(each) for each in compared() if each.table in made and self._has(study, each)]
+
+    def _has(self, study: str, quantity: Quantity) -> bool:
+        """Whether the tables of a study have the columns of a quantity."""
+        elsewhere = self.configuration.studies[study].elsewhere
+        return elsewhere is None or measured_in(quantity, elsewhere)
 
     def summaries(self) -> list[str]:
         """The files that the table `summaries` is collected from: one for each stage of a study that has quantities."""
@@ -146,17 +167,17 @@ class Graph:
             SUMMARIES_OF_STAGE.format(study=study.name, stage=stage.name)
             for study in self.configuration.studies.values()
             for stage in self.stages_of(study)
-            if self.summarized(stage.name)
+            if self.summarized(study.name, stage.name)
         ]
 
-    def summarized(self, stage: str) -> list[dict[str, Any]]:
-        """The quantities of a stage."""
+    def summarized(self, study: str, stage: str) -> list[dict[str, Any]]:
+        """The quantities of a stage, as far as the study has them."""
         made = {table.name for table in stages()[stage].tables}
-        return [asdict(quantity) for quantity in quantities() if quantity.table in made]
+        return [asdict(each) for each in quantities() if each.table in made and self._has(study, each)]
 
     def summarized_tables(self, study: str, stage: str) -> list[str]:
         """The files that a stage's quantities are summarized from."""
-        names = dict.fromkeys(["networks", *(quantity["table"] for quantity in self.summarized(stage))])
+        names = dict.fromkeys(["networks", *(quantity["table"] for quantity in self.summarized(study, stage))])
         return [*_table_files(list(names)), CELLS_OF_STUDY.format(study=study)]
 
     # Figures
@@ -170,8 +191,33 @@ class Graph:
 
     def figures_of_study(self, study: Study) -> list[Figure]:
         """The figures of a study, in the order of its stages."""
-        found = [figure for stage in self.stages_of(study) for figure in stage.figures]
-        return [figure for figure in found if set(figure.requires) <= study.analyses.keys()]
+        asked = self.stages_of(study)
+        names = {stage.name for stage in asked}
+        return [figure for stage in asked for figure in stage.figures if set(figure.requires) <= names]
+
+    def drawing(self, stage: str) -> dict[str, Any]:
+        """The parameters of a job that draws a stage's figures: what they show, and the digests of the code for it.
+
+        Figures of means need no code of their own, so that a stage may have no module in `isthmus.figures`.
+        """
+        names = ("figures/numbers", "figures/means", f"figures/{stage}")
+        modules = [SCRIPTS / "isthmus" / f"{name}.py" for name in names]
+        figures = {figure.name: asdict(figure) for figure in stages()[stage].figures}
+        digests = [digest(path) for path in modules if path.exists()]
+        return {"stage": stage, "figures": figures, "code": digests, "elsewhere": self.elsewhere}
+
+    def elsewhere(self, wildcards: Any) -> dict[str, Any]:
+        """What is said under the figures of a study made of tables, and those without data; empty for other studies."""
+        study = self.configuration.studies.get(getattr(wildcards, "study", ""))
+        if study is None or study.elsewhere is None:
+            return {}
+        absent = [figure.name for figure in figures_without_data(self.figures_of_study(study), study.elsewhere)]
+        return {"source": study.elsewhere.source, "remarks": study.elsewhere.remarks, "without_data": absent}
+
+    def measured_by(self) -> dict[str, str]:
+        """Whose measurements the studies made of tables are, by study."""
+        studies = self.configuration.studies.values()
+        return {study.name: study.elsewhere.source for study in studies if study.elsewhere}
 
     # Checkpoints
 
@@ -218,17 +264,6 @@ def figures_of(stage: str, *requires: str) -> list[Figure]:
 def kinds(figure: Figure) -> list[str]:
     """The kinds of files that a figure has: two pictures, and its numbers if it does not draw single measurements."""
     return ["pdf", "png", *(["csv"] if figure.summary else [])]
-
-
-def drawing(stage: str) -> dict[str, Any]:
-    """The parameters of a job that draws a stage's figures: what they show, and the digests of the code for it.
-
-    Figures of means need no code of their own, so that a stage may have no module in `isthmus.figures`.
-    """
-    names = ("figures/numbers", "figures/means", f"figures/{stage}")
-    modules = [SCRIPTS / "isthmus" / f"{name}.py" for name in names]
-    figures = {figure.name: asdict(figure) for figure in stages()[stage].figures}
-    return {"stage": stage, "figures": figures, "code": [digest(path) for path in modules if path.exists()]}
 
 
 def figure_tables(stage: str, *requires: str) -> list[str]:

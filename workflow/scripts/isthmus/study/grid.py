@@ -58,10 +58,28 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """The tables of a study whose networks were trained and measured elsewhere.
+
+    source: whose measurements they are. remarks: what to know about them. files: path and columns, by table. folder:
+    where the files are, with `cells.parquet` if there is one. axes: those of every cell, by its name. seeds: those of
+    all networks.
+    """
+
+    source: str
+    remarks: str
+    folder: str
+    files: dict[str, tuple[str, frozenset[str]]]
+    axes: dict[str, dict[str, Any]]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Study:
     """A named block of the configuration: its cells by name, its seeds, and its analyses with their options.
 
-    checkpoints: the files of its networks, if these were trained elsewhere.
+    checkpoints: the files of its networks, if these were trained elsewhere. A study made of tables has no cells to be
+    trained.
     """
 
     name: str
@@ -69,6 +87,17 @@ class Study:
     seeds: tuple[int, ...]
     analyses: dict[str, dict[str, Any]]
     checkpoints: Checkpoints | None = None
+    elsewhere: Elsewhere | None = None
+
+    def axes(self) -> dict[str, dict[str, Any]]:
+        """The axes of every cell, by its name; width and depth are those of the network where they are no axes."""
+        if self.elsewhere:
+            return self.elsewhere.axes
+        networks = {name: cell.recipe.network for name, cell in self.cells.items()}
+        return {
+            name: {"width": networks[name].width, "depth": networks[name].depth} | cell.axes
+            for name, cell in self.cells.items()
+        }
 
     def cells_of(self, stage: str) -> list[str]:
         """Names of the cells that a stage works on: all for training, those that `where` selects for an analysis.

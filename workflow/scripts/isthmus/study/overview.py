@@ -6,6 +6,7 @@ from typing import Any
 
 from isthmus.core.defaults import with_defaults
 from isthmus.recipes.cells import axis_order
+from isthmus.study.elsewhere import figures_without_data
 from isthmus.study.graph import Graph, kinds, overall_stages
 from isthmus.study.grid import SECTIONS, Study
 from isthmus.study.schema import study_schema
@@ -25,6 +26,8 @@ def described_studies(graph: Graph) -> list[dict[str, Any]]:
     return [
         {
             "name": study.name,
+            "source": study.elsewhere.source if study.elsewhere else "",
+            "remarks": study.elsewhere.remarks if study.elsewhere else "",
             "asked": asked(study),
             "related": EFFECTS in study.analyses,
             "figures": [described_figure(figure, f"figures/{study.name}") for figure in leading_figures(graph, study)],
@@ -59,18 +62,26 @@ def overview_figures(graph: Graph) -> list[str]:
 
 def leading_figures(graph: Graph, study: Study) -> list[Figure]:
     """The figures of a study that the overview shows."""
-    order = {name: place for place, name in enumerate(LEADING)}
-    return sorted(graph.figures_of_study(study), key=lambda figure: order.get(figure.name, len(order)))[:FIGURES]
+    order, figures = {name: place for place, name in enumerate(LEADING)}, graph.figures_of_study(study)
+    if study.elsewhere:
+        absent = figures_without_data(figures, study.elsewhere)
+        figures = [figure for figure in figures if figure not in absent]
+    return sorted(figures, key=lambda figure: order.get(figure.name, len(order)))[:FIGURES]
 
 
 def asked(study: Study) -> dict[str, dict[str, str]]:
     """What a study asks for, by section and key: its grid, what is always said, and everything that is no default."""
-    described, cells = study_schema(), list(study.cells.values())
-    axes = {axis: _spelled(_unique(cell.axes[axis] for cell in cells)) for axis in axis_order(cells[0].axes)}
+    every = list(study.axes().values()) if study.elsewhere else [cell.axes for cell in study.cells.values()]
+    axes = {axis: _spelled(_unique(own[axis] for own in every)) for axis in axis_order(every[0])}
+    cells = list(study.cells.values())
     recipes = [cell.recipe.as_dict() for cell in cells]
-    always = ALWAYS | {"training": [key for key in ALWAYS["training"] if cells[0].recipe.fact(key) is not None]}
+    described = study_schema()
+    known = [key for key in ALWAYS["training"] if cells and cells[0].recipe.fact(key) is not None]
+    always = ALWAYS | {"training": known}
     found: dict[str, dict[str, str]] = {}
-    for section in SECTIONS:
+    if study.elsewhere:
+        found["tables"] = {"folder": study.elsewhere.folder, "files": ", ".join(study.elsewhere.files)}
+    for section in SECTIONS if recipes else ():
         properties = described[section]["properties"]
         values = {key: _unique(recipe[section][key] for recipe in recipes) for key in recipes[0][section]}
         found[section] = {

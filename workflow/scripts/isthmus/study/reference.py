@@ -20,6 +20,8 @@ def configuration_page() -> str:
     for section in ("data", "network", "training", "networks"):
         lines += _section(f"studies.NAME.{section}", study[section])
     lines += _section("studies.NAME.grid", study["grid"])
+    given = {key: each for key, each in study.items() if each["type"] == "string"}
+    lines += _section("studies.NAME", {"properties": given}, GIVEN)
     lines += ["## `studies.NAME.analyses`", "", study["analyses"]["description"], ""]
     for name, options in study["analyses"]["properties"].items():
         lines += _section(f"studies.NAME.analyses.{name}", options)
@@ -116,6 +118,8 @@ such as `module` and `loss` name Python files that are run. Read it before you u
 A **study** trains one network for each combination of the values in its grid. The axes other than `seed` define the
 *cells*; `seed` gives the networks of each cell. Results are in `results/NAME/`, with one folder per cell. Changing
 `jobs` reruns nothing and changes no result beyond rounding, except that `jobs.seeds` renames the blocks."""
+
+GIVEN = "A study of networks that were trained and measured elsewhere has these keys, and `analyses`, instead."
 
 TABLES_INTRODUCTION = """Every table is one Parquet file, `results/tables/NAME.parquet`, with the rows of all
 studies. Strings are dictionary-encoded. Accuracies are fractions in [0, 1]. Losses are means over examples and contain

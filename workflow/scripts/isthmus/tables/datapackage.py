@@ -42,6 +42,8 @@ def _resource(path: Path) -> dict[str, Any]:
     row = stored.metadata[b"row"].decode()
     schema: dict[str, Any] = {"fields": [_field(column) for column in stored], "missingValues": []}
     key = table(path.stem).key
+    if any(stored.field(name).nullable for name in key):  # a study made of tables does not know it
+        key = ()
     return {
         "name": path.stem,
         "description": f"A row is {row}.",

@@ -6,7 +6,7 @@ are null, never NaN.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,17 @@ PARTS_TOGETHER = 200  # small tables in memory are mostly overhead, so this many
 ACCEPTED: dict[str, tuple[type, ...]] = {"string": (str,), "int64": (int,), "float64": (float, int), "bool": (bool,)}
 
 
-def arrow_schema(described: Table) -> pa.Schema:
-    """The Arrow schema of a table: types and nullability, with descriptions and units as field metadata."""
+def arrow_schema(described: Table, unknown: Collection[str] = ()) -> pa.Schema:
+    """The Arrow schema of a table: types and nullability, with descriptions and units as field metadata.
+
+    unknown: further columns that may be null, since a study made of tables does not have them.
+    """
     return pa.schema(
         [
             pa.field(
                 column.name,
                 TYPES[column.type],
-                nullable=column.nullable,
+                nullable=column.nullable or column.name in unknown,
                 metadata={"description": column.description, "unit": column.unit},
             )
             for column in described.columns
@@ -73,7 +76,11 @@ def write_table(path: Path | str, name: str, rows: Sequence[Mapping[str, Any]], 
     """
     described = replace(table(name), columns=(*table(name).columns, *further))
     _check(described, rows)
-    content = pa.Table.from_pylist([dict(row) for row in rows], schema=arrow_schema(described))
+    write_arrow(path, pa.Table.from_pylist([dict(row) for row in rows], schema=arrow_schema(described)))
+
+
+def write_arrow(path: Path | str, content: pa.Table) -> None:
+    """Write an Arrow table to `path` atomically, as it is."""
     write_whole(path, lambda temporary: pa.parquet.write_table(content, temporary, write_page_checksum=True))
 
 
@@ -101,13 +108,20 @@ def _merged(parts: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
 
 
-def collect(paths: Iterable[Path | str], destination: Path | str, name: str) -> int:
+def _fits(part: pa.Table, schema: pa.Schema) -> bool:
+    """Whether a table has the columns of a schema, and nulls only where it allows them."""
+    named = (part.schema.names, part.schema.types) == (schema.names, schema.types)
+    return named and not any(part[field.name].null_count for field in schema if not field.nullable)
+
+
+def collect(paths: Iterable[Path | str], destination: Path | str, name: str, unknown: Collection[str] = ()) -> int:
     """Concatenate the files `paths`, in that order, into one table at `destination`; return its number of rows.
 
+    unknown: columns that may be null beside those described so, since a study made of tables does not have them.
     Memory holds at most `ROW_GROUP` rows, `PARTS_TOGETHER` small files and the file being read.
     Raises DataError if a file is damaged or has other columns.
     """
-    schema = arrow_schema(table(name))
+    schema = arrow_schema(table(name), unknown)
     rows = written = 0
 
     def write(temporary: Path) -> None:
@@ -116,7 +130,7 @@ def collect(paths: Iterable[Path | str], destination: Path | str, name: str) -> 
         with pa.parquet.ParquetWriter(temporary, schema, write_page_checksum=True) as writer:
             for path in paths:
                 part = read_table(path)
-                if not part.schema.equals(schema):
+                if not _fits(part, schema):
                     raise DataError(f"{path} does not have the columns of the table {name!r}; delete it and run again")
                 waiting.append(part.cast(schema))
                 rows += part.num_rows

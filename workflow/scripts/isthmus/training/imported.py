@@ -10,7 +10,7 @@ from isthmus.core.devices import Settings
 from isthmus.core.tensors import Tensors
 from isthmus.data.dataset import Dataset
 from isthmus.data.examples import place_examples
-from isthmus.models.architectures import build
+from isthmus.models.networks import build
 from isthmus.recipes.recipe import Recipe
 from isthmus.tables.rows import Row, finite
 from isthmus.training.checkpoint import State

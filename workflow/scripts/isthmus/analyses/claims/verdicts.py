@@ -11,6 +11,7 @@ This module does not import torch.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ REPRODUCED, CONTRADICTED, INCONCLUSIVE = "reproduced", "contradicted", "inconclu
 MIXED, ON_LOSS, NOT_MEASURED = "mixed", "depends on the loss", "not measured"
 AS_PUBLISHED, SMALLER, LARGER, UNDECIDED = "as published", "smaller", "larger", "undecided"
 Known = dict[tuple[str, str], pd.DataFrame]  # the rows of a table and a study
+NOBODY_ELSE: Mapping[str, str] = MappingProxyType({})
 NO_INTERVAL = "too few networks for an interval"
 NO_SCATTER = "networks do not differ, so that there is no interval"
 
@@ -61,10 +63,13 @@ class Test:
         return REPRODUCED if self.inside < self.outside else CONTRADICTED
 
 
-def judge(claims: Iterable[Claim], tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+def judge(
+    claims: Iterable[Claim], tables: Mapping[str, pd.DataFrame], measured_by: Mapping[str, str] = NOBODY_ELSE
+) -> list[dict[str, Any]]:
     """The rows of the table `claims`, in the order of the claims and then of the studies' names.
 
-    tables: the collected tables by name. `networks` is required; others may be missing.
+    tables: the collected tables by name. `networks` is required; others may be missing. measured_by: whose
+    measurements studies made of tables are, by study.
     """
     tables = {name: _plain(table) for name, table in tables.items()}
     claims = list(claims)
@@ -85,7 +90,7 @@ def judge(claims: Iterable[Claim], tables: Mapping[str, pd.DataFrame]) -> list[d
             rows.append(_row(test, [each for each in twins if each.study == test.study], parent))
         if not own:
             rows.append(_first(claim) | {"reason": reasons[claim.id, claim.twin]})
-    return rows
+    return [row | {"measured_by": measured_by.get(row["study"])} for row in rows]
 
 
 def correct(tests: list[Test]) -> None:

@@ -3,7 +3,7 @@
 Quantities that a study did not measure are left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,13 +41,18 @@ class Gathered:
     not_interpolating: int
 
 
-def gather(study: str, tables: Mapping[str, pd.DataFrame], threshold: float | None = None) -> Gathered:
+def gather(
+    study: str,
+    tables: Mapping[str, pd.DataFrame],
+    threshold: float | None = None,
+    quantities: Collection[str] | None = None,
+) -> Gathered:
     """All quantities of a study for which there are tables.
 
     tables: collected tables by name, `networks` and `cells` among them; they may hold other studies, too. Diverged
     networks are left out, also from pairs, and so are networks whose training accuracy is below `threshold`, if given.
-    A quantity without any value is left out unless it comes from the table `networks`. The order of rows does not
-    matter.
+    quantities: the names of those to gather, None for all; one without any value is left out unless it comes from the
+    table `networks`. The order of rows does not matter.
     Raises DataError if the study has no network, and ValueError if `networks` holds a network twice.
     """
     own = {name: rows_of_study(table, study) for name, table in tables.items()}
@@ -62,7 +67,7 @@ def gather(study: str, tables: Mapping[str, pd.DataFrame], threshold: float | No
     at: dict[str, float] = {}
     pairs: dict[str, pd.DataFrame] = {}
     for quantity in compared():
-        if quantity.table not in own:
+        if quantity.table not in own or (quantities is not None and quantity.name not in quantities):
             continue
         rows, size = _rows(quantity, own[quantity.table], kept.index)
         if quantity.of_pairs:

@@ -5,7 +5,7 @@ training accuracy reaches a threshold. The rows also say how many networks were 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import product
 from typing import Any
 
@@ -20,21 +20,27 @@ from isthmus.tables.rows import Rows, finite
 INTERACTION = ("width", "depth")
 
 
-def relate(study: str, tables: Mapping[str, pd.DataFrame], options: Mapping[str, Any]) -> dict[str, Rows]:
+def relate(
+    study: str,
+    tables: Mapping[str, pd.DataFrame],
+    options: Mapping[str, Any],
+    quantities: Collection[str] | None = None,
+) -> dict[str, Rows]:
     """A study's rows of the tables `quantities`, `correlations`, `effects` and `saturation`, by table.
 
-    tables: collected tables by name, `networks` and `cells` among them; options: the analysis's options.
+    tables: collected tables by name, `networks` and `cells` among them; options: the analysis's options;
+    quantities: their names, None for all that the tables have.
     Raises DataError if the study has no network.
     """
     threshold, fewest = options["interpolation_threshold"], options["fewest_networks"]
-    gathered = gather(study, tables)
+    gathered = gather(study, tables, quantities=quantities)
     made: dict[str, Rows] = {
         "quantities": list(quantity_rows(gathered, _networks(study, tables["networks"]), threshold)),
         "correlations": [],
         "effects": [],
         "saturation": [],
     }
-    for selection, chosen in (("all", gathered), ("interpolating", gather(study, tables, threshold))):
+    for selection, chosen in (("all", gathered), ("interpolating", gather(study, tables, threshold, quantities))):
         made["correlations"] += [row | {"selection": selection} for row in correlation_rows(chosen, fewest)]
         for name, rows in (("effects", effect_rows), ("saturation", saturation_rows)):
             made[name] += [row | {"selection": selection} for row in rows(chosen)]
