@@ -38,7 +38,7 @@ def test_structure_is_checked(config: dict[str, Any], expected: str) -> None:
     [
         (configuration() | {"study": {}}, "study", "studies", "datasets, jobs, studies"),
         (configuration() | {"jobs": {"thread": 1}}, "jobs.thread", "threads", "deterministic, device"),
-        (configuration(trainig={}), "studies.s.trainig", "training", "analyses, data, grid, network, networks, training"),
+        (configuration(trainig={}), "studies.s.trainig", "training", "grid, network, networks, training"),
         (configuration(data={"label_nois": 0}), "studies.s.data.label_nois", "label_noise", "train_size"),
         (configuration(network={"normalisation": "batch"}), "studies.s.network.normalisation", "normalization", ""),
         (configuration(training={"learning-rate": 1}), "studies.s.training.learning-rate", "learning_rate", "momentum"),
