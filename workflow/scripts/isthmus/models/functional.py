@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -77,6 +78,9 @@ class Stacked(nn.Module):
             norm: Any = template.get_submodule(name)
             norm.track_running_stats = False
             norm.running_mean = norm.running_var = norm.num_batches_tracked = None
+        for module in template.modules():
+            if isinstance(module, nn.Conv2d) and _skips_pixels(module):
+                module._conv_forward = partial(_subsampled, module.stride, module.groups)  # type: ignore[method-assign]
         stacked: dict[int, nn.Parameter] = {}  # tied parameters remain one
         for module in template.modules():
             for name, value in module._parameters.items():
@@ -162,6 +166,16 @@ class Stacked(nn.Module):
                 handle.remove()
             for norm in norms.values():
                 norm.running_mean = norm.running_var = None
+
+
+def _skips_pixels(layer: nn.Conv2d) -> bool:
+    return layer.kernel_size == (1, 1) and layer.stride != (1, 1) and not any(layer.padding)
+
+
+def _subsampled(stride: tuple[int, ...], groups: int, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A strided convolution of single pixels; `isthmus.models.stacked.convolve` says why it is not left to PyTorch."""
+    rows, columns = stride
+    return F.conv2d(images[..., ::rows, ::columns], weight, bias, groups=groups)
 
 
 def _measure(name: str, found: dict[str, Tensor], norm: _BatchNorm, arguments: tuple[Tensor, ...]) -> None:
