@@ -70,8 +70,8 @@ def test_what_was_given_is_left_as_it_was() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    # The preset of a network of one's own is loaded in test_own_networks.py, which has its module described.
-    [ROOT / "config.yaml", *sorted(set(ROOT.glob("presets/*.yaml")) - {ROOT / "presets/own-model.yaml"})],
+    # The presets of networks of one's own are loaded in test_own_networks.py, which has their modules described.
+    [ROOT / "config.yaml", *sorted(set(ROOT.glob("presets/*.yaml")) - set(ROOT.glob("presets/own-model*.yaml")))],
     ids=lambda path: path.name,
 )
 def test_the_configurations_that_come_with_the_workflow_load(path: Path) -> None:
