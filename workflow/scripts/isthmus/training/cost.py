@@ -106,7 +106,8 @@ def memory_mb(
     kept = 8 + len(training.snapshots) + 2 * (training.sharpness_radius > 0) + 2 * (training.averaging != "none")
     weights = networks * parameters(recipe.network, shape, classes) * 4 * kept
     activations = units(recipe.network, shape, classes)
-    batch = max(3 * networks * training.batch_size, evaluation_batch_size, training.statistics_size)
+    statistics = sizes_of(recipe, facts)[1]
+    batch = max(3 * networks * training.batch_size, evaluation_batch_size, statistics)
     return PROCESS_MB + round((data + weights + 4 * 4 * batch * activations) / 1e6)
 
 
