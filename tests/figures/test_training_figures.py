@@ -41,12 +41,21 @@ def test_interpolation_shows_errors_thresholds_and_who_does_not_interpolate(
     blue = looks_of("depth", [1, 3])[1].colour
     np.testing.assert_allclose(bars(axes, blue)[:, 1:], intervals, atol=1e-12)
     assert set(line(axes, "parameters = training examples")[0]) == {EXAMPLES}
-    assert set(line(axes, "parameters = training examples × classes")[0]) == {EXAMPLES * CLASSES}
+    assert set(line(axes, "parameters = training examples × outputs")[0]) == {EXAMPLES * CLASSES}
     dots = [each for each in lines_called(axes, "hollow") if each.get_markersize() < 3 and each.get_color() == blue]
     hollow = sum(len(each.get_xdata()) for each in dots)
     assert 0 < hollow < len(networks)
     assert hollow == (networks["train_accuracy"] < 1).sum()
     assert "parameters = training examples" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_without_accuracies_nothing_is_said_of_interpolation(tables: dict[str, pd.DataFrame], figure: Figure) -> None:
+    def said_of(figure: Figure) -> list[str]:
+        return [text.get_text() for text in figure.legends[0].get_texts() if "accuracy" in text.get_text()]
+
+    without = tables["networks"].assign(train_accuracy=np.nan, test_accuracy=np.nan)
+    assert said_of(figure) == ["training accuracy below 1"]
+    assert said_of(draw_interpolation("digits", tables | {"networks": without})) == []
 
 
 def test_diverged_networks_are_counted_under_the_figure(figure: Figure) -> None:

@@ -37,7 +37,7 @@ def fresh() -> np.random.Generator:
 
 def planted(make: Callable[[], nn.Module]) -> tuple[Stacked, dict[str, Group], dict[str, Tensor], dict[str, Tensor]]:
     """A network, its groups, its weights, and random permutations."""
-    network, found = Stacked(make, 1), own_groups(make(), SHAPE).groups
+    network, found = Stacked(make, 1), own_groups(make(), IMAGES).groups
     return network, found, random_weights(network), random_permutations(found, np.random.default_rng(5))
 
 

@@ -96,3 +96,20 @@ def test_without_such_a_layer_there_are_no_features() -> None:
     network = Stacked(lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64)), 1)
     with pytest.raises(ValueError, match="no linear layer"):
         features_and_outputs(network, inputs_of("norm"), batch_size=4)
+
+
+@pytest.mark.parametrize("channels", [2, 4, 7])
+def test_strided_convolutions_of_single_pixels_have_the_curvature_of_float64(channels: int) -> None:
+    """As in the shortcuts of narrow residual networks. oneDNN writes past its buffer there, and may end the process."""
+
+    def make() -> nn.Module:
+        layers = [nn.Conv2d(3, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, 8, 1, stride=2), nn.ReLU()]
+        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(512, CLASSES))
+
+    images, products = inputs_of("images").tile(3, 2, 2), []
+    for dtype in (torch.float32, torch.float64):
+        network = Stacked(make, 1).to(dtype)
+        network.initialize([0])
+        hessian = CurvatureOperator(network.eval(), images.to(dtype), LABELS, "cross_entropy")
+        products.append(hessian(torch.linspace(-1, 1, hessian.size, dtype=dtype)).double())
+    torch.testing.assert_close(products[0], products[1], rtol=1e-4, atol=1e-5)

@@ -32,6 +32,8 @@ DERIVED: dict[str, tuple[Callable[[], nn.Module], list[int]]] = {
     "group normalization": (permutable.group_normalized, [6, 4]),
     # The stream, two heads of four units, which queries, keys and values share, the hidden layer.
     "nn.TransformerEncoderLayer": (lambda: own_models.ViT(SHAPE, CLASSES), [8, 8, 16]),
+    # The same, with a stream that an embedding begins.
+    "a reader of tokens": (lambda: own_models.Reader((3,), CLASSES, tokens=7), [8, 8, 16]),
     # The stream, two heads of three units, the hidden layer.
     "attention written by hand": (permutable.HandWrittenViT, [6, 6, 18]),
     # Two heads of queries, two of keys and values; the units of queries and keys, those of values, alike in all heads.
@@ -50,7 +52,9 @@ DERIVED: dict[str, tuple[Callable[[], nn.Module], list[int]]] = {
 }  # fmt: skip
 
 
-def images_for(name: str) -> torch.Tensor:
+def inputs_for(name: str) -> torch.Tensor:
+    if name == "a reader of tokens":
+        return torch.tensor([[0, 6, 2], [5, 5, 1], [3, 0, 4]])
     return IMAGES.repeat(1, 2, 2, 2)[:, :3] if name.startswith("torchvision") else IMAGES
 
 
@@ -63,11 +67,11 @@ def moved(group: Group) -> torch.Tensor:
 @pytest.mark.parametrize("name", DERIVED)
 def test_groups_are_those_found_by_hand_and_leave_the_function_as_it_is(name: str) -> None:
     make, sizes = DERIVED[name]
-    images = images_for(name)
-    found = own_groups(make(), tuple(images.shape[1:])).groups
+    images = inputs_for(name)
+    found = own_groups(make(), images).groups
     assert sorted(group.size for group in found.values()) == sorted(sizes)
     blocks = {"group normalization": [1, 2], "nn.TransformerEncoderLayer": [1, 1, 4]}
-    blocks |= {"attention written by hand": [1, 1, 3]}
+    blocks |= {"a reader of tokens": [1, 1, 4], "attention written by hand": [1, 1, 3]}
     assert sorted(group.block for group in found.values()) == blocks.get(name, [1] * len(sizes))
     network = Stacked(make, 1)
     weights = random_weights(network)
@@ -81,19 +85,19 @@ def test_groups_are_those_found_by_hand_and_leave_the_function_as_it_is(name: st
 
 @pytest.mark.parametrize("name", [each for each in DERIVED if not each.startswith("torchvision")])
 def test_every_axis_of_every_group_is_needed(name: str) -> None:
-    make, _ = DERIVED[name]
+    make, inputs = DERIVED[name][0], inputs_for(name)
     network = Stacked(make, 1)
-    weights, found = random_weights(network), own_groups(make(), SHAPE).groups
+    weights, found = random_weights(network), own_groups(make(), inputs).groups
     for name, group in found.items():
         turned = {name: moved(group)}
         for axis in group.axes if len(group.axes) > 1 else ():
             others = Group(group.size, tuple(other for other in group.axes if other != axis))
-            apart, size = difference(network, weights, apply(turned, weights, {name: others}), IMAGES)
+            apart, size = difference(network, weights, apply(turned, weights, {name: others}), inputs)
             assert apart > 1e-6 * size, axis
 
 
 def test_units_are_recorded_where_layers_read_them() -> None:
-    found = own_groups(own_models.ViT(SHAPE, CLASSES), SHAPE).groups
+    found = own_groups(own_models.ViT(SHAPE, CLASSES), IMAGES).groups
     places = {name: [(place.name, place.reads) for place in group.places] for name, group in found.items()}
     layer = "layers.0"
     assert places == {
@@ -101,35 +105,35 @@ def test_units_are_recorded_where_layers_read_them() -> None:
         f"{layer}.self_attn": [],  # they exist only inside a function
         f"{layer}.linear1": [(f"{layer}.linear2", True)],
     }
-    concatenated = own_groups(permutable.dense(), SHAPE).groups["first"]
+    concatenated = own_groups(permutable.dense(), IMAGES).groups["first"]
     read = [(place.name, place.reads, place.starts) for place in concatenated.places]
     assert read == [("second", True, (2,)), ("last", True, (2,))], "after the two channels of the images"
 
 
 def test_units_that_keep_their_positions_are_named_with_the_reason() -> None:
-    kept = own_groups(permutable.sorting(), SHAPE).kept
+    kept = own_groups(permutable.sorting(), IMAGES).kept
     assert set(kept) == {"second.weight", "second.bias"}
     assert set(kept.values()) == {"no rule says how the operation `sort` treats them"}
-    assert not own_groups(permutable.dense(), SHAPE).kept
+    assert not own_groups(permutable.dense(), IMAGES).kept
 
 
 def test_what_cannot_be_permuted_is_refused_by_name() -> None:
     with pytest.raises(UserError, match="what it computes depends on the values of a tensor"):
-        checked_groups(lambda: own_models.Branching(SHAPE, CLASSES), SHAPE, IMAGES)
+        checked_groups(lambda: own_models.Branching(SHAPE, CLASSES), IMAGES)
     with pytest.raises(UserError, match="none of its hidden units can be permuted"):
-        checked_groups(lambda: nn.Sequential(nn.Flatten(), nn.Linear(128, CLASSES)), SHAPE, IMAGES)
+        checked_groups(lambda: nn.Sequential(nn.Flatten(), nn.Linear(128, CLASSES)), IMAGES)
     with pytest.raises(UserError, match=r"permuting the hidden units sorted changes .* head.weight \(dimension 1\)"):
-        checked_groups(lambda: permutable.self_described(wrong=True), SHAPE, IMAGES)
+        checked_groups(lambda: permutable.self_described(wrong=True), IMAGES)
     module = permutable.sorting()
     for entry, message in ((("nothing", 0), "no parameter nothing"), (("head.weight", 1), "its axes have 4, 6 units")):
         module.permutable_units = {"hidden": [("first.weight", 0), entry]}
         with pytest.raises(UserError, match=message):
-            own_groups(module, SHAPE)
+            own_groups(module, IMAGES)
 
 
 def test_random_permutations_of_all_groups_together_pass_the_check() -> None:
     make = permutable.HandWrittenViT
-    found = checked_groups(make, SHAPE, IMAGES).groups
+    found = checked_groups(make, IMAGES).groups
     network = Stacked(make, 1)
     weights = random_weights(network)
     permutations = random_permutations(found, np.random.default_rng(1))

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers import recipe
 from running import configuration, small_study
 
 from isthmus.analyses.claims.statements import read_claims
@@ -14,6 +15,7 @@ from isthmus.study.config import load
 from isthmus.study.graph import Graph
 from isthmus.study.jobs import CHOICES, DEFAULT_MB, DEFAULT_MINUTES, Jobs
 from isthmus.tables.descriptions import stages
+from isthmus.training.cost import memory_mb as train_memory
 
 CLAIMS = read_claims()
 CELL = "width=8+depth=1+batch_size=128"
@@ -120,6 +122,14 @@ def test_resources_are_those_of_the_work_of_the_stage(stage: str) -> None:
     assert jobs.work(FIRST) == cost.work(*given)
     assert jobs.minutes(FIRST, 1) == cost.work(*given).minutes()
     assert jobs.memory_mb(FIRST, 1) == cost.memory_mb(*given, 256)
+
+
+def test_statistics_take_memory_for_as_many_examples_as_there_are() -> None:
+    def memory(statistics_size: int) -> int:
+        data, training = {"train_size": 1000}, {"statistics_size": statistics_size}
+        return train_memory(recipe(512, 2, 16, data, {"normalization": "batch"}, training), BUILTIN["digits"], {}, 1, 1)
+
+    assert memory(100) < memory(1000) == memory(4096)
 
 
 def test_resources_of_a_sweep_are_those_of_its_networks() -> None:

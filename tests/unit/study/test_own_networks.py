@@ -160,3 +160,11 @@ def test_the_example_to_copy_can_be_run() -> None:
     (study_of_file,) = load(read_yaml(file), files=[file]).studies.values()
     assert {network_of(cell).arguments["width"] for cell in study_of_file.cells.values()} == {4, 8, 16}
     assert all(network_of(cell).stacks and network_of(cell).batch_norm for cell in study_of_file.cells.values())
+
+
+def test_the_examples_of_larger_networks_can_be_run_and_aligned() -> None:
+    file = ROOT / "presets" / "own-models-cifar.yaml"
+    studies = load(read_yaml(file), files=[file]).studies
+    networks = {name: [network_of(cell) for cell in each.cells.values()] for name, each in studies.items()}
+    assert {name for name, each in networks.items() if each[0].batch_norm} == {"own-resnet"}
+    assert all(network.matching > 0 for each in networks.values() for network in each)

@@ -171,7 +171,7 @@ def align(
     inputs, _ = whole(data, second)
     plain = without_statistics(model).cpu().float()
     check = converted(inputs[:CHECKED].cpu(), torch.float32)
-    groups = checked_groups(lambda: copy.deepcopy(plain), tuple(inputs.shape[1:]), check).groups
+    groups = checked_groups(lambda: copy.deepcopy(plain), check).groups
     network, random = network_of(model, stack_of_one(model, weights)), generator(seed, "api align")
     begin = None
     if method != "weights":

@@ -14,7 +14,7 @@ from isthmus.tables.descriptions import Lines
 
 THRESHOLDS: dict[str, tuple[str, Callable[[pd.DataFrame], pd.Series]]] = {
     "parameters = training examples": ("--", lambda rows: rows["train_examples"]),
-    "parameters = training examples × classes": (":", lambda rows: rows["train_examples"] * rows["classes"]),
+    "parameters = training examples × outputs": (":", lambda rows: rows["train_examples"] * rows["classes"]),
 }
 
 
@@ -22,8 +22,8 @@ def draw_interpolation(study: str, tables: dict[str, pd.DataFrame], lines: Lines
     """Test error, test loss and training error against parameters.
 
     Networks that do not interpolate, with a training accuracy below 1, are hollow, and so are means with one of them.
-    Vertical lines are where the parameters are as many as the training examples, and as the examples times the classes:
-    the threshold of interpolation for one output and for one output per class (Belkin et al. 2019).
+    Real targets have no accuracy. Vertical lines are where the parameters are as many as the training examples, and as
+    the examples times the outputs: the threshold of interpolation for one output and for all (Belkin et al. 2019).
     """
     return draw_means(study, tables, lines, _add_thresholds)
 
@@ -47,5 +47,6 @@ def _add_thresholds(made: Means) -> None:
     for _, stack in made.placed:
         for axes in stack:
             decade_axis(axes.xaxis, shown)
-    made.keys.append(key_of("training accuracy below 1", Look(GREY, "o", "none", hollow=True)))
+    if not lacking.empty:
+        made.keys.append(key_of("training accuracy below 1", Look(GREY, "o", "none", hollow=True)))
     made.keys += [key_of(name, Look(GREY, "none", line)) for name, (line, _) in THRESHOLDS.items()]

@@ -191,9 +191,13 @@ def _select_pixels_first(module: nn.Module) -> None:
     oneDNN 3.12 computes them wrongly for some channels-last images (`isthmus.models.stacked.convolve`).
     """
     for each in module.modules():
-        if type(each) is nn.Conv2d and each.kernel_size == (1, 1) and each.padding in ((0, 0), "valid"):
+        if isinstance(each, nn.Conv2d) and _skips_pixels(each):
             each.register_forward_pre_hook(partial(_selected, each.stride))
             each.stride = (1, 1)
+
+
+def _skips_pixels(layer: nn.Conv2d) -> bool:
+    return layer.kernel_size == (1, 1) and layer.stride != (1, 1) and layer.padding in ((0, 0), "valid")
 
 
 def _selected(stride: tuple[int, ...], _: nn.Module, arguments: tuple[Tensor, ...]) -> Tensor:

@@ -62,7 +62,7 @@ def describe(module: str, arguments: dict[str, Any], shape: Shape, classes: int,
         with counter, torch.no_grad():
             network(images[None])
     groups: list[Derived] = []
-    aligned = _error(lambda: groups.append(checked_groups(make, shape, images)))
+    aligned = _error(lambda: groups.append(checked_groups(make, images)))
     weights = dict(made.named_parameters())
     return {
         "parameters": sum(value.numel() for value in made.parameters()),

@@ -10,7 +10,7 @@ import logging
 from functools import cache
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from isthmus.core.errors import UserError
 from isthmus.models.architectures import Shape, architecture
@@ -21,10 +21,11 @@ from isthmus.models.permutations.derivation import Derived, derive
 from isthmus.recipes.recipe import AnyNetwork, ModuleRecipe, NetworkRecipe
 
 
-def groups(recipe: AnyNetwork, shape: Shape, classes: int) -> dict[str, Group]:
+def groups(recipe: AnyNetwork, shape: Shape, classes: int, dtype: torch.dtype = torch.float32) -> dict[str, Group]:
     """The groups of a network, in the order in which they are computed, each named after the first layer that has it.
 
-    Raises UserError if the groups of a user's own network are given wrongly or cannot be derived.
+    dtype: of the inputs, as a user's own network takes them. Raises UserError if the groups of a user's own network are
+    given wrongly or cannot be derived.
 
     >>> from isthmus.recipes.recipe import NetworkRecipe
     >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
@@ -33,7 +34,7 @@ def groups(recipe: AnyNetwork, shape: Shape, classes: int) -> dict[str, Group]:
     (4, [('1.weight', 0), ('1.bias', 0), ('3.weight', 1)])
     """
     if isinstance(recipe, ModuleRecipe):
-        return _own(recipe.module, json.dumps(recipe.arguments), shape, classes)
+        return _own(recipe.module, json.dumps(recipe.arguments), shape, classes, dtype)
     return _built_in(recipe, shape, classes)
 
 
@@ -46,22 +47,23 @@ def _built_in(recipe: NetworkRecipe, shape: Shape, classes: int) -> dict[str, Gr
 
 
 @cache
-def _own(module: str, arguments: str, shape: Shape, classes: int) -> dict[str, Group]:
+def _own(module: str, arguments: str, shape: Shape, classes: int, dtype: torch.dtype) -> dict[str, Group]:
     """The groups of a user's own network, found once in a process."""
-    found = own_groups(construct(maker(module, json.loads(arguments), shape, classes), 0), shape)
+    made = construct(maker(module, json.loads(arguments), shape, classes), 0)
+    found = own_groups(made, torch.zeros(2, *shape, dtype=dtype))
     for name, reason in found.kept.items():
         logging.info("hidden units in %s keep their positions in alignments: %s", name, reason)
     return found.groups
 
 
-def own_groups(module: nn.Module, shape: Shape) -> Derived:
+def own_groups(module: nn.Module, inputs: Tensor) -> Derived:
     """The groups of a user's own module that its attribute `permutable_units` names, or else those that are derived.
 
-    Raises UserError as `groups` does.
+    inputs: as the module takes them, more than one. Raises UserError as `groups` does.
     """
     given = getattr(module, "permutable_units", None)
     if given is None:
-        return derive(module.eval(), torch.zeros(2, *shape))
+        return derive(module.eval(), inputs)
     parameters = dict(module.named_parameters())
     made = {}
     for name, entries in given.items():

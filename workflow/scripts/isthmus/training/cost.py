@@ -112,7 +112,8 @@ def memory_mb(
     weights = networks * parameters(recipe.network, shape, classes) * 4 * kept
     activations = units(recipe.network, shape, classes)
     trained_on = 0 if recipe.trained_elsewhere else 3 * networks * training.batch_size
-    batch = max(trained_on, evaluation_batch_size, training.statistics_size)
+    statistics = sizes_of(recipe, facts)[1]
+    batch = max(trained_on, evaluation_batch_size, statistics)
     return PROCESS_MB + round((data + weights + 4 * 4 * batch * activations) / 1e6)
 
 

@@ -62,7 +62,7 @@ def align(
         "selection_examples": found.selected_examples,
     }
     report |= {f"midpoint_loss_{method}": finite(losses.get(method)) for method in METHODS}
-    permutable = groups(evaluator.recipe.network, evaluator.shape, evaluator.classes)
+    permutable = groups(evaluator.recipe.network, evaluator.shape, evaluator.classes, evaluator.examples.images.dtype)
     initial = second.initial and apply(alignment.permutations, second.initial, permutable)
     permuted = TrainedNetwork(initial, alignment.weights)
     return Matched(permuted, report, time.monotonic() - started)

@@ -120,7 +120,7 @@ def _alignments(
     methods: tuple[str, ...],
 ) -> dict[str, Alignment]:
     """The alignments by the given METHODS, in that order. matched_on: indices of the images for activations."""
-    found = groups(evaluator.recipe.network, evaluator.shape, evaluator.classes)
+    found = groups(evaluator.recipe.network, evaluator.shape, evaluator.classes, evaluator.examples.images.dtype)
     ends: tuple[Any, Any] = (first.final, second.final)
     made: dict[str, Alignment] = {}
     if "weights" in methods:

@@ -9,18 +9,17 @@ from torch import Tensor
 from isthmus.core.errors import UserError
 from isthmus.models.functional import MakeModule, Stacked, construct
 from isthmus.models.hidden_units import Group, Weights, apply, random_permutations
-from isthmus.models.own import Shape
 from isthmus.models.permutations.derivation import Derived
 from isthmus.models.same_function import TOLERANCE, difference
 from isthmus.models.unit_groups import own_groups
 
 
-def checked_groups(make: MakeModule, shape: Shape, images: Tensor) -> Derived:
-    """The groups of a module, of which each was permuted at random, with random weights, on images `[N, C, H, W]`.
+def checked_groups(make: MakeModule, images: Tensor) -> Derived:
+    """The groups of a module, of which each was permuted at random, with random weights, on inputs `[N, ...]`.
 
     Raises UserError if there is none, or if a permutation changes the outputs by more than rounding does.
     """
-    found = own_groups(construct(make, 0), shape)
+    found = own_groups(construct(make, 0), torch.zeros_like(images[:2]))
     if not found.groups:
         reasons = sorted(set(found.kept.values()))
         raise UserError("; ".join(["none of its hidden units can be permuted", *reasons]))

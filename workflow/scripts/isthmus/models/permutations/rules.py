@@ -27,6 +27,7 @@ def _rules() -> dict[str, Callable[[Call], Any]]:
         ),
         shapes.select: "select",
         shapes.index: "index index_select",
+        shapes.look_up: "embedding",
         shapes.piece: "slice",
         shapes.pieces: "split split_with_sizes unbind",
         shapes.glu: "glu",

@@ -78,6 +78,13 @@ def index(call: Call) -> Dimensions:
     return given[:at] + tuple(map(call.fixed, call.shape[at : at + count])) + given[at + 1 :]
 
 
+def look_up(call: Call) -> Dimensions:
+    """A row of a table for each token: tokens keep their numbers, the entries of a row are units."""
+    tokens, units = call.given("weight")
+    call.atoms.fix(tokens)
+    return (*call.given("indices"), units)
+
+
 def piece(call: Call) -> Dimensions:
     """`slice`: consecutive indices, or every n-th."""
     given = call.given("self")
