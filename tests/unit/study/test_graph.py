@@ -97,6 +97,15 @@ def test_all_tables_are_those_of_the_stages_and_of_the_claims() -> None:
     assert graph.tables() == [f"results/tables/{name}.parquet" for name in names]
 
 
+def test_weights_and_masks_are_asked_for_as_much_as_tables() -> None:
+    asked = graph_of(tickets={}, movement={}).tensors()
+    assert len(asked) == len(set(asked))
+    assert {path.split("/")[2] for path in asked} == {"train", "tickets"}
+    assert [path for path in asked if "train" in path] == [
+        path.removesuffix(".history.parquet") + ".safetensors" for path in graph_of().parts("history")
+    ]
+
+
 def test_studies_share_their_tables() -> None:
     graph = Graph(load(configuration(a=small_study(), b=small_study())), CLAIMS)
     assert graph.collected() == ["networks", "history"]

@@ -30,6 +30,9 @@ CELLS_OF_STUDY = "results/{study}/cells/cells.parquet"
 DATA_PACKAGE = "results/tables/datapackage.json"
 """The description of all tables, which other programs understand."""
 
+KEEP_TENSORS = ("train", "tickets")
+"""The stages whose jobs keep weights or masks."""
+
 SUMMARIES = "summaries"
 SUMMARIES_OF_STAGE = "results/{study}/{stage}/summaries.parquet"
 """A study's rows of the table `summaries` for the quantities of one stage."""
@@ -103,6 +106,17 @@ class Graph:
                     for block in self.blocks(study.name, stage.name, cell if stage.unit == "sweep" else "")
                 ]
         return found
+
+    def tensors(self) -> list[str]:
+        """The files of weights and masks, which a user needs as much as the tables."""
+        return [
+            f"results/{study.name}/{stage.name}/{cell}/{block}.safetensors"
+            for study in self.configuration.studies.values()
+            for stage in self.stages_of(study)
+            if stage.name in KEEP_TENSORS and not study.elsewhere
+            for cell in study.cells_of(stage.name)
+            for block in self.blocks(study.name, stage.name)
+        ]
 
     def given_files(self, study: str, name: str) -> list[str]:
         """The files from which a table is taken that was measured elsewhere."""
