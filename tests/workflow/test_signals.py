@@ -24,8 +24,8 @@ LONG: dict[str, tuple[str, dict[str, Any]]] = {
     "curvature": ("measure_curvature.py", {"images": 1437, "eigenvalues": 60, "tolerance": 1e-9}),
     "movement": ("measure_movement.py", {"kernel_images": 1437}),
     "tickets": ("find_tickets.py", {"kept_fractions": [0.5], "line_points": 1001}),
-    "robustness": ("measure_robustness.py", {"line_points": 1001}),
-    "manifold": ("measure_manifold.py", {"sweeps": {"long": {"width": [400], "points": [2000]}}}),
+    "robustness": ("measure_robustness.py", {"severities": [1, 2, 3, 4, 5]}),
+    "manifold": ("measure_manifold.py", {"sweeps": {"long": {"width": [400], "points": [2000], "seeds": 1}}}),
 }
 
 
@@ -53,7 +53,7 @@ def test_a_signal_is_heard_in_the_middle_of_a_job(stage: str, trained: Path, tmp
         while not (folder / job.log).exists():
             assert snakemake.poll() is None, (folder / "printed").read_text()
             time.sleep(0.05)
-        time.sleep(6)
+        time.sleep(3)
         (pid,) = job.processes(folder)
         process, begun = psutil.Process(pid), time.monotonic()
         os.kill(pid, signal.SIGTERM)
