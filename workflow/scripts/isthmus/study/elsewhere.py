@@ -41,7 +41,7 @@ def key_errors(where: str, study: Mapping[str, Any]) -> Iterator[str]:
         return
     if "source" not in study:
         yield f"{where}: the key `source` is missing, which says whose measurements the tables are"
-    for key in study.keys() - {*KEYS}:
+    for key in sorted(study.keys() - {*KEYS}):
         yield f"{where}.{key}: a study made of tables trains nothing and has no such key"
     for analysis in study.get("analyses", {}):
         if stages()[analysis].unit != "study":
@@ -62,7 +62,9 @@ def study_of_tables(name: str, study: Mapping[str, Any], folder: Path) -> tuple[
 def measured_in(quantity: Quantity, elsewhere: Elsewhere) -> bool:
     """Whether the tables have the columns from which a quantity is computed."""
     _, columns = elsewhere.files.get(quantity.table, ("", frozenset()))
-    return {*names_in(quantity.value), *names_in(quantity.rows or "True"), *quantity.by} <= columns
+    conditions = names_in(quantity.rows) if quantity.rows else set()
+    sizes = {quantity.at} if quantity.at else set()
+    return names_in(quantity.value) | conditions | sizes | {*quantity.by} <= columns
 
 
 def given_files(elsewhere: Elsewhere, name: str) -> list[str]:

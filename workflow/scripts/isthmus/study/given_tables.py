@@ -107,7 +107,7 @@ def _read(path: Path, columns: tuple[Column, ...], study: str, needed: list[str]
         if study not in names:
             return rows, [f"the column `study` has no row of {study}, but of {', '.join(map(str, names))}"]
         rows = rows.filter(pc.equal(pc.cast(read["study"], pa.string()), study)).drop_columns("study")
-    return rows, [*_value_errors(rows, columns)]
+    return rows, [*_value_errors(rows, columns)] if rows.num_rows else ["there is no row"]
 
 
 def _typed(values: pa.ChunkedArray, wanted: str) -> pa.ChunkedArray:
@@ -150,7 +150,7 @@ def axes_in(folder: Path, study: str) -> dict[str, dict[str, Any]]:
     axes = [name for name in rows if name != "cell" and rows[name].notna().any()]
     for keys in (["cell"], axes):
         errors += [f"row {place} repeats an earlier one" for place in _repeated(rows, keys)]
-    for name in set(axes) - set(AXES):
+    for name in sorted(set(axes) - set(AXES)):
         errors += argument_errors(name, rows[name].dropna().tolist())
     if errors:
         raise DataError("\n".join(f"{path}: {error}" for error in errors))
@@ -176,16 +176,18 @@ def _with_cells(rows: pa.Table, cells: dict[str, dict[str, Any]]) -> tuple[pa.Ta
         return rows, ["the column `cell` names rows of cells.parquet; add this file, or leave the column out"]
     if cells and "cell" not in rows.column_names:
         return rows, ["the column `cell` is missing, which names rows of cells.parquet"]
-    own = [dict(zip(AXES, each, strict=True)) for each in zip(*(rows[axis].to_pylist() for axis in AXES), strict=True)]
-    if cells:
-        for cell, axes in zip(rows["cell"].to_pylist(), own, strict=True):
-            if cell not in cells:
-                return rows, [f"the cell {cell} is not in cells.parquet"]
-            if axes != {axis: cells[cell][axis] for axis in AXES}:
-                return rows, [f"the cell {cell} has another width, depth or batch size in cells.parquet"]
-        own = [cells[cell] for cell in rows["cell"].to_pylist()]
-        rows = rows.drop_columns("cell")
-    for name, values in (("cell", [cell_name(axes) for axes in own]), ("study", [""] * len(own))):
+    columns = ["cell", *AXES] if cells else AXES
+    own = list(zip(*(rows[name].to_pylist() for name in columns), strict=True))
+    names: dict[tuple[Any, ...], str] = {}
+    for each in dict.fromkeys(own):
+        axes = dict(zip(AXES, each[-len(AXES) :], strict=True))
+        if cells and each[0] not in cells:
+            return rows, [f"the cell {each[0]} is not in cells.parquet"]
+        if cells and axes != {axis: cells[each[0]][axis] for axis in AXES}:
+            return rows, [f"the cell {each[0]} has another width, depth or batch size in cells.parquet"]
+        names[each] = cell_name(cells[each[0]] if cells else axes)
+    rows = rows.drop_columns("cell") if cells else rows
+    for name, values in (("cell", [names[each] for each in own]), ("study", [""] * len(own))):
         rows = rows.add_column(0, name, pa.array(values, pa.string()).dictionary_encode())
     return rows, []
 
