@@ -57,8 +57,10 @@ def test_a_signal_is_heard_in_the_middle_of_a_job(stage: str, trained: Path, tmp
         (pid,) = job.processes(folder)
         process, begun = psutil.Process(pid), time.monotonic()
         os.kill(pid, signal.SIGTERM)
-        process.wait(60)
+        _, alive = psutil.wait_procs([process], timeout=60)
         heard = time.monotonic() - begun
+        for each in alive:
+            each.kill()
         snakemake.wait(60)
     assert f"stopped by signal {signal.SIGTERM}" in (folder / job.log).read_text()
     assert heard < HEARD
