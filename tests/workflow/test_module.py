@@ -53,3 +53,21 @@ def test_another_workflow_uses_the_tables_and_figures_of_a_study(tmp_path: Path)
     rules = set(re.findall(r"^(isthmus_\w+) +\d+$", left, re.MULTILINE))
     assert {"isthmus_judge_claims", "isthmus_draw_claims", "isthmus_all"} <= rules
     assert not {"isthmus_prepare_data", "isthmus_train"} & rules
+
+
+@pytest.mark.slow
+def test_the_folder_that_snakemake_is_started_in_gets_the_results(tmp_path: Path) -> None:
+    study = small_study(width=[4]) | {"training": {"epochs": 1}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"studies": {"mine": study}}))
+    snakemake(tmp_path, "-s", f"{ROOT}/workflow/Snakefile", "results/tables/networks.parquet")
+    assert pq.read_table(tmp_path / "results/tables/networks.parquet")["study"].to_pylist() == ["mine"] * 2
+
+
+@pytest.mark.slow
+def test_another_folder_gets_the_results_if_it_is_named(tmp_path: Path) -> None:
+    study = small_study(width=[4]) | {"training": {"epochs": 1}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({"studies": {"mine": study}}))
+    named = ("--configfile", "study.yaml", "--directory", "elsewhere")
+    snakemake(tmp_path, "-s", f"{ROOT}/workflow/Snakefile", *named, "results/tables/networks.parquet")
+    assert pq.read_table(tmp_path / "elsewhere/results/tables/networks.parquet")["study"].to_pylist() == ["mine"] * 2
+    assert not (tmp_path / "results").exists()
