@@ -150,7 +150,7 @@ def test_what_nobody_asked_for_is_said() -> None:
     assert note(curvature.draw_spectra("digits", tables)).startswith("No spectra were asked for. Set `probes`")
     assert note(DRAW["noise-response"]("digits", tables)).startswith("No disturbances of the weights were asked")
     text = note(DRAW["sharpness-in-training"]("digits", tables))
-    assert text.startswith("No snapshots were asked for.")
+    assert text.startswith("No snapshots were asked for, or training was elsewhere.")
     assert all(name in text for name in ("`during_training: true`", "`curvature`", "`snapshots`", "`training`"))
 
 

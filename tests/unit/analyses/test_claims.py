@@ -186,7 +186,7 @@ def test_only_networks_of_the_published_setup_enter_there() -> None:
         ({"table": "tickets"}, "no study makes the table `tickets`"),
         ({"quantity": "nothing"}, "there is no column `nothing`"),
         ({"where": {"label_noise": {"at_least": 0.5}}}, "no row with label_noise at least 0.5"),
-        ({"requires": {"depth": 2}}, "2 values of depth are needed, there is 1"),
+        ({"requires": {"depth": 2}}, "2 values of depth are needed; where the claim's conditions hold, there is 1"),
         ({"quantity": "weight_decay"}, "`weight_decay` was not measured"),
     ],
 )
@@ -207,7 +207,7 @@ def test_diverged_networks_are_left_out_and_counted() -> None:
     there = judged({"networks": networks("mnist", "MNIST", diverged=[(32, 1)])}, setup=SETUP | {"epochs": 30})
     assert (there["as_published"], there["networks"], there["excluded"]) == (True, 7, 1)
     lost = judged({"networks": networks(diverged=[(32, seed) for seed in range(4)])})
-    assert lost["reason"] == "2 values of width are needed, there is 1"
+    assert lost["reason"] == "2 values of width are needed; where the claim's conditions hold, there is 1"
 
 
 def test_the_order_of_the_rows_does_not_matter() -> None:

@@ -109,8 +109,8 @@ def _allowed(described: dict[str, Any]) -> str:
 
 INTRODUCTION = """A configuration is one YAML file: `config.yaml`, or the file given with `--configfile`
 (`make figures CONFIG=...`). A file with `studies` replaces `config.yaml`; a file without amends it, for example with
-the `datasets` and `jobs` of a machine. The configuration is checked as a whole before anything runs. All mistakes are
-reported at once, each with the key, what was given and what is allowed.
+the `datasets` and `jobs` of a machine. The configuration is checked as a whole before anything runs. All mistakes of
+a kind are reported at once, each with the key, what was given and what is allowed.
 
 A configuration from a stranger is code: Snakemake evaluates Python in a file that has the key `__use_yte__`, and keys
 such as `module` and `loss` name Python files that are run. Read it before you use it.

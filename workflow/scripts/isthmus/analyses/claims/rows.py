@@ -180,4 +180,5 @@ def check_counts(rows: pd.DataFrame, least: Mapping[str, int]) -> None:
         else:
             there = int(evaluate(rows, name).dropna().nunique())
         if there < count:
-            raise NotMeasured(f"{count} values of {name} are needed, there {'is' if there == 1 else 'are'} {there}")
+            found = f"there {'is' if there == 1 else 'are'} {there}"
+            raise NotMeasured(f"{count} values of {name} are needed; where the claim's conditions hold, {found}")
