@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from running import configuration, run, small_study
 
-GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+from isthmus.core.hardware import has_gpu
 
 
-@pytest.mark.skipif(any(Path(each).exists() for each in GPU_FILES), reason="this machine has a GPU")
+@pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there_is_missed_before_the_first_job(tmp_path: Path) -> None:
     config = configuration(small=small_study()) | {"jobs": {"device": "cuda"}}
     refused = run(tmp_path, config, "tables")

@@ -11,6 +11,7 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.g
 
 from isthmus.analyses.claims.statements import read_claims
 from isthmus.core.errors import ConfigurationError
+from isthmus.core.hardware import has_gpu
 from isthmus.core.occupancy import take_note
 from isthmus.study.config import load
 from isthmus.study.graph import (
@@ -45,9 +46,6 @@ config["datasets"] = graph.configuration.datasets
 if graph.settings["container"]:
 
     container: graph.settings["container"]
-
-
-GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of NVIDIA, AMD and the Windows subsystem for Linux
 
 
 wildcard_constraints:

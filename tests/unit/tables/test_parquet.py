@@ -327,7 +327,7 @@ def test_folders_are_made(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b" / "file.txt").read_text() == "new"
 
 
-@pytest.mark.parametrize("error", [OSError("disk full"), ValueError("bug"), KeyboardInterrupt(), SystemExit(143)])
+@pytest.mark.parametrize("error", [ValueError("bug"), KeyboardInterrupt(), SystemExit(143)])
 @pytest.mark.parametrize("old", [True, False])
 def test_an_error_in_the_middle_keeps_what_was_there(error: BaseException, old: bool, tmp_path: Path) -> None:
     path = tmp_path / "file.txt"

@@ -32,6 +32,8 @@ def write_whole(path: Path | str, write: Callable[[Path], object]) -> None:
             os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())  # some writers create files that only their owner can read
         temporary.replace(path)
+    except FileNotFoundError:  # `write` wrote nothing
+        raise
     except OSError as error:
         raise UserError(
             f"{path} cannot be written: {os.strerror(error.errno) if error.errno else error}. Free some space, or make "

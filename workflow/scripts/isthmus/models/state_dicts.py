@@ -41,8 +41,8 @@ def parameters_in(found: Mapping[str, Any], network: nn.Module) -> Tensors:
 
     >>> state = torch.nn.DataParallel(torch.nn.Linear(2, 1)).state_dict()
     >>> stack = torch.nn.ParameterDict({"weight": torch.zeros(5, 1, 2), "bias": torch.zeros(5, 1)})
-    >>> {name: list(value.shape) for name, value in parameters_in(state, stack).items()}
-    {'weight': [1, 2], 'bias': [1]}
+    >>> sorted((name, list(value.shape)) for name, value in parameters_in(state, stack).items())
+    [('bias', [1]), ('weight', [1, 2])]
     """
     first: dict[int, str] = {}
     same = {name: first.setdefault(id(value), name) for name, value in network.named_parameters(remove_duplicate=False)}
