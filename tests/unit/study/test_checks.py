@@ -53,7 +53,7 @@ def test_an_unknown_data_set_is_answered_with_the_known_ones(where: str) -> None
 
 def test_a_parquet_set_names_its_files() -> None:
     config = configuration() | {"datasets": {"mine": {"source": "parquet", "train": "x.parquet"}}}
-    assert mistakes(config) == ["datasets.mine: the key `test` is missing; a set of source parquet names its files"]
+    assert mistakes(config) == ["datasets.mine: the key `test` is missing; a set of source parquet needs it"]
     config = configuration() | {"datasets": {"mine": {"source": "parquet"}}}
     assert len(mistakes(config)) == 2
 

@@ -89,7 +89,15 @@ def test_a_file_belongs_to_its_source() -> None:
         ({"source": "arrays"}, "datasets.mine: the key `file` is missing"),
         (
             {"source": "parquet", "file": "x.npz", "train": "a", "test": "b"},
-            "`file` names files of a set of source arrays",
+            "`file` is for sets of source arrays; set `source`, or leave it out",
+        ),
+        (
+            {"source": "arrays", "file": "x.npz", "train": "a"},
+            "`train` is for sets of source folder or parquet; set `source`, or leave it out",
+        ),
+        (
+            {"source": "folder", "train": ["a"], "test": "b"},
+            r"datasets.mine.train: \[\"a\"\] was given; allowed is one folder",
         ),
     ):
         with pytest.raises(ConfigurationError, match=message):

@@ -27,10 +27,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("number", "name", "kind"),
     [
         (0, "MNIST", ("images", "classification")),
-        (1, "my-images", ("images", "classification")),
-        (2, "curves", ("values", "regression")),
-        (3, "sums", ("tokens", "classification")),
-        (4, "CIFAR10", ("images", "classification")),
+        (1, "pets", ("images", "classification")),
+        (2, "my-images", ("images", "classification")),
+        (3, "curves", ("values", "regression")),
+        (4, "sums", ("tokens", "classification")),
+        (5, "CIFAR10", ("images", "classification")),
     ],
 )
 def test_every_configuration_of_the_page_is_accepted_and_its_files_are_read(
@@ -47,4 +48,4 @@ def test_every_configuration_of_the_page_is_accepted_and_its_files_are_read(
 
 
 def test_the_page_has_no_other_configurations() -> None:
-    assert len(blocks(PAGE, "yaml")) == 5
+    assert len(blocks(PAGE, "yaml")) == 6

@@ -1,7 +1,7 @@
 """What is known about a data set before any job runs: its size, the shape of its inputs, its classes or targets.
 
 Snakemake needs this while it parses the Snakefile, so this module imports neither torch nor torchvision, and pyarrow
-only for the user's own data sets.
+and Pillow only for the user's own data sets.
 """
 
 from collections.abc import Mapping
@@ -50,13 +50,18 @@ def facts(name: str, description: Mapping[str, Any]) -> Facts:
     """The facts about the data set `name`; `description` is its entry in `datasets`, with defaults.
 
     This is cheap: built-in sets are looked up and need no files; from Parquet files, only the labels and the first
-    image are read; a file of arrays is checked in parts. Raises ConfigurationError for an unknown name, and DataError
+    image are read; from folders of images, the names of the files and the first image; a file of arrays is checked in
+    parts. Raises ConfigurationError for an unknown name, and DataError
     for a file that is missing, damaged, malformed or lacks the requested columns.
     """
     if description["source"] == "arrays":
         from isthmus.data import arrays
 
         return arrays.facts_of(name, description)
+    if description["source"] == "folder":
+        from isthmus.data import image_folders
+
+        return image_folders.facts_of(description)
     if description["source"] == "parquet":
         from isthmus.data import parquet_images
 

@@ -1,12 +1,9 @@
 """Image sets in Parquet files, in the layout of the Hugging Face hub.
 
 Each row is one example: an encoded image (a struct with a field `bytes`, or the bytes themselves) and an integer label.
-Files are read in batches of rows. Several threads decode large images, which works because Pillow releases the
-interpreter lock while it decodes.
+Files are read in batches of rows, and several threads decode large images.
 """
 
-import io
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,17 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image, ImageFile
 
 from isthmus.core.errors import ConfigurationError, DataError
 from isthmus.core.files import expanded
 from isthmus.data.facts import MOST_CLASSES
+from isthmus.data.images import Shape, decode_into, decoded, decoding_threads
 
 ROWS_PER_BATCH = 2048  # rows with their encoded images in memory at once
 ROWS_PER_TASK = 64  # images that a thread decodes per task
-THREADED_PIXELS = 64 * 64  # threads help from this size on; below it they wait for the interpreter lock
-
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -102,7 +96,8 @@ def image_shape(split: Split) -> Shape:
     for file in split.files:
         with _opened(file, split.image_column, "image_column") as parquet:
             for batch in parquet.iter_batches(batch_size=1, columns=[split.image_column]):
-                return _shape_of(_decode(_encoded(batch.column(0), file, split)[0], file, 0))
+                (first,) = _encoded(batch.column(0), file, split)
+                return decoded(_present(first, file, 0), _row(file, 0)).shape
     raise DataError(f"{', '.join(map(str, split.files))}: no rows, where images are expected.")
 
 
@@ -119,8 +114,7 @@ def read_images(split: Split, shape: Shape) -> np.ndarray:
             counts.append(parquet.metadata.num_rows)
     images = np.empty((sum(counts), *shape), np.uint8)
     parts = np.split(images, np.cumsum(counts)[:-1])  # views, one per file
-    threads = _available_cores() if shape[1] * shape[2] >= THREADED_PIXELS else 1
-    with ThreadPoolExecutor(threads) as pool:
+    with decoding_threads(shape) as pool:
         for file, part in zip(split.files, parts, strict=True):
             _read_file(file, split, part, pool)
     return images
@@ -131,16 +125,7 @@ def _read_file(file: Path, split: Split, images: np.ndarray, pool: ThreadPoolExe
 
     def decode_rows(first: int, encoded: list[bytes | None]) -> None:
         for row, content in enumerate(encoded, start=first):
-            image = _decode(content, file, row)
-            if images.shape[1] == 3 and image.mode == "L":
-                image = image.convert("RGB")
-            if _shape_of(image) != images.shape[1:]:
-                raise DataError(
-                    f"{_row(file, row)} is an image of {_words(_shape_of(image))}, the first training image "
-                    f"is one of {_words(images.shape[1:])} (channels x height x width): all images of a set "
-                    "must have one shape. Convert or resize them first."
-                )
-            images[row] = np.asarray(image).reshape(*images.shape[2:], -1).transpose(2, 0, 1)
+            decode_into(images[row], _present(content, file, row), _row(file, row))
 
     first = 0
     with _opened(file, split.image_column, "image_column") as parquet:
@@ -189,49 +174,14 @@ def _encoded(column: pa.Array, file: Path, split: Split) -> list[bytes | None]:
     return column.to_pylist()
 
 
-def _decode(encoded: bytes | None, file: Path, row: int) -> Image.Image:
-    """The image of a row, of mode L (grayscale) or RGB."""
+def _present(encoded: bytes | None, file: Path, row: int) -> bytes:
+    """The encoded image of a row. Raises DataError if there is none."""
     if encoded is None:
         raise DataError(
             f"{_row(file, row)} has no image bytes. Images must be inside the file; a path beside null bytes "
             "is not followed."
         )
-    try:
-        opened = Image.open(io.BytesIO(encoded))
-        too_deep = _is_too_deep(opened)
-        opened.load()
-    except Exception as error:  # damaged images make Pillow's decoders raise all kinds of errors
-        raise DataError(
-            f"{_row(file, row)} is not an image that can be decoded ({_one_line(error)}). Replace the file "
-            "with a whole copy, or remove the row."
-        ) from error
-    if too_deep:
-        raise DataError(
-            f"{_row(file, row)} is an image of more than 8 bits per channel (16, say), which is not "
-            "supported. Convert the images to 8 bits first."
-        )
-    if opened.mode in ("L", "RGB"):
-        return opened
-    if opened.mode in ("1", "LA", "La"):
-        return opened.convert("L")
-    if opened.mode == "P" and "transparency" in opened.info:
-        return opened.convert("RGBA").convert("RGB")  # Pillow warns about converting directly
-    return opened.convert("RGB")
-
-
-def _is_too_deep(image: ImageFile.ImageFile) -> bool:
-    """Whether a channel has more than 8 bits, including RGB;16B, of which Pillow would silently keep the upper 8."""
-    if image.mode.startswith(("I", "F")):
-        return True
-    return image.format in ("PNG", "TIFF") and any(";16" in str(tile[3]) for tile in image.tile)
-
-
-def _shape_of(image: Image.Image) -> Shape:
-    return len(image.getbands()), image.height, image.width
-
-
-def _words(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
+    return encoded
 
 
 def _row(file: Path, row: int) -> str:
@@ -240,10 +190,3 @@ def _row(file: Path, row: int) -> str:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _available_cores() -> int:
-    """The cores that this process may use, possibly fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,10 +1,10 @@
 """The sources of data sets, and how each data set becomes one prepared file.
 
 A data set comes from scikit-learn (the handwritten digits, installed with it), from torchvision (the classical sets,
-downloaded if allowed and possible) or from the user's own Parquet files or NumPy arrays. All become the same few
-tensors in one safetensors file, which `isthmus.data.dataset` reads.
+downloaded if allowed and possible) or from the user's own folders of images, Parquet files or NumPy arrays. All become
+the same few tensors in one safetensors file, which `isthmus.data.dataset` reads.
 
-Modules that are slow to import (torchvision, pyarrow, scikit-learn) are imported where they are used.
+Modules that are slow to import (torchvision, pyarrow, Pillow, scikit-learn) are imported where they are used.
 """
 
 import gzip
@@ -70,6 +70,10 @@ def prepare(name: str, description: Mapping[str, Any]) -> PreparedDataset:
         train, test = (
             (parquet_images.read_images(half, known.shape), parquet_images.read_labels(half)) for half in halves
         )
+    elif description["source"] == "folder":
+        from isthmus.data import image_folders
+
+        train, test = image_folders.read(description, known.shape)
     elif description["source"] == "arrays":
         train, test = arrays.read(name, description)
     elif name == "digits":

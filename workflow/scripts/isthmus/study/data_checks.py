@@ -11,21 +11,22 @@ from isthmus.core.messages import shown
 from isthmus.data.facts import BUILTIN, Facts
 from isthmus.study.grid import cells, sections_of
 
-FILES = {"parquet": ("train", "test"), "arrays": ("file",)}
-"""The keys that name the files of a data set, by its source."""
+FILES = {"folder": ("train", "test"), "parquet": ("train", "test"), "arrays": ("file",)}
+"""The keys that name the files or folders of a data set, by its source."""
 
 
 def dataset_errors(described: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Mistakes in the section `datasets`."""
     for name, dataset in described.items():
         where, source = f"datasets.{name}", dataset["source"]
-        for key in (key for keys in FILES.values() for key in keys if key in dataset):
-            if key not in FILES.get(source, ()):
-                owner = next(each for each, keys in FILES.items() if key in keys)
-                yield f"{where}: `{key}` names files of a set of source {owner}; set `source: {owner}`, or leave it out"
-        for key in FILES.get(source, ()):
-            if key not in dataset:
-                yield f"{where}: the key `{key}` is missing; a set of source {source} names its files"
+        for key in dict.fromkeys(key for keys in FILES.values() for key in keys):
+            owners = [each for each, keys in FILES.items() if key in keys]
+            if key in dataset and source not in owners:
+                yield f"{where}: `{key}` is for sets of source {' or '.join(owners)}; set `source`, or leave it out"
+            if key not in dataset and source in owners:
+                yield f"{where}: the key `{key}` is missing; a set of source {source} needs it"
+            if source == "folder" and isinstance(dataset.get(key), list):
+                yield f"{where}.{key}: {shown(dataset[key])} was given; allowed is one folder"
         if ("mean" in dataset) != ("std" in dataset):
             yield f"{where}: inputs are normalized with `mean` and `std`; give both, or neither"
         if source == "builtin" and name not in BUILTIN:

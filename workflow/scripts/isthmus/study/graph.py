@@ -80,15 +80,20 @@ class Graph:
     # Data sets
 
     def sources(self, dataset: str) -> list[str]:
-        """The files that a data set is prepared from, if the configuration names them."""
+        """The files that a data set is prepared from, if the configuration names them one by one."""
         described = self.configuration.datasets[dataset]
-        given = [described.get(key, []) for keys in FILES.values() for key in keys]
+        given = [described[key] for key in FILES.get(described["source"], ()) if described["source"] != "folder"]
         return [str(expanded(path)) for paths in given for path in ([paths] if isinstance(paths, str) else paths)]
 
     def content(self, dataset: str) -> dict[str, Any]:
-        """The part of a data set's description that determines its content, not where to find it."""
+        """What determines a data set's content, not where to find it; for folders, a digest of what is in them."""
         described = self.configuration.datasets[dataset]
-        return {key: value for key, value in described.items() if key not in ("root", "download")}
+        content = {key: value for key, value in described.items() if key not in ("root", "download")}
+        if content["source"] == "folder":
+            from isthmus.data import image_folders  # needs Pillow, which other data sets do without
+
+            content |= {half: image_folders.digest(content[half]) for half in FILES["folder"]}
+        return content
 
     # Tables
 
