@@ -103,6 +103,14 @@ def test_panels_legend_and_notes_neither_overlap_nor_leave_the_page(
     assert_laid_out(draw_planes("digits", tables))
 
 
+def test_errors_of_real_targets_are_not_measured() -> None:
+    tables = frames(widths=(8,), depths=(1,), batch_sizes=(32,), seeds=2, loss="losses.py:pseudo_huber")
+    tables["planes"]["test_accuracy"] = np.nan
+    figure = draw_planes("digits", tables)
+    assert said(figure) == ["not measured", "not measured"]
+    assert "training loss (pseudo huber)" in [axes.get_xlabel() for axes in figure.axes]
+
+
 def test_a_study_without_rows_is_named(tables: Tables) -> None:
     with pytest.raises(DataError, match="'nothing'"):
         draw_planes("nothing", tables)

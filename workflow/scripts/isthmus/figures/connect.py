@@ -87,7 +87,8 @@ def _draw_map(axes: Axes, rows: pd.DataFrame, measure: Measure) -> QuadContourSe
     table = rows.dropna(subset=["x", "y"]).pivot(index="y", columns="x", values=measure.column)
     x, y, values = table.columns.to_numpy(), table.index.to_numpy(), np.ma.masked_invalid(table.to_numpy(dtype=float))
     if values.count() == 0 or min(values.shape) < 2:
-        say(axes, "not finite" if len(x) else "diverged")
+        why = "not finite" if measure.column == "train_loss" else "not measured"  # real targets have no accuracy
+        say(axes, why if len(x) else "diverged")
         axes.set_axis_off()
         return None
     levels, extend = measure.levels, measure.extend

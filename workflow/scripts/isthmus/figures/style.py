@@ -77,8 +77,12 @@ def label_of(axis: str) -> str:
 
 
 def loss_unit(kinds: Iterable[str]) -> str:
-    """The unit of losses of these kinds."""
-    return " or ".join(LOSS.get(kind, kind) for kind in sorted(set(kinds)))
+    """The unit of losses of these kinds; losses of the user's own have the name of their function.
+
+    >>> loss_unit(["losses.py:pseudo_huber"])
+    'pseudo huber'
+    """
+    return " or ".join(LOSS.get(kind, label_of(kind.rpartition(":")[2])) for kind in sorted(set(kinds)))
 
 
 def _columns(labels: Sequence[str], width: float) -> int:
