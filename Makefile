@@ -85,7 +85,7 @@ test: check ## these checks, and all tests but the slow ones (tests/README.md)
 	$(BIN)/python -m pytest
 
 test-slow: $(READY) ## the tests that take a whole workflow, and simulations in full
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not exhaustive"
 
 test-exhaustive: $(READY) ## the tests that repeat, many times, what the others show
 	$(BIN)/python -m pytest -m exhaustive

@@ -64,7 +64,7 @@ CONFIG: dict[str, Any] = {
 CELLS = {"sums": f"width={WIDTH}+batch_size=8", "real": f"width={WIDTH}+depth=1+batch_size=8"}
 STUDIES = tuple(CELLS)
 FIGURES = [f"results/figures/real/{name}.png" for name in ("test-accuracy", "barriers", "loss-profiles", "planes")]
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 
 def arrays() -> dict[str, dict[str, np.ndarray]]:

@@ -116,7 +116,7 @@ def test_sharpness_at_an_end_is_that_of_the_whole_hessian(finished: Path) -> Non
     assert paths["top_eigenvalue"].notna().sum() == 3 * 2 * 3 * len(KINDS)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_packing_changes_no_number(finished: Path, tmp_path: Path) -> None:
     """In the shared study three networks trained together, and three pairs share a job; here each has its own."""
     study = PLAIN | {"grid": PLAIN["grid"] | {"batch_size": [32], "label_noise": [0.0]}}

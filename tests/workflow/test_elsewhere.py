@@ -70,7 +70,7 @@ def test_claims_say_whose_measurements_they_are_about(folder: Path) -> None:
 def test_the_page_and_the_figures_say_whose_measurements_they_show(folder: Path) -> None:
     page = (folder / "results/overview.html").read_text()
     assert page.count("Measured by Yang et al. 2021, not here.") == 1
-    assert "The study has 30 networks of Yang et al. 2021 in 6 cells." in page
+    assert "The study has 30 networks in 6 cells, measured by Yang et al. 2021." in page
     log = "\n".join(path.read_text() for path in (folder / "results/logs/figures/theirs").glob("*.log"))
     assert "theirs: drew barriers" in log
 

@@ -109,7 +109,7 @@ def test_connecting_killed_while_it_fits_or_measures_ends_bit_for_bit_the_same(t
     assert_ends_as_if_undisturbed(tmp_path / "disturbed", config, *tables)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_search_for_tickets_killed_at_several_levels_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
     options: dict[str, Any] = {"kept_fractions": [0.5, 0.2, 0.1], "rewind_step": 10, "line_points": 5}
     options |= {"curvature": {"images": 50}, "robustness": {"corruptions": ["contrast"], "severities": [1, 5]}}

@@ -63,7 +63,7 @@ def test_the_folder_that_snakemake_is_started_in_gets_the_results(tmp_path: Path
     assert pq.read_table(tmp_path / "results/tables/networks.parquet")["study"].to_pylist() == ["mine"] * 2
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_another_folder_gets_the_results_if_it_is_named(tmp_path: Path) -> None:
     study = small_study(width=[4]) | {"training": {"epochs": 1}}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump({"studies": {"mine": study}}))

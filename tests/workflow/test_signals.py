@@ -41,7 +41,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_once(tmp_path_factory, "signals", lambda folder: succeed(folder, configuration({}), wanted))
 
 
-@pytest.mark.parametrize("stage", LONG)
+OFTEN = ("connect", "curvature")  # the others take the same way
+
+
+@pytest.mark.parametrize(
+    "stage", [pytest.param(name, marks=() if name in OFTEN else pytest.mark.exhaustive) for name in LONG]
+)
 def test_a_signal_is_heard_in_the_middle_of_a_job(stage: str, trained: Path, tmp_path: Path) -> None:
     script, options = LONG[stage]
     folder = tmp_path if stage == "train" else trained

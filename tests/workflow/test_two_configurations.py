@@ -14,7 +14,7 @@ def study(width: int, **analyses: Any) -> dict[str, Any]:
     return configuration(small=small_study(width=[width], seed=2) | {"training": {"epochs": 1}, "analyses": analyses})
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_tables_are_those_of_the_last_configuration_and_networks_of_both_are_kept(tmp_path: Path) -> None:
     first, second = study(4, movement={"kernel_images": 10}), study(8, robustness={"corruptions": ["contrast"]})
     succeed(tmp_path, first, "tables")
