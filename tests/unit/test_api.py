@@ -204,3 +204,30 @@ def test_data_that_do_not_fit_together_are_refused(data: tuple[Tensor, Tensor]) 
         api.trace(model, (data[0], data[1][1:]))
     with pytest.raises(UserError, match="there are no data"):
         api.trace(model, [])
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (
+            lambda model, data: api.barrier(model, model, model, data),
+            "weights are a dictionary.*Sequential was given",
+        ),
+        (lambda model, data: api.trace(model, data[0]), "data are a pair of tensors.*; one tensor was given"),
+        (
+            lambda model, data: api.top_eigenvalues(model, data, loss=nn.CrossEntropyLoss()),
+            r"`loss` is a name, such as `cross_entropy`; CrossEntropyLoss\(\) was given",
+        ),
+    ],
+)
+def test_what_one_tries_first_is_refused_in_a_sentence(
+    call: Callable[[nn.Module, object], object], sentence: str, data: tuple[Tensor, Tensor]
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        call(made(mlp, 0), data)
+
+
+def test_eigenvalues_are_printed_without_their_vectors(data: tuple[Tensor, Tensor]) -> None:
+    printed = repr(api.top_eigenvalues(made(mlp, 0), data))
+    assert "values=array" in printed
+    assert "vectors" not in printed

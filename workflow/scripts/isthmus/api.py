@@ -78,7 +78,7 @@ def barrier(
     """
     start, end = stack_of_one(model, first), stack_of_one(model, second)
     path = line(start, end) if bend is None else curve(kind, start, end, stack_of_one(model, bend))
-    inputs, targets = whole(data, start)
+    inputs, targets = whole(data, start, loss)
     network, t = network_of(model, start), np.linspace(0, 1, points)
     sets = {"data": (inputs, targets[None])}
     losses, accuracies = evaluate_path(network, path, t, sets, loss, inputs[None], batch_size)["data"]
@@ -119,7 +119,7 @@ def fit_curve(
     3.0
     """
     start, end = stack_of_one(model, first), stack_of_one(model, second)
-    inputs, targets = whole(data, start)
+    inputs, targets = whole(data, start, loss)
     path, pair = curve(kind, start, end), (seed, seed + 1)
     options = {"loss": loss, "epochs": epochs, "learning_rate": learning_rate, "momentum": momentum}
     given = with_defaults(options | {"weight_decay": weight_decay}, study_schema()["training"])
@@ -168,7 +168,7 @@ def align(
     if method not in ("weights", "activations", "combined"):
         raise ValueError(f"the method {method!r} is unknown; there are weights, activations and combined")
     first, second = parameters_of(model, reference), parameters_of(model, weights)
-    inputs, _ = whole(data, second)
+    inputs, _ = whole(data, second, "cross_entropy")
     plain = without_statistics(model).cpu().float()
     check = converted(inputs[:CHECKED].cpu(), torch.float32)
     groups = checked_groups(lambda: copy.deepcopy(plain), check).groups
@@ -287,7 +287,7 @@ def _operator(
 ) -> Iterator[CurvatureOperator]:
     """The matrix at these weights."""
     own = parameters_of(model, dict(model.named_parameters()) if weights is None else weights)
-    inputs, targets = whole(data, own)
+    inputs, targets = whole(data, own, loss)
     first = next(iter(own.values()))
     network = with_weights(network_of(model, own), own, first.device, first.dtype)
     with evaluation_mode(network, inputs[None]):

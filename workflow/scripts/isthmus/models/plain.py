@@ -25,6 +25,8 @@ def parameters_of(model: nn.Module, weights: Weights) -> dict[str, Tensor]:
     >>> list(parameters_of(nn.BatchNorm1d(2), nn.BatchNorm1d(2).state_dict()))
     ['weight', 'bias']
     """
+    if isinstance(weights, nn.Module):
+        raise UserError(f"weights are a dictionary, such as `model.state_dict()`; a {type(weights).__name__} was given")
     buffers = {name for name, _ in model.named_buffers()}
     parameters = dict(model.named_parameters(remove_duplicate=False))
     for name in sorted(weights.keys() - parameters.keys() - buffers):
@@ -50,8 +52,15 @@ def network_of(model: nn.Module, like: Weights, random: bool = False) -> Stacked
     return Stacked(lambda: copy.deepcopy(own), 1, random=random)
 
 
-def whole(data: Data, like: Weights) -> tuple[Tensor, Tensor]:
-    """All inputs and targets, on the device of some weights, and inputs in their precision."""
+def whole(data: Data, like: Weights, loss: str) -> tuple[Tensor, Tensor]:
+    """All inputs and targets, on the device of some weights, and inputs in their precision.
+
+    Raises UserError if they are no data, or `loss`, which is to be taken on them, is no name.
+    """
+    if not isinstance(loss, str):
+        raise UserError(f"`loss` is a name, such as `cross_entropy`; {loss!r} was given")
+    if isinstance(data, Tensor):
+        raise UserError("data are a pair of tensors, inputs and targets, or batches of pairs; one tensor was given")
     first = next(iter(like.values()))
     if not (isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], Tensor)):
         batches = list(data)

@@ -14,7 +14,7 @@ An operator maps vectors `[K, P]` to their products `[K, P]` and has a `size` P,
 every device.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -77,9 +77,9 @@ class Eigenpairs:
     values: np.ndarray
     residuals: np.ndarray
     converged: np.ndarray
-    vectors: Tensor
+    vectors: Tensor = field(repr=False)
     products: int
-    space: KrylovSpace
+    space: KrylovSpace = field(repr=False)
 
 
 def eigenvalues(
