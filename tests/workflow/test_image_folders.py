@@ -14,7 +14,7 @@ PREPARED = "results/data/mine.safetensors"
 
 
 def config(root: str) -> dict[str, Any]:
-    studies = configuration(small=small_study() | {"data": {"name": "mine"}})
+    studies = configuration(small=small_study(batch_size=[1]) | {"data": {"name": "mine"}})
     return studies | {"datasets": {"mine": {"source": "folder", "train": f"{root}/train", "test": f"{root}/test"}}}
 
 

@@ -1,6 +1,7 @@
 """A signal in the middle of a long job ends it within seconds, in training and in every analysis."""
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -49,7 +50,7 @@ OFTEN = ("connect", "curvature")  # the others take the same way
 )
 def test_a_signal_is_heard_in_the_middle_of_a_job(stage: str, trained: Path, tmp_path: Path) -> None:
     script, options = LONG[stage]
-    folder = tmp_path if stage == "train" else trained
+    folder = tmp_path if stage == "train" else shutil.copytree(trained, tmp_path / "trained")
     config = configuration({} if stage == "train" else {stage: options}, epochs=100_000 if stage == "train" else 1)
     place = "long/long" if stage == "manifold" else f"long/{CELL}"
     job = Target(f"results/logs/{stage}/{place}/0.log", "", script)
