@@ -16,7 +16,8 @@ STUDY: dict[str, Any] = {
     "analyses": {"relations": {}},
 }
 CONFIG = configuration(own=small_study(), theirs=STUDY)
-pytestmark = pytest.mark.slow
+TARGETS = ("tables", "results/overview.html")  # which draws a few figures only
+pytestmark = pytest.mark.exhaustive
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rows = pd.read_parquet(path)
             rows = rows[rows["width"].isin([8, 32, 128]) & rows["batch_size"].isin([128, 1024])]
             rows.to_parquet(made / "measured" / path.name, index=False)
-        succeed(made, CONFIG)
+        succeed(made, CONFIG, *TARGETS)
 
     return run_once(tmp_path_factory, "elsewhere", run)
 
@@ -76,12 +77,12 @@ def test_the_page_and_the_figures_say_whose_measurements_they_show(folder: Path)
 
 
 def test_a_changed_file_is_taken_again_and_no_network_is_trained(folder: Path) -> None:
-    assert planned(folder, CONFIG) == set()
+    assert planned(folder, CONFIG, *TARGETS) == set()
     path = folder / "measured/curvature.parquet"
     before = path.read_bytes()
     try:
         pd.read_parquet(path).assign(loss=1.0).to_parquet(path, index=False)
-        jobs = planned(folder, CONFIG)
+        jobs = planned(folder, CONFIG, *TARGETS)
     finally:
         path.write_bytes(before)
     assert {"Taking the table curvature of theirs", "Collecting the table curvature"} <= jobs
