@@ -135,7 +135,7 @@ def test_packing_changes_no_number(finished: Path, tmp_path: Path) -> None:
                 assert one[column].equals(other[column]), column
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_block_that_grows_measures_its_new_pairs_only(tmp_path: Path) -> None:
     options = PLAIN["analyses"]["connect"] | {"kinds": ["linear", "bezier"], "planes": {"points": 0}, "where": {}}
     for seeds, others in ((2, set()), (3, {"pair (0, 2): linear", "pair (1, 2): bezier"})):

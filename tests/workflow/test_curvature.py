@@ -154,7 +154,7 @@ def test_diverged_networks_have_rows_that_say_so(finished: Path) -> None:
     assert set(read(finished, "perturbations", "sizes")["cell"]) == {"width=4+depth=1+batch_size=32+learning_rate=0.05"}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_without_images_there_are_no_kernels_and_without_probes_no_spectrum(tmp_path: Path) -> None:
     study = small_study(width=[4])
     study |= {"analyses": {"curvature": {"spectrum": {"probes": 0}}, "movement": {"kernel_images": 0}}}

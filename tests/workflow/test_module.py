@@ -55,7 +55,7 @@ def test_another_workflow_uses_the_tables_and_figures_of_a_study(tmp_path: Path)
     assert not {"isthmus_prepare_data", "isthmus_train"} & rules
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_folder_that_snakemake_is_started_in_gets_the_results(tmp_path: Path) -> None:
     study = small_study(width=[4]) | {"training": {"epochs": 1}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"studies": {"mine": study}}))
