@@ -14,16 +14,8 @@ from isthmus.core.errors import ConfigurationError
 from isthmus.core.hardware import has_gpu
 from isthmus.core.occupancy import take_note
 from isthmus.study.config import load
-from isthmus.study.graph import (
-    DATA_PACKAGE,
-    Graph,
-    code,
-    figure_tables,
-    figures_of,
-    in_report,
-    kinds,
-    overall_stages,
-)
+from isthmus.study.figure_files import figure_tables, figures_of, in_report, kinds, overall_stages
+from isthmus.study.graph import DATA_PACKAGE, Graph, code
 from isthmus.study.jobs import Jobs
 from isthmus.study.overview import described_claims, described_studies, overview_figures, overview_tables
 from isthmus.tables.descriptions import stages

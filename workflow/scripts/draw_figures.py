@@ -10,7 +10,8 @@ from typing import Any
 
 from isthmus.core.files import write_whole
 from isthmus.core.logs import job_log
-from isthmus.figures.drawing import drawer, numbers, shown_in
+from isthmus.figures.drawing import drawer, shown_in
+from isthmus.figures.numbers import numbers
 from isthmus.figures.panels import nothing
 from isthmus.figures.style import attribute, save
 from isthmus.recipes.cell_table import read_tables

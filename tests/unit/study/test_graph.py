@@ -10,7 +10,8 @@ from isthmus.analyses.claims.statements import read_claims
 from isthmus.core.digest import digest
 from isthmus.core.errors import ConfigurationError
 from isthmus.study.config import load
-from isthmus.study.graph import Graph, code, figure_tables, figures_of, in_report, kinds, overall_stages
+from isthmus.study.figure_files import figure_tables, figures_of, in_report, kinds, overall_stages
+from isthmus.study.graph import Graph, code
 from isthmus.study.schema import axis_columns
 from isthmus.tables.descriptions import stages
 
@@ -268,3 +269,10 @@ def test_summaries_are_made_for_every_stage_that_has_quantities() -> None:
     assert graph.summaries() == [f"results/small/{stage}/summaries.parquet" for stage in ("train", "movement")]
     tables = [f"results/tables/{name}.parquet" for name in ("networks", "kernels", "movement")]
     assert graph.summarized_tables("small", "movement") == [*tables, "results/small/cells/cells.parquet"]
+
+
+@pytest.mark.parametrize("stage", ["train", "connect", "relations"])
+def test_figures_are_drawn_again_when_code_of_their_stage_of_means_or_of_their_numbers_changes(stage: str) -> None:
+    names = ("numbers", "means", stage)
+    wanted = [digest(SCRIPTS / "isthmus" / "figures" / f"{name}.py") for name in names]
+    assert graph_of().drawing(stage)["code"] == wanted

@@ -1,4 +1,4 @@
-"""Which function draws a figure, its own or that of all figures of means, and which returns the numbers it shows.
+"""Which function draws a figure, its own or that of all figures of means, and which returns the rows it shows.
 
 A figure has a function of its own where the module of its stage defines `draw_NAME`. If the figure is described by
 `lines`, too, that function gets these, and usually calls `draw_means` with something to add. If it shows rows of a
@@ -15,8 +15,8 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawn
 
 from isthmus.figures.means import draw_means
-from isthmus.recipes.cell_table import rows_of_study
-from isthmus.tables.descriptions import Figure, Lines, table
+from isthmus.figures.numbers import shown_by_lines
+from isthmus.tables.descriptions import Figure
 
 
 def drawer(figure: Figure) -> Callable[..., Drawn]:
@@ -31,7 +31,7 @@ def drawer(figure: Figure) -> Callable[..., Drawn]:
 
 def shown_in(figure: Figure) -> Callable[..., pd.DataFrame]:
     """The function that returns the rows of a table that a figure shows; it takes the same as the one that draws it."""
-    return partial(_summaries, lines=figure.lines) if figure.lines else _own(figure, "shown_in")
+    return partial(shown_by_lines, lines=figure.lines) if figure.lines else _own(figure, "shown_in")
 
 
 def _own(figure: Figure, what: str, *otherwise: Any) -> Any:
@@ -39,15 +39,3 @@ def _own(figure: Figure, what: str, *otherwise: Any) -> Any:
     name = f"isthmus.figures.{figure.stage}"
     module = import_module(name) if find_spec(name) else None
     return getattr(module, f"{what}_{figure.name.replace('-', '_')}", *otherwise)
-
-
-def _summaries(study: str, tables: dict[str, pd.DataFrame], lines: Lines) -> pd.DataFrame:
-    """The summaries of a study for the quantities of a figure of means, and for the one that they are drawn against."""
-    rows = rows_of_study(tables["summaries"], study)
-    return rows[rows["quantity"].isin([*lines.rows, lines.x])]
-
-
-def numbers(figure: Figure, rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the table `figure.summary` that a figure shows, without columns that are about other quantities."""
-    always = {column.name for column in table(figure.summary).columns}
-    return rows[[name for name in rows if name in always or rows[name].notna().any()]]

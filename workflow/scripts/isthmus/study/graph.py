@@ -19,26 +19,18 @@ from isthmus.recipes.pairs import Pair
 from isthmus.study.config import Configuration
 from isthmus.study.data_checks import FILES
 from isthmus.study.elsewhere import figures_without_data, given_files, measured_in
+from isthmus.study.figure_files import CELLS_OF_STUDY, SUMMARIES_OF_STAGE, kinds, overall_stages, table_files
 from isthmus.study.grid import Study
 from isthmus.tables.descriptions import Figure, Stage, stages, table
 from isthmus.tables.quantities import Quantity, compared, quantities
 
 SCRIPTS = Path(__file__).resolve().parents[2]
-CELLS_OF_STUDY = "results/{study}/cells/cells.parquet"
-"""A study's rows of the table `cells`. Its jobs read these, so that they do not rerun when another study changes."""
 
 DATA_PACKAGE = "results/tables/datapackage.json"
 """The description of all tables, which other programs understand."""
 
 KEEP_TENSORS = ("train", "tickets")
 """The stages whose jobs keep weights or masks."""
-
-SUMMARIES = "summaries"
-SUMMARIES_OF_STAGE = "results/{study}/{stage}/summaries.parquet"
-"""A study's rows of the table `summaries` for the quantities of one stage."""
-
-SHOWN_AS = {"png": {"as": "figure"}, "csv": {"as": "numbers (CSV)"}}
-"""What the report calls the kinds of files of a figure."""
 
 
 def code(script: str) -> str:
@@ -147,7 +139,7 @@ class Graph:
     def tables(self) -> list[str]:
         """The files of all tables: those collected from the studies, and those made from them."""
         made = [made.name for stage in overall_stages() for made in stage.tables]
-        return _table_files([*self.collected(), *made])
+        return table_files([*self.collected(), *made])
 
     def cells(self, *studies: str) -> list[dict[str, Any]]:
         """The rows of the table `cells`: those of `studies`, or of all studies.
@@ -162,13 +154,13 @@ class Graph:
 
     def claimed_tables(self) -> list[str]:
         """The files of the collected tables that claims use, if a study makes them, and of `cells`."""
-        return _table_files([*(name for name in self.collected() if name in self._claimed), CELLS])
+        return table_files([*(name for name in self.collected() if name in self._claimed), CELLS])
 
     def network_tables(self, study: str) -> list[str]:
         """The tables of a study's networks, pairs and cells, which an analysis of the whole study reads."""
         asked = self.stages_of(self.configuration.studies[study])
         names = [made.name for stage in asked if stage.unit in ("seed", "pair") for made in stage.tables]
-        return [*_table_files(names), CELLS_OF_STUDY.format(study=study)]
+        return [*table_files(names), CELLS_OF_STUDY.format(study=study)]
 
     def quantities(self, study: str) -> list[dict[str, Any]]:
         """The quantities in these tables; jobs have them as a parameter, to rerun when a description changes."""
@@ -197,7 +189,7 @@ class Graph:
     def summarized_tables(self, study: str, stage: str) -> list[str]:
         """The files that a stage's quantities are summarized from."""
         names = dict.fromkeys(["networks", *(quantity["table"] for quantity in self.summarized(study, stage))])
-        return [*_table_files(list(names)), CELLS_OF_STUDY.format(study=study)]
+        return [*table_files(list(names)), CELLS_OF_STUDY.format(study=study)]
 
     # Figures
 
@@ -219,10 +211,11 @@ class Graph:
 
         Figures of means need no code of their own, so that a stage may have no module in `isthmus.figures`.
         """
-        names = ("figures/numbers", "figures/means", f"figures/{stage}")
-        modules = [SCRIPTS / "isthmus" / f"{name}.py" for name in names]
+        folder = SCRIPTS / "isthmus" / "figures"
+        own = folder / f"{stage}.py"
+        modules = [folder / "numbers.py", folder / "means.py", *([own] if own.exists() else [])]
         figures = {figure.name: asdict(figure) for figure in stages()[stage].figures}
-        digests = [digest(path) for path in modules if path.exists()]
+        digests = [digest(path) for path in modules]
         return {"stage": stage, "figures": figures, "code": digests, "elsewhere": self.elsewhere}
 
     def elsewhere(self, wildcards: Any) -> dict[str, Any]:
@@ -268,45 +261,3 @@ class Graph:
                         folder = Path("results/checkpoints", own, str(block))
                         if folder.exists() and any(Path("results", own).glob(f"{block}.*")):
                             yield folder
-
-
-def overall_stages() -> list[Stage]:
-    """The stages that run once, on the tables of all studies; they always run."""
-    return [stage for stage in stages().values() if stage.unit == "configuration"]
-
-
-def figures_of(stage: str, *requires: str) -> list[Figure]:
-    """The figures of a stage that need the tables of exactly these other analyses."""
-    return [figure for figure in stages()[stage].figures if figure.requires == requires]
-
-
-def kinds(figure: Figure) -> list[str]:
-    """The kinds of files that a figure has: two pictures, and its numbers if it does not draw single measurements."""
-    return ["pdf", "png", *(["csv"] if figure.summary else [])]
-
-
-def figure_tables(stage: str, *requires: str) -> list[str]:
-    """The files of the tables that these figures are drawn from; `{study}` stands for the study."""
-    names = {name: None for figure in figures_of(stage, *requires) for name in figure.tables}
-    own = {CELLS: CELLS_OF_STUDY, SUMMARIES: SUMMARIES_OF_STAGE.replace("{stage}", stage)}
-    return _table_files([name for name in names if name not in own]) + [own[name] for name in names if name in own]
-
-
-def in_report(figure: Figure, kind: str) -> dict[str, Any]:
-    """The arguments of Snakemake's `report` that put a figure's PNG or CSV in its place.
-
-    The report sorts categories by name, so a number puts figures about all studies first. It sorts a label's values,
-    too, and where all figures of a category have numbers, it shows a switch between the two kinds.
-    """
-    stage = stages()[figure.stage]
-    overall = stage in overall_stages()
-    return {
-        "category": f"1. {stage.title}" if overall else stage.title,
-        "caption": f"../report/{figure.name}.rst",
-        "labels": ({} if overall else {"study": "{study}"}) | {"figure": figure.title} | SHOWN_AS[kind],
-    }
-
-
-def _table_files(names: list[str]) -> list[str]:
-    """The files of these tables, each once."""
-    return [f"results/tables/{name}.parquet" for name in dict.fromkeys(names)]

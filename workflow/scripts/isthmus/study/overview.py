@@ -7,7 +7,8 @@ from typing import Any
 from isthmus.core.defaults import with_defaults
 from isthmus.recipes.cells import axis_order
 from isthmus.study.elsewhere import figures_without_data
-from isthmus.study.graph import Graph, kinds, overall_stages
+from isthmus.study.figure_files import kinds, overall_stages
+from isthmus.study.graph import Graph
 from isthmus.study.grid import SECTIONS, Study
 from isthmus.study.schema import study_schema
 from isthmus.tables.descriptions import Figure
