@@ -1,6 +1,6 @@
 """What several test files share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -62,3 +62,15 @@ CPU = Settings(torch.device("cpu"))
 def trained(recipe: Recipe, dataset: Dataset, network_seeds: tuple[int, ...], settings: Settings = CPU) -> State:
     state = new_state(recipe, dataset, network_seeds)
     return train(recipe, state, dataset, settings, lambda state: None, lambda: None)
+
+
+def interrupted_at(chosen: Recipe, dataset: Dataset, state: State, steps: int, save: Callable[[State], None]) -> State:
+    """Train until finished or until `steps` more steps are made, by the way of a stop request."""
+    counted = 0
+
+    def stop() -> int | None:
+        nonlocal counted
+        counted += 1
+        return 15 if counted >= steps else None
+
+    return train(chosen, state, dataset, CPU, save, stop)
