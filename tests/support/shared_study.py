@@ -73,7 +73,7 @@ SIZES: dict[str, Any] = {
             "evaluation_examples": 350,
             "alignment": {"method": "activations", "images": 70},
             "sharpness": {"points": 2, "images": 60, "trace_precision": None},
-            "planes": {"points": 2},
+            "planes": {"points": 2, "examples": 70},
         },
         "curvature": {
             "images": 50,

@@ -10,6 +10,7 @@ from isthmus.analyses.connect.measure import KINDS, first_curve, points_of
 from isthmus.analyses.connect.rows import (
     connection_row,
     example_counts,
+    fewer,
     fixed_columns,
     pair_keys,
     path_rows,
@@ -75,13 +76,14 @@ def rows(block: Block, pairs: list[Pair], plane_pair: Pair | None, measured: Mea
     for pair in pairs:
         keys = pair_keys(wildcards.study, wildcards.cell, recipe, pair)
         fixed = keys | fixed_columns(recipe, block.dataset, options)
-        keys |= example_counts(recipe, block.dataset, options)
+        counts = example_counts(recipe, block.dataset, options)
         for kind in options["kinds"]:
             found = measured.get((pair, kind))
             connections.append(connection_row(fixed, kind, points_of(options, kind), found))
-            paths += path_rows(keys, kind, found)
+            paths += path_rows(keys | counts, kind, found)
         if pair == plane_pair:
-            planes = plane_rows(keys, plane_names(options["kinds"]), measured.get((pair, "planes")))
+            counts = fewer(counts, options["planes"]["examples"])
+            planes = plane_rows(keys | counts, plane_names(options["kinds"]), measured.get((pair, "planes")))
     return {"connections": connections, "paths": paths, "planes": planes}
 
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from isthmus.figures.axes import plain, power
 from isthmus.figures.looks import KINDS, key_of, words_of
 from isthmus.figures.panels import choose, evenly, nothing, rows_of, say, throughout
-from isthmus.figures.style import DOUBLE_COLUMN, finish, loss_unit, new_figure, paper
+from isthmus.figures.style import DOUBLE_COLUMN, finish, listed, loss_unit, new_figure, paper
 from isthmus.recipes.cell_table import axes_in
 
 SMALLEST_LOSS = 1e-12  # float32 cannot tell smaller losses from zero
@@ -38,6 +38,7 @@ NETWORK: dict[str, Any] = {
     "linestyle": "none",
 }
 PAIR = ["cell", "seed_a", "seed_b"]
+SIZES = {"training": "train_examples", "test": "test_examples"}
 BEND = NETWORK | {"marker": "D", "markersize": 4}
 
 
@@ -167,6 +168,8 @@ def _note(planes: pd.DataFrame, connections: pd.DataFrame, chosen: str) -> str:
     seeds = sorted(set(zip(planes["seed_a"], planes["seed_b"], strict=True)))
     which = " or ".join(f"{a} and {b}" for a, b in seeds)
     note = f"n = 1 pair per cell, networks {which}: examples, not means."
+    sizes = [f"{count} {kind}" for kind in ("training", "test") for count in sorted(set(planes[SIZES[kind]]))]
+    note += f" Measured on {listed(sizes)} examples."
     note += f" {lost.sum()} of {len(lost)} planes diverged." if lost.any() else ""
     if planes["batch_size"].nunique() == 1 and "batch size" not in chosen:
         note += f" Batch size {planes['batch_size'].iloc[0]}."

@@ -7,7 +7,7 @@ One `Evaluator` serves all networks of a cell; its measurements depend only on t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -79,6 +79,13 @@ class Evaluator:
         given = (recipe, settings, seeds, examples, dataset.shape, dataset.classes, network, single)
         most = max(len(examples.images), len(examples.test_images))
         return cls(*given, most if evaluation_examples is None else evaluation_examples, hessian_examples)
+
+    def with_fewer(self, examples: int) -> "Evaluator":
+        """The same with at most so many examples of each kind for losses, and training examples for statistics."""
+        training = self.recipe.training
+        fewer = replace(training, statistics_size=min(training.statistics_size, examples))
+        most = min(self.evaluation_examples, examples)
+        return replace(self, recipe=replace(self.recipe, training=fewer), evaluation_examples=most)
 
     @property
     def regression(self) -> bool:

@@ -51,8 +51,8 @@ def evaluation_mode(network: nn.Module, images: Tensor, parameters: dict[str, Te
 
 
 def _normalizes(module: nn.Module) -> TypeGuard[Stacked]:
-    """Whether this is a stack with batch normalization that stacked layers do not compute."""
-    return isinstance(module, Stacked) and bool(module.batch_norms)
+    """Whether this is a stack of networks with batch normalization."""
+    return isinstance(module, Stacked) and module.normalizes
 
 
 def converted(inputs: Tensor, dtype: torch.dtype) -> Tensor:

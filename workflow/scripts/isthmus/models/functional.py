@@ -21,11 +21,13 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
 from isthmus.core import seeds
 from isthmus.core.errors import UserError
+from isthmus.models.in_turns import InTurns, moments
 from isthmus.models.layer_stacks import layer_stack
-from isthmus.models.stacked import Convolution, Linear
+from isthmus.models.stacked import BatchNorm, Convolution, Linear
 
 MakeModule = Callable[[], nn.Module]
 Found = tuple[Tensor, dict[str, Tensor]]  # outputs, and statistics by the name of a buffer
@@ -71,6 +73,8 @@ class Stacked(nn.Module):
         made = construct(make, 0)
         layers = layer_stack(made, stack) if self.together else None
         self.layered, template = layers is not None, made if layers is None else layers
+        self.convolutional = any(isinstance(module, Convolution | _ConvNd) for module in template.modules())
+        self.normalizes = any(isinstance(module, BatchNorm | _BatchNorm) for module in template.modules())
         self.batch_norms = [name for name, module in template.named_modules() if isinstance(module, _BatchNorm)]
         for name in (*template._modules, *template._parameters, *template._buffers):
             if hasattr(self, name):
@@ -117,7 +121,8 @@ class Stacked(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         if self.layered:
-            return cast(Tensor, self.template(images))
+            network = InTurns(self.template, dim=1) if self.collecting and self.convolutional else self.template
+            return cast(Tensor, network(images))
         weights: dict[str, Tensor] = dict(self.named_parameters())
         if self.collecting:
             outputs, self.statistics = self._each(self._collected, weights, images)
@@ -167,7 +172,10 @@ class Stacked(nn.Module):
         norms: dict[str, Any] = {name: self.template.get_submodule(name) for name in self.batch_norms}
         handles = [norm.register_forward_pre_hook(partial(_measure, name, found)) for name, norm in norms.items()]
         try:
-            return functional_call(self.template, dict(tensors), (images,)), found
+            if not self.convolutional:
+                return functional_call(self.template, dict(tensors), (images,)), found
+            named = {f"network.{name}": value for name, value in tensors.items()}
+            return functional_call(InTurns(self.template, dim=0), named, (images,)), found
         finally:
             for handle in handles:
                 handle.remove()
@@ -206,9 +214,7 @@ def _selected(stride: tuple[int, ...], _: nn.Module, arguments: tuple[Tensor, ..
 
 def _measure(name: str, found: dict[str, Tensor], norm: _BatchNorm, arguments: tuple[Tensor, ...]) -> None:
     """Give a batch normalization the mean and biased variance of its input `[B, C, ...]`, and keep them in `found`."""
-    x = arguments[0]
-    over = [0, *range(2, x.dim())]
-    mean, variance = x.mean(over), x.var(over, correction=0)
+    mean, variance = moments(norm, arguments[0])
     norm.running_mean, norm.running_var = mean, variance
     prefix = f"{name}." if name else ""
     found |= {f"{prefix}running_mean": mean, f"{prefix}running_var": variance}

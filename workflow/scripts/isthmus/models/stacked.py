@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from isthmus.models.in_turns import moments
+
 
 class Linear(nn.Module):
     """Affine maps `x[s] @ weight[s].T + bias[s]`: `[S or 1, B, inputs] -> [S, B, outputs]`.
@@ -105,7 +107,7 @@ class BatchNorm(nn.Module):
     Training mode normalizes each batch by its own mean and biased variance. Evaluation mode uses `statistics`, a pair
     of `[S * channels]` tensors, which must be computed first at the weights to be evaluated
     (`isthmus.models.evaluation.evaluation_mode` does this); otherwise it raises RuntimeError. If `collecting` is True,
-    the layer uses the statistics of the current batch and keeps them.
+    the layer uses the statistics of the current images (`isthmus.models.in_turns`) and keeps them.
 
     >>> norm = BatchNorm(stack=1, channels=1)
     >>> norm(torch.tensor([[[1.0], [3.0]]])).round(decimals=2).tolist()
@@ -131,20 +133,13 @@ class BatchNorm(nn.Module):
     def _normalize(self, x: Tensor) -> Tensor:
         weight, bias = self.weight.flatten(), self.bias.flatten()
         if self.collecting:
-            mean = _channel_means(x)
-            centred = x - (mean[:, None, None] if x.dim() == 4 else mean)
-            self.statistics = mean, _channel_means(centred.square_())
+            self.statistics = moments(self, x)
         elif self.training:
             return F.batch_norm(x, None, None, weight, bias, training=True, eps=self.epsilon)
         if self.statistics is None:
             raise RuntimeError("batch-norm statistics were not computed before evaluation")
         mean, variance = self.statistics
         return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=self.epsilon)
-
-
-def _channel_means(x: Tensor) -> Tensor:
-    """Means over pixels, then over examples, which is three times as fast as `torch.var_mean` over both at once."""
-    return x.mean((2, 3)).mean(0) if x.dim() == 4 else x.mean(0)
 
 
 class LayerNorm(nn.Module):

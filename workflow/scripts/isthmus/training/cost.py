@@ -9,6 +9,7 @@ This module does not import torch, since the Snakefile is parsed often. No measu
 estimate reruns nothing.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -77,11 +78,14 @@ def sizes_of(recipe: Recipe, facts: Facts) -> tuple[int, int, int]:
     return examples, recipe.statistics_examples(examples), forward
 
 
-def examples_at_a_point(recipe: Recipe, facts: Facts, options: Mapping[str, Any]) -> float:
-    """The number of examples that a point of a path is evaluated on, including those for batch-norm statistics."""
+def examples_at_a_point(recipe: Recipe, facts: Facts, options: Mapping[str, Any], most: int = sys.maxsize) -> float:
+    """The number of examples that a point of a path is evaluated on, including those for batch-norm statistics.
+
+    most: what each of the three numbers is at most, beside what the options say.
+    """
     examples, statistics, _ = sizes_of(recipe, facts)
-    most = options["evaluation_examples"] or max(examples, facts.test_size)
-    return min(most, examples) + min(most, facts.test_size) + statistics
+    evaluated = min(most, options["evaluation_examples"] or sys.maxsize)
+    return min(evaluated, examples) + min(evaluated, facts.test_size) + min(most, statistics)
 
 
 def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> Work:

@@ -28,6 +28,7 @@ def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], pairs: int) -
     examples, _, forward = sizes_of(recipe, facts)
     lines = sum(kind.startswith("linear") for kind in options["kinds"])
     curves, point = len(options["kinds"]) - lines, examples_at_a_point(recipe, facts, options)
+    plane_point = examples_at_a_point(recipe, facts, options, options["planes"]["examples"])
     fitting = curve_training(recipe.training, options["curve"], examples)
     batch_size, steps = fitting.batch_size, curves * run_length(fitting, examples)[1]
     sharpness = options["sharpness"]
@@ -39,7 +40,7 @@ def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], pairs: int) -
             Calls("gradient", steps, batch_size * forward, pairs, batch_size),
             evaluations(pairs * lines * point, forward, on_line, EVALUATED_TOGETHER),
             evaluations(pairs * curves * point, forward, on_curve, EVALUATED_TOGETHER),
-            evaluations(point, forward, on_plane, EVALUATED_TOGETHER),
+            evaluations(plane_point, forward, on_plane, EVALUATED_TOGETHER),
             Calls("product", products, min(sharpness["images"], examples) * forward, likely=LIKELY_PRODUCTS),
             *_aligning(recipe, facts, options, pairs),
         )

@@ -58,6 +58,7 @@ class PathMeasures:
         self.evaluator, self.options, self.networks = evaluator, options, networks
         self.sharpness_of, self.outputs_of = cache(self._sharpness_of), cache(self._outputs_of)
         given = options["sharpness"]
+        self.for_planes = evaluator.with_fewer(options["planes"]["examples"])
         self.setup = Setup.of(evaluator, given["tolerance"], given["trace_precision"])
 
     def along(self, pair: Pair, kind: str, path: Path) -> tuple[Row, Rows]:
@@ -156,7 +157,7 @@ class PathMeasures:
             first, second = both[:, numbers].to(self.evaluator.settings.device)
             return plane.point(first, second)
 
-        columns = score_columns(self.evaluator.at(weights_at, shares, labels))
+        columns = score_columns(self.for_planes.at(weights_at, shares, labels))
         return [
             {"plane": name, "diverged": False, "x": float(x[index]), "y": float(y[index])}
             | {key: finite(values[index]) for key, values in columns.items()}

@@ -38,13 +38,22 @@ def fixed_columns(recipe: Recipe, dataset: Dataset, options: Mapping[str, Any]) 
 
 
 def example_counts(recipe: Recipe, dataset: Dataset, options: Mapping[str, Any]) -> Row:
-    """How many examples the losses on paths and planes are measured on: columns of all tables of a cell."""
+    """How many examples the losses on paths are measured on: columns of all tables of a cell."""
     examples, most = recipe.data.train_size or len(dataset.train_labels), options["evaluation_examples"] or sys.maxsize
     return {
         "train_examples": min(most, examples),
         "test_examples": min(most, len(dataset.test_labels)),
         "statistics_examples": recipe.statistics_examples(examples),
     }
+
+
+def fewer(counts: Row, most: int) -> Row:
+    """The same counts of examples where at most so many of each are used.
+
+    >>> fewer({"train_examples": 800, "test_examples": 300, "statistics_examples": 0}, 500)
+    {'train_examples': 500, 'test_examples': 300, 'statistics_examples': 0}
+    """
+    return {name: min(count, most) for name, count in counts.items()}
 
 
 def plane_names(kinds: Sequence[str]) -> list[str]:
