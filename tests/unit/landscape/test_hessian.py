@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from isthmus.core.errors import UserError
+from isthmus.landscape.hessian import operator
 from isthmus.landscape.hessian.lanczos import eigenvalues
 from isthmus.landscape.hessian.operator import CurvatureOperator, dense
 from isthmus.models.evaluation import evaluation_mode, losses
@@ -87,6 +88,19 @@ def test_products_of_a_residual_network_are_those_of_double_backward(normalizati
         for keep in (True, False):
             operator = CurvatureOperator(network, images, labels, "cross_entropy", keep=keep)
             torch.testing.assert_close(operator(vector), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("bytes_of_cache", "chunks"), [(1e12, 1), (1, 3000 / 250)])
+def test_chunks_are_as_large_as_the_cache_allows(
+    bytes_of_cache: float, chunks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, images, _ = problem("mlp", "none")
+    images, labels = images.repeat(429, 1, 1, 1)[:3000], torch.zeros(3000, dtype=torch.int64)
+    monkeypatch.setattr(operator, "CACHED_BYTES", bytes_of_cache)
+    found = CurvatureOperator(network.eval(), images, labels, "cross_entropy")
+    assert len(found._chunks) == chunks
+    # 16 pixels and 2 hidden units, whose activation the derivative of tanh needs, in float64; then softmax and loss.
+    assert 8 * (16 + 2) <= found._bytes_an_example(images) <= 2 * 8 * (16 + 2 + CLASSES)
 
 
 @pytest.mark.parametrize("matrix", ["hessian", "gauss_newton"])

@@ -18,9 +18,11 @@ call `network.double()` first.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -34,6 +36,8 @@ Product = Callable[[Parts], Parts]
 
 MATRICES = ("hessian", "gauss_newton")
 ROWS_AT_ONCE = 50  # of a dense matrix
+CACHED_BYTES = 4e6  # what the forward pass of a chunk may keep, to stay in the cache
+FEWEST_AT_ONCE = 250  # examples of a chunk: with fewer, Python takes longer than the arithmetic
 
 
 class CurvatureOperator:
@@ -42,8 +46,8 @@ class CurvatureOperator:
     network: a stack of one, in `isthmus.models.evaluation.evaluation_mode` when the operator is made; its weights and
     batch-norm statistics are constants from then on. images `[N, C, H, W]` and labels `[N]`: on its device; images are
     converted to the precision of the weights. loss: as in `isthmus.models.evaluation.losses`. matrix: one of
-    `MATRICES`. chunk_size: examples computed at once; it changes results by rounding alone. keep: whether to keep the
-    graphs for all N examples between calls.
+    `MATRICES`. chunk_size: examples computed at once, by default as many as fit into the cache, but at least 250; it
+    changes results by rounding alone. keep: whether to keep the graphs for all N examples between calls.
 
     `size` is P, `dtype` and `device` are those of the weights, `loss` is the mean loss, and `products` counts the
     products taken.
@@ -69,15 +73,20 @@ class CurvatureOperator:
         labels: Tensor,
         loss: str,
         matrix: str = "hessian",
-        chunk_size: int = 250,
+        chunk_size: int | None = None,
         keep: bool = True,
     ) -> None:
         if matrix not in MATRICES:
             raise ValueError(f"the matrix {matrix!r} is unknown; there are {', '.join(MATRICES)}")
         if len(images) == 0 or len(images) != len(labels):
             raise ValueError(f"{len(images)} images and {len(labels)} labels: give as many of both, and at least one")
-        if chunk_size < 1:
+        if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size {chunk_size} must be at least 1")
+        if any(module.training for module in network.modules()):
+            raise UserError(
+                "the curvature was asked of a network in training mode, where the loss depends on the batch; "
+                "enter isthmus.models.evaluation.evaluation_mode first"
+            )
         self.network, self.loss_kind, self.matrix = folded(network), loss, matrix
         self.parameters = {name: value.detach().clone().requires_grad_() for name, value in network.named_parameters()}
         if any(parameter.shape[0] != 1 for parameter in self.parameters.values()):
@@ -86,6 +95,7 @@ class CurvatureOperator:
         self.size, self.dtype, self.device = sum(p.numel() for p in self.parameters.values()), first.dtype, first.device
         self.keep, self.products, self.count = keep, 0, len(images)
         images = self._channels_last(converted(images, self.dtype))
+        chunk_size = chunk_size or max(FEWEST_AT_ONCE, int(CACHED_BYTES / self._bytes_an_example(images)))
         self._chunks = list(zip(images.split(chunk_size), labels.split(chunk_size), strict=True))
         self.loss = self._checked_loss()
         self._kept = [self._chunk_product(*chunk) for chunk in self._chunks] if keep else None
@@ -114,6 +124,25 @@ class CurvatureOperator:
                 row += torch.cat([part.flatten() for part in product(tangent)])
         return total
 
+    def _bytes_an_example(self, images: Tensor) -> float:
+        """What a forward pass keeps for the backward pass, in bytes, for each further example."""
+        sizes = [0, 0]
+
+        def keep(count: int, tensor: Tensor) -> Tensor:
+            sizes[count - 1] += tensor.nbytes
+            return tensor
+
+        for count in (1, 2):
+            with saved_tensors_hooks(partial(keep, count), lambda tensor: tensor):
+                self._outputs(images[:1].expand(count, *images.shape[1:]))
+        return max(sizes[1] - sizes[0], 1)
+
+    def _outputs(self, images: Tensor) -> Tensor:
+        """Outputs `[1, B, classes]` for images `[B, C, H, W]`, with a graph that can be differentiated twice."""
+        with sdpa_kernel(SDPBackend.MATH):  # the only kernel of attention that has second derivatives
+            outputs: Tensor = functional_call(self.network, self.parameters, (images[None],))
+        return outputs
+
     def _channels_last(self, images: Tensor) -> Tensor:
         """Convert filters and images to the layout with the fastest derivatives of convolutions, on any device."""
         filters = [name for name, parameter in self.parameters.items() if parameter.dim() == 5]
@@ -126,8 +155,7 @@ class CurvatureOperator:
         """The contribution of some of the images to the matrix, as a function from tangents to products."""
         weights = tuple(self.parameters.values())
         share = len(images) / self.count
-        with sdpa_kernel(SDPBackend.MATH):  # the only kernel of attention that has second derivatives
-            outputs = functional_call(self.network, self.parameters, (images[None],))
+        outputs = self._outputs(images)
         if self.matrix == "hessian":
             loss = losses(outputs, labels[None], self.loss_kind)[0] * share
             return self._backward(_gradient(loss, weights, None), weights)
@@ -165,11 +193,6 @@ class CurvatureOperator:
 
     def _checked_loss(self) -> float:
         """The mean loss, evaluated twice; both values must agree."""
-        if any(module.training for module in self.network.modules()):
-            raise UserError(
-                "the curvature was asked of a network in training mode, where the loss depends on the batch; "
-                "enter isthmus.models.evaluation.evaluation_mode first"
-            )
         first, second = self._mean_loss(), self._mean_loss()
         # A GPU may sum in another order the second time, so differences by rounding are allowed.
         if abs(first - second) > 100 * torch.finfo(self.dtype).eps * max(abs(first), abs(second)):
