@@ -5,7 +5,7 @@ batch 128, then 61 points of the curve on 10,000 training and 10,000 test images
 Garipov et al.'s repository: a `DataLoader` with two workers (over tensors that are normalized already, so that no
 decoding counts against it), a weighted sum of three control points in every forward pass, one t after another, and
 before each a pass over the training images in batches that updates the running statistics of batch norm. It evaluates
-under `torch.no_grad`, which the repository does not. Our side takes the statistics over 4,096 fixed images in one pass;
+under `torch.no_grad`, which the repository does not. Our side takes the statistics over 2,048 fixed images in one pass;
 the same number on both sides is a line of its own. Every contestant runs in processes of its own.
 
 By default 60 steps and 2 points are measured and the rest is extrapolated, some minutes; `--full` runs it all, once.
