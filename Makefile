@@ -98,8 +98,8 @@ format: $(READY) ## format Python and Snakemake files
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow templates
 
-bench: $(READY) ## one script per statement about speed
-	for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(READY) ## one script per statement about speed, into docs/speed.md; some of them: make bench NAME="training curves"
+	$(BIN)/python benchmarks/record.py $(NAME)
 
 docs: $(READY) ## docs/configuration.md and docs/tables.md, from the schemas
 	$(BIN)/python -m isthmus.study.reference
