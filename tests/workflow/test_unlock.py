@@ -1,6 +1,5 @@
 """A folder that a killed Snakemake left locked is unlocked by `make`; one in which somebody works is not."""
 
-import json
 import re
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 from running import ROOT, configuration, small_study, started, succeed
 
 from isthmus.core.occupancy import NOTE, occupant
+from isthmus.core.resume import Record, read_record, write_record
 
 CONFIG = configuration(small=small_study(width=[4], seed=1) | {"training": {"epochs": 100_000}})
 
@@ -50,16 +50,17 @@ def test_a_job_that_outlives_its_snakemake_keeps_the_lock(killed: Path) -> None:
 
 def test_what_may_be_at_work_elsewhere_keeps_the_lock(killed: Path) -> None:
     note = killed / NOTE
-    worker = json.loads(note.read_text())
+    kept = read_record(note)
+    assert kept is not None
     for other, reason in (
-        ({"machine": "node7"}, f"Process {worker['pid']} on node7 works in this folder, or did: look there."),
+        ({"machine": "node7"}, f"Process {kept.content['pid']} on node7 works in this folder, or did: look there."),
         ({"local": False}, "Jobs of this folder may still wait or run on a cluster: see docs/cluster.md."),
     ):
-        note.write_text(json.dumps(worker | other))
+        write_record(note, Record(kept.fingerprint, kept.content | other))
         assert reason in unlock(killed).stderr
-    note.unlink()
+    note.write_text("damaged")
     assert "It is not known who locked this folder." in unlock(killed).stderr
-    note.write_text(json.dumps(worker))
+    write_record(note, kept)
 
 
 def test_the_lock_of_whoever_is_gone_is_taken_away(killed: Path) -> None:

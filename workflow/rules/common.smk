@@ -10,7 +10,8 @@ sys.path.insert(0, SCRIPTS)
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])))
 
 from isthmus.analyses.claims.statements import read_claims
-from isthmus.core.errors import ConfigurationError
+from isthmus.core.errors import UserError
+from isthmus.core.files import require_room
 from isthmus.core.hardware import has_gpu
 from isthmus.core.occupancy import take_note
 from isthmus.study.config import load
@@ -21,8 +22,10 @@ from isthmus.study.overview import described_claims, described_studies, overview
 from isthmus.tables.descriptions import stages
 
 try:
+    for folder in filter(Path.exists, (Path(), Path("results"))):
+        require_room(folder)
     graph = Graph(load(config, files=workflow.configfiles), read_claims())
-except ConfigurationError as error:
+except UserError as error:
     raise WorkflowError(str(error)) from None
 
 drawing = graph.drawing

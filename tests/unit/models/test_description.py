@@ -125,6 +125,18 @@ def test_a_description_is_kept_until_the_source_changes(found: dict[str, Any], f
     assert replace(request, arguments={"width": 7, "depth": 2}).file != request.file
 
 
+def test_a_damaged_description_is_made_again(found: dict[str, Any], folder: Path) -> None:
+    """A flipped bit would make another number of parameters of it."""
+    file = asked("mlp", width=6, depth=2).file
+    whole = file.read_text()
+    parameters = str(found["mlp"].parameters)
+    assert whole.count(parameters) == 1
+    for damaged in (whole.replace(parameters, str(found["mlp"].parameters ^ 1)), whole[:-9]):
+        file.write_text(damaged)
+        assert describe([asked("mlp", width=6, depth=2)]) == [found["mlp"]]
+        assert file.read_text() == whole
+
+
 def test_the_source_is_that_of_the_file_and_of_those_beside_it(tmp_path: Path) -> None:
     file, beside = tmp_path / "models.py", tmp_path / "blocks.py"
     file.write_text("import json\nfrom blocks import block\n")

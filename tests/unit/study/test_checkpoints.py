@@ -16,6 +16,7 @@ from isthmus.core.errors import ConfigurationError
 from isthmus.models import description
 from isthmus.recipes.recipe import Recipe
 from isthmus.recipes.schedules import known_peak_rate
+from isthmus.study.checkpoints import INDEX
 from isthmus.study.config import Configuration
 from isthmus.study.graph import Graph
 from isthmus.study.grid import Checkpoints
@@ -126,6 +127,13 @@ def test_a_file_is_known_by_its_content_and_looked_at_once(monkeypatch: pytest.M
     file.write_bytes(kept)
     assert {path for path in before if before[path] != changed[path]} == {str(file)}
     assert loaded(s=study()).contents == before
+
+
+def test_a_damaged_list_of_known_files_is_made_again() -> None:
+    before = loaded(s=study()).contents
+    for damaged in (INDEX.read_text().replace(before["presets/runs/4/seed0.pt"], "0" * 16), '{"finger'):
+        INDEX.write_text(damaged)
+        assert loaded(s=study()).contents == before
 
 
 def test_missing_and_wrong_files_are_named_before_any_job() -> None:

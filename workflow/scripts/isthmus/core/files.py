@@ -6,6 +6,7 @@ never sees half a file, even if the writer is killed.
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,9 @@ from typing import Any
 import yaml
 
 from isthmus.core.errors import ConfigurationError, UserError
+
+ROOM = 10 * 2**20
+"""Bytes that Snakemake needs for locks, logs and notes about jobs; without them it ends in a traceback."""
 
 
 def write_whole(path: Path | str, write: Callable[[Path], object]) -> None:
@@ -35,13 +39,27 @@ def write_whole(path: Path | str, write: Callable[[Path], object]) -> None:
     except FileNotFoundError:  # `write` wrote nothing
         raise
     except OSError as error:
-        raise UserError(
-            f"{path} cannot be written: {os.strerror(error.errno) if error.errno else error}. Free some space, or make "
-            "the folder writable, and start again; what is finished is kept"
-        ) from error
+        raise unwritable(path, os.strerror(error.errno) if error.errno else str(error)) from error
     finally:
         with suppress(OSError):  # it is not there, or cannot be removed for the reason that was just given
             temporary.unlink()
+
+
+def unwritable(path: Path, reason: str) -> UserError:
+    """The error to raise if a file or folder cannot be written."""
+    return UserError(
+        f"{path} cannot be written: {reason}. Free some space, or make the folder writable, and start again; "
+        "what is finished is kept"
+    )
+
+
+def require_room(folder: Path, room: int = ROOM) -> None:
+    """Raise UserError if nothing can be written in a folder, or less than `room` bytes."""
+    if not os.access(folder, os.W_OK):
+        raise unwritable(folder.resolve(), "it is read-only, or belongs to somebody else")
+    free = shutil.disk_usage(folder).free
+    if free < room:
+        raise unwritable(folder.resolve(), f"its disk has {free} bytes left, and Snakemake needs some {room} for notes")
 
 
 def expanded(path: str) -> Path:

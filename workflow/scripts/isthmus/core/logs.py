@@ -1,19 +1,37 @@
 """A job's log, and how a job ends cleanly when it is told to stop."""
 
 import logging
+import os
 import re
 import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from isthmus.core.errors import Interrupted, UserError
+from isthmus.core.files import unwritable
 
 NO_MEMORY = re.compile("out of memory|not enough memory|can.t allocate memory")  # PyTorch's words
 LESS = "see `jobs.stack`, `jobs.evaluation_batch_size`, numbers of images (docs/configuration.md)"
+
+
+class _LogFile(logging.FileHandler):
+    """A log that lacks what does not fit on a full disk; the job ends with a sentence about its results."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 @contextmanager
@@ -24,8 +42,12 @@ def job_log(path: Path | str) -> Iterator[None]:
     ends it with 128 + the signal's number. Any other exception is logged with its traceback and raised again.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(filename=path, level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log = _LogFile(path)
+    except OSError as error:
+        sys.exit(str(unwritable(path, os.strerror(error.errno or 0))))
+    logging.basicConfig(handlers=[log], level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     try:
         yield
     except UserError as error:

@@ -4,7 +4,6 @@ Snakemake locks a folder while it works in it; after a kill, the lock stays. The
 (`take_note`), and `occupant` says what is known about it later on.
 """
 
-import json
 import os
 import socket
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from isthmus.core.files import write_whole
+from isthmus.core.resume import Record, read_record, write_record
 
 NOTE = Path(".snakemake", "at_work.json")
 
@@ -37,8 +36,7 @@ def this_machine() -> str:
 
 def take_note(folder: Path, local: bool) -> None:
     """Note that this process works in a folder."""
-    note = json.dumps(asdict(Worker(this_machine(), os.getpid(), local)))
-    write_whole(folder / NOTE, lambda temporary: temporary.write_text(note, encoding="utf-8"))
+    write_record(folder / NOTE, Record(NOTE.stem, asdict(Worker(this_machine(), os.getpid(), local))))
 
 
 def occupant(folder: Path) -> str:
@@ -46,9 +44,10 @@ def occupant(folder: Path) -> str:
 
     A Snakemake that was killed alone leaves jobs behind, which count as well.
     """
-    if not (folder / NOTE).exists():
+    note = read_record(folder / NOTE)
+    if note is None:
         return "It is not known who locked this folder."
-    worker = Worker(**json.loads((folder / NOTE).read_text(encoding="utf-8")))
+    worker = Worker(**note.content)
     if worker.machine != this_machine():
         return f"Process {worker.pid} on {worker.machine} works in this folder, or did: look there."
     if not worker.local:

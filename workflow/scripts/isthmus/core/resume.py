@@ -1,7 +1,8 @@
-"""A job's finished measurements, one small file each, so that a restarted job continues where it stopped.
+"""Records: what was found out once and is not found out again, in one small file each.
 
-A record is plain JSON, stored with a fingerprint of everything it depends on and a checksum, and written atomically.
-Numbers are restored to the last bit; a record with a flipped bit is never used.
+The finished measurements of a job are records, so that a restarted job continues where it stopped. A record is plain
+JSON, stored with a fingerprint of everything it depends on and a checksum, and written atomically. Numbers are restored
+to the last bit; a record with a flipped bit is never used.
 """
 
 import json
@@ -24,6 +25,38 @@ def fingerprint(*parts: Any) -> str:
     False
     """
     return sha256_of(json.dumps(parts, sort_keys=True).encode())
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a record says, as JSON values, and the fingerprint of everything it depends on."""
+
+    fingerprint: str
+    content: Any
+
+
+def write_record(path: Path | str, record: Record) -> None:
+    """Write a record. Raises ValueError if its content is not finite, and TypeError if JSON cannot hold it."""
+    digest = fingerprint(record.fingerprint, record.content)
+    stored = {"fingerprint": record.fingerprint, "content": record.content, "sha256": digest}
+    text = json.dumps(stored, allow_nan=False)
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_record(path: Path | str) -> Record | None:
+    """Read a record; None if there is none. A damaged one is renamed to `.damaged`, and the log says so."""
+    path = Path(path)
+    if not path.exists():
+        return None
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["sha256"] != fingerprint(stored["fingerprint"], stored["content"]):
+            raise ValueError("its checksum does not fit")
+        return Record(stored["fingerprint"], stored["content"])
+    except (ValueError, KeyError, TypeError) as error:
+        logging.warning("%s is damaged (%s): set aside", path, error)
+        path.replace(path.with_name(path.name + ".damaged"))
+        return None
 
 
 @dataclass(frozen=True)
@@ -55,21 +88,13 @@ def recall(path: Path, task: Task, stop: StopRequest) -> Any:
 
     A file that has another fingerprint is reported in the log and replaced; a damaged one is renamed to `.damaged`.
     """
-    if path.exists():
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            if kept["sha256"] != fingerprint(kept["fingerprint"], kept["content"]):
-                raise ValueError("its checksum does not fit")
-            if kept["fingerprint"] == task.fingerprint:
-                return kept["content"]
-            logging.info("%s belongs to another recipe, data or code: measuring again", path)
-        except (ValueError, KeyError, TypeError) as error:
-            logging.warning("%s is damaged (%s): set aside, measuring again", path, error)
-            path.replace(path.with_name(path.name + ".damaged"))
+    kept = read_record(path)
+    if kept is not None and kept.fingerprint == task.fingerprint:
+        return kept.content
+    if kept is not None:
+        logging.info("%s belongs to another recipe, data or code: measuring again", path)
     with stop.at_once():
         measured = task.measure()
     content = json.loads(json.dumps(measured, allow_nan=False))  # as another attempt will read it
-    record = {"fingerprint": task.fingerprint, "content": content, "sha256": fingerprint(task.fingerprint, content)}
-    text = json.dumps(record)
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_record(path, Record(task.fingerprint, content))
     return content

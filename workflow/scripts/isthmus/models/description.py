@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,8 @@ from typing import Any
 
 from isthmus.core.digest import LIBRARY, digest, digest_beside
 from isthmus.core.errors import ConfigurationError, UserError
-from isthmus.core.files import sha256_of, write_whole
+from isthmus.core.files import sha256_of
+from isthmus.core.resume import Record, read_record, write_record
 
 FOLDER = Path("results/models")
 INSPECTION = LIBRARY / "models" / "inspection.py"
@@ -151,21 +152,14 @@ def _answers(requests: Sequence[Asked]) -> list[dict[str, Any]]:
     known: dict[Path, Any] = {}
     for request in requests:
         if request.file not in known:
-            known[request.file] = _read(request.file) if request.file.exists() else None
+            kept = read_record(request.file)
+            known[request.file] = None if kept is None else kept.content
     waiting = list({request.file: request for request in requests if known[request.file] is None}.values())
     for request, answer in zip(waiting, _inspected(waiting) if waiting else [], strict=True):
         known[request.file] = answer
         if "error" not in answer:
-            write_whole(request.file, partial(_write, answer))
+            write_record(request.file, Record(request.file.stem, answer))
     return [known[request.file] for request in requests]
-
-
-def _write(answer: Mapping[str, Any], file: Path) -> None:
-    file.write_text(json.dumps(answer, indent=2), encoding="utf-8")
-
-
-def _read(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def _inspected(requests: Sequence[Asked]) -> list[dict[str, Any]]:
@@ -182,4 +176,4 @@ def _inspected(requests: Sequence[Asked]) -> list[dict[str, Any]]:
             last = "\n".join(ended.stderr.splitlines()[-5:])
             what = "modules, losses or files of weights could not be described"
             raise ConfigurationError(f"{what}; the process ended with:\n{last}")
-        return _read(answered)
+        return json.loads(answered.read_text(encoding="utf-8"))

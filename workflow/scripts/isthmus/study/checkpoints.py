@@ -6,17 +6,16 @@ checked without torch here, apart from what is in them, which a process of its o
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from string import Formatter
 from typing import Any
 
-from isthmus.core.files import expanded, write_whole
+from isthmus.core.files import expanded
 from isthmus.core.messages import shown
+from isthmus.core.resume import Record, read_record, write_record
 from isthmus.data.facts import Facts
 from isthmus.models.description import FOLDER, CheckpointRequest, mistakes
 from isthmus.recipes.recipe import Recipe
@@ -187,7 +186,8 @@ def _listed(place: str, found: Sequence[str]) -> Iterator[str]:
 
 def _contents(files: Iterable[str]) -> dict[str, str]:
     """The digest of every file that exists, by path. A file is read again only if its size, times or place changed."""
-    known = json.loads(INDEX.read_text(encoding="utf-8")) if INDEX.exists() else {}
+    kept = read_record(INDEX)
+    known = {} if kept is None else kept.content
     found = {}
     for file in dict.fromkeys(files):
         if Path(file).is_file():
@@ -195,14 +195,10 @@ def _contents(files: Iterable[str]) -> dict[str, str]:
             mark = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
             found[file] = known[file] if file in known and known[file][:-1] == mark else [*mark, _digest(Path(file))]
     if not found.items() <= known.items():
-        write_whole(INDEX, partial(_write, known | found))
+        write_record(INDEX, Record(INDEX.stem, known | found))
     return {file: str(entry[-1]) for file, entry in found.items()}
 
 
 def _digest(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-
-
-def _write(content: Any, file: Path) -> None:
-    file.write_text(json.dumps(content), encoding="utf-8")

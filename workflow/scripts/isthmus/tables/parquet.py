@@ -1,12 +1,16 @@
-"""Tidy Parquet tables whose schema is checked when they are written.
+"""Tidy Parquet tables whose schema is checked when they are written, with a checksum over the whole file.
 
 `workflow/schemas/stages/*.yaml` describes the columns of every table. Writing a row fails if it has missing or extra
 columns, a value of the wrong type, a null in a column that forbids it, or a number that is not finite. Unknown values
 are null, never NaN.
+
+Parquet's own checksums cover the numbers, but not the names of columns or how the numbers are encoded. So a file holds
+the SHA-256 of all its bytes in its metadata, computed with zeros in the place of the digest.
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from isthmus.core.errors import DataError
-from isthmus.core.files import write_whole
+from isthmus.core.files import sha256_of, write_whole
 from isthmus.tables.descriptions import Column, Table, table
 
 TYPES = {
@@ -26,6 +30,8 @@ TYPES = {
     "bool": pa.bool_(),
 }
 ROW_GROUP = 100_000
+CHECKSUM = b"isthmus-sha256:"  # stands before the digest, near the end of a file
+ZEROS = b"0" * 64
 PARTS_TOGETHER = 200  # small tables in memory are mostly overhead, so this many are merged into one
 ACCEPTED: dict[str, tuple[type, ...]] = {"string": (str,), "int64": (int,), "float64": (float, int), "bool": (bool,)}
 
@@ -81,7 +87,31 @@ def write_table(path: Path | str, name: str, rows: Sequence[Mapping[str, Any]], 
 
 def write_arrow(path: Path | str, content: pa.Table) -> None:
     """Write an Arrow table to `path` atomically, as it is."""
-    write_whole(path, lambda temporary: pa.parquet.write_table(content, temporary, write_page_checksum=True))
+
+    def write(temporary: Path) -> None:
+        with _checksummed(temporary, content.schema) as writer:
+            writer.write_table(content)
+
+    write_whole(path, write)
+
+
+@contextmanager
+def _checksummed(path: Path, schema: pa.Schema) -> Iterator[pa.parquet.ParquetWriter]:
+    """A writer of a Parquet file, which gets its checksum at the end."""
+    with pa.parquet.ParquetWriter(path, schema, write_page_checksum=True) as writer:
+        yield writer
+        writer.add_key_value_metadata({"checksum": (CHECKSUM + ZEROS).decode()})
+    start, _, found = _digests(path.read_bytes())
+    with path.open("r+b") as stream:
+        stream.seek(start)
+        stream.write(found)
+
+
+def _digests(content: bytes) -> tuple[int, bytes, bytes]:
+    """The place of the digest in a file, the digest there, and the one that belongs there. ValueError without any."""
+    start = content.rindex(CHECKSUM) + len(CHECKSUM)
+    end, whole = start + len(ZEROS), memoryview(content)
+    return start, content[start:end], sha256_of(whole[:start], ZEROS, whole[end:]).encode()
 
 
 def write_frame(path: Path | str, name: str, frame: pd.DataFrame, further: Sequence[Column] = ()) -> None:
@@ -95,12 +125,18 @@ def write_frame(path: Path | str, name: str, frame: pd.DataFrame, further: Seque
 
 
 def read_table(path: Path | str) -> pa.Table:
-    """Read one Parquet file. Raises DataError, naming the file, if it is missing, truncated or not Parquet."""
+    """Read one of our tables. Raises DataError, naming the file, if it is missing, altered or another program's."""
+    what_to_do = "delete it and run the workflow again"
     try:
-        with pa.parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            return file.read()
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"cannot read the table {path} ({error}); delete it and run the workflow again") from error
+        content = Path(path).read_bytes()
+        _, stored, found = _digests(content)
+    except OSError as error:
+        raise DataError(f"cannot read the table {path} ({error}); {what_to_do}") from error
+    except ValueError as error:
+        raise DataError(f"{path} is damaged or another program's file: it has no checksum; {what_to_do}") from error
+    if stored != found:
+        raise DataError(f"{path} is damaged: its checksum does not fit; {what_to_do}")
+    return pa.parquet.read_table(pa.BufferReader(content))
 
 
 def _merged(parts: Sequence[pa.Table]) -> pa.Table:
@@ -127,7 +163,7 @@ def collect(paths: Iterable[Path | str], destination: Path | str, name: str, unk
     def write(temporary: Path) -> None:
         nonlocal rows, written
         waiting: list[pa.Table] = []
-        with pa.parquet.ParquetWriter(temporary, schema, write_page_checksum=True) as writer:
+        with _checksummed(temporary, schema) as writer:
             for path in paths:
                 part = read_table(path)
                 if not _fits(part, schema):
