@@ -59,13 +59,6 @@ def keep_memory() -> None:
         library.mallopt(most_maps, 0)
 
 
-def use_channels_last(wanted: bool | str, convolutional: bool, device: torch.device) -> bool:
-    """Whether to store images channels-last; `auto` does so for convolutions on a GPU."""
-    if not convolutional:
-        return False
-    return device.type == "cuda" if wanted == "auto" else bool(wanted)
-
-
 # Stacking pays off while one network's step is too small to keep a core busy. Measured on a CPU with
 # benchmarks/bench_stacking.py (five MLPs, one thread): 5 times as fast at 2 x 10^4 weights x examples per step, equal
 # near 3 x 10^7, 0.7 times as fast at 10^8.
@@ -77,9 +70,10 @@ GPU_STACK_LIMIT = 1e9
 def stack_size(
     wanted: int | str, convolutional: bool, parameters: int, batch_size: int, device: torch.device, networks: int
 ) -> int:
-    """How many of `networks` networks to train in one stack: `wanted`, or for `auto` what measured fastest.
+    """How many of `networks` networks to train in one stack: `wanted`, or for `auto` all of them if they are small.
 
-    The choice depends on the arguments alone, never on a timing at run time, so a repeated run makes the same choice.
+    Larger ones, and convolutions, train one by one unless a study measured that a stack is faster
+    (`isthmus.training.layouts`).
     """
     if wanted != "auto":
         return min(int(wanted), networks)

@@ -16,8 +16,10 @@ import yaml
 from isthmus.core.errors import ConfigurationError, UserError
 
 
-def write_whole(path: Path | str, write: Callable[[Path], object]) -> None:
+def write_whole(path: Path | str, write: Callable[[Path], object], first: bool = False) -> None:
     """Call `write` with a temporary path, then move the file it wrote to `path`.
+
+    first: keep the file if another process has written it meanwhile.
 
     The data reach the disk before the rename. On any error, the temporary file is removed, and `path` keeps its old
     content. Raises UserError if the file cannot be written, because the disk is full, for example; any other error is
@@ -31,7 +33,10 @@ def write_whole(path: Path | str, write: Callable[[Path], object]) -> None:
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())  # some writers create files that only their owner can read
-        temporary.replace(path)
+        if first:
+            _link(temporary, path)
+        else:
+            temporary.replace(path)
     except FileNotFoundError:  # `write` wrote nothing
         raise
     except OSError as error:
@@ -42,6 +47,16 @@ def write_whole(path: Path | str, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):  # it is not there, or cannot be removed for the reason that was just given
             temporary.unlink()
+
+
+def _link(written: Path, path: Path) -> None:
+    """Give a file a second name, unless another file has it. File systems without links have the last writer win."""
+    try:
+        os.link(written, path)
+    except FileExistsError:
+        return
+    except OSError:
+        written.replace(path)
 
 
 def expanded(path: str) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isthmus.core.errors import Interrupted
+from isthmus.core.errors import DataError, Interrupted
 from isthmus.core.files import sha256_of, write_whole
 from isthmus.core.logs import StopRequest
 from isthmus.core.progress import Progress
@@ -57,19 +57,51 @@ def recall(path: Path, task: Task, stop: StopRequest) -> Any:
     """
     if path.exists():
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            if kept["sha256"] != fingerprint(kept["fingerprint"], kept["content"]):
-                raise ValueError("its checksum does not fit")
-            if kept["fingerprint"] == task.fingerprint:
-                return kept["content"]
+            mark, content = _read(path)
+            if mark == task.fingerprint:
+                return content
             logging.info("%s belongs to another recipe, data or code: measuring again", path)
-        except (ValueError, KeyError, TypeError) as error:
-            logging.warning("%s is damaged (%s): set aside, measuring again", path, error)
+        except DataError as error:
+            logging.warning("%s: set aside, measuring again", error)
             path.replace(path.with_name(path.name + ".damaged"))
     with stop.at_once():
         measured = task.measure()
-    content = json.loads(json.dumps(measured, allow_nan=False))  # as another attempt will read it
-    record = {"fingerprint": task.fingerprint, "content": content, "sha256": fingerprint(task.fingerprint, content)}
-    text = json.dumps(record)
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    return content
+    _write(path, task.fingerprint, measured)
+    return _read(path)[1]
+
+
+def first_record(path: Path, mark: str, measure: Callable[[], Any]) -> Any:
+    """The content of the file `path`, or else what `measure` returns, which is stored with the fingerprint `mark`.
+
+    If several processes measure at once, all get what the first of them stored. Raises DataError if the file is
+    damaged.
+
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp(), "choice.json")
+    >>> first_record(path, "mark", lambda: "first"), first_record(path, "mark", lambda: "second")
+    ('first', 'first')
+    """
+    if not path.exists():
+        _write(path, mark, measure(), first=True)
+    try:
+        return _read(path)[1]
+    except DataError as error:
+        raise DataError(f"{error}: delete it and start again, and it will be made anew") from error
+
+
+def _write(path: Path, mark: str, content: Any, first: bool = False) -> None:
+    """Store a record. first: keep the file if there is one by now."""
+    content = json.loads(json.dumps(content, allow_nan=False))  # with lists for tuples, as it will be read
+    text = json.dumps({"fingerprint": mark, "content": content, "sha256": fingerprint(mark, content)})
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), first)
+
+
+def _read(path: Path) -> tuple[str, Any]:
+    """The fingerprint and the content of a record. Raises DataError if it is damaged."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["sha256"] != fingerprint(kept["fingerprint"], kept["content"]):
+            raise ValueError("its checksum does not fit")
+        return kept["fingerprint"], kept["content"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error})") from error
