@@ -50,6 +50,16 @@ def test_the_fastest_way_is_chosen(measured: dict[str, Any]) -> None:
     assert measured["together"] == (fastest == "together")
 
 
+def test_bfloat16_is_compared_with_float32_which_may_be_faster(
+    digits: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = fastest_layout(convolutional(precision="bfloat16"), digits, CPU)
+    milliseconds = found["milliseconds"]
+    chosen = "together" if found["together"] else "channels_last" if found["channels_last"] else "contiguous"
+    slower = milliseconds["float32"] < milliseconds[chosen]
+    assert ("slower in bfloat16" in caplog.text) == slower
+
+
 def test_what_is_written_down_holds_whatever_a_later_timing_would_say(
     tmp_path: Path, digits: Dataset, measured: dict[str, Any]
 ) -> None:

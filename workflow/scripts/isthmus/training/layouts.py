@@ -64,15 +64,22 @@ def fastest_layout(recipe: Recipe, dataset: Dataset, settings: Settings) -> dict
     """The fields of `Layout`, with milliseconds of a step of one network in each way, and what they were measured on.
 
     Networks are timed one by one, with images stored either way if they are convolutional, and in a stack, for which
-    images are copied anyway, if a step is small and they can be stacked.
+    images are copied anyway, if a step is small and they can be stacked. Where bfloat16 was asked for, the log has a
+    warning if it is slower than float32 in the same layout.
     """
     ways = [(False, 1), (True, 1)] if recipe.network.convolutional else [(False, 1)]
     found = _seconds(recipe, dataset, settings, ways)
     if recipe.network.stacks and min(found.values()) < LARGE_STEP:
         found |= _seconds(recipe, dataset, settings, [(False, TOGETHER)])
-    channels_last, stack = min(found, key=lambda way: found[way] / GAIN if way[0] else found[way])
+    channels_last, stack = chosen = min(found, key=lambda way: found[way] / GAIN if way[0] else found[way])
     names = {(False, 1): "contiguous", (True, 1): "channels_last", (False, TOGETHER): "together"}
     milliseconds = {names[way]: round(1000 * seconds, 3) for way, seconds in found.items()}
+    if recipe.training.precision == "bfloat16":
+        full = replace(recipe, training=replace(recipe.training, precision="float32"))
+        (seconds,) = _seconds(full, dataset, settings, [chosen]).values()
+        milliseconds["float32"] = round(1000 * seconds, 3)
+        if seconds < found[chosen]:
+            logging.warning("this machine is slower in bfloat16 than in float32")
     logging.info("milliseconds of a step of one network: %s", milliseconds)
     cuda = settings.device.type == "cuda"
     machine = torch.cuda.get_device_name(settings.device) if cuda else processor()
