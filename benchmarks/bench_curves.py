@@ -122,8 +122,8 @@ def ours(amount: Amount, threads: int) -> Seconds:
     """One curve by the library with the workflow's own settings."""
     cpu, training, seconds = torch.device("cpu"), recipe().training, Seconds()
     devices.set_up(threads, deterministic=False)
-    settings = Settings(cpu, devices.use_channels_last("auto", recipe().network.convolutional, cpu))
-    parameters = count_parameters(recipe().network.convolutional, SHAPE, CLASSES)
+    settings = Settings(cpu, channels_last=True)
+    parameters = count_parameters(recipe().network, SHAPE, CLASSES)
     stack = devices.stack_size(
         "auto", recipe().network.convolutional, parameters, settings.evaluation_batch_size, cpu, POINTS
     )

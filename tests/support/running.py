@@ -32,8 +32,8 @@ def small_study(**grid: Any) -> dict[str, Any]:
 
 
 def configuration(**studies: Any) -> dict[str, Any]:
-    """A configuration of the given studies, two seeds to a job."""
-    return {"studies": studies, "jobs": {"seeds": 2}}
+    """A configuration of the given studies, two seeds to a job, with nothing left to a timing."""
+    return {"studies": studies, "jobs": {"seeds": 2, "layout": "contiguous"}}
 
 
 def folder_with(factory: pytest.TempPathFactory, file: str) -> Path:

@@ -123,7 +123,7 @@ def test_how_jobs_are_run_is_no_reason_to_run_them_again(small: tuple[Path, Path
     root, folder = small
     config = configuration(small=study())
     config["jobs"] |= {"stack": 1, "threads": 2, "checkpoint_seconds": 5, "evaluation_batch_size": 100}
-    config["jobs"] |= {"gpu": 1, "gpu_resources": {"slurm_partition": "gpu"}}
+    config["jobs"] |= {"gpu": 1, "gpu_resources": {"slurm_partition": "gpu"}, "layout": "channels_last"}
     assert planned(folder, config, root=root) == set()
 
 

@@ -8,11 +8,11 @@ from isthmus.core.logs import job_log
 from isthmus.core.tensors import Tensors
 from isthmus.data.dataset import load_dataset
 from isthmus.models.networks import build
-from isthmus.models.placement import Placement
 from isthmus.models.state_dicts import load_parameters
 from isthmus.recipes.recipe import Recipe
 from isthmus.tables.parquet import write_table
 from isthmus.training.imported import imported
+from isthmus.training.placement import Placement
 from isthmus.training.rows import rows
 from isthmus.training.weights import write_weights
 
@@ -20,7 +20,7 @@ from isthmus.training.weights import write_weights
 def main(job: Any) -> None:
     recipe, seeds = Recipe.from_dict(job.params.recipe), list(job.params.seeds)
     dataset = load_dataset(job.input.data)
-    placement = Placement.set_up(job.config["jobs"], job.threads, recipe, dataset)
+    placement = Placement.set_up(job, recipe, dataset)
     network = build(recipe.network, dataset.shape, dataset.classes)
 
     def read(path: str, entry: str) -> Tensors:

@@ -7,9 +7,9 @@ from typing import Any
 from isthmus.core.logs import StopRequest, job_log
 from isthmus.core.resume import fingerprint
 from isthmus.data.dataset import load_dataset
-from isthmus.models.placement import Placement
 from isthmus.recipes.recipe import Recipe
 from isthmus.tables.parquet import write_table
+from isthmus.training.placement import Placement
 from isthmus.training.rows import rows
 from isthmus.training.stacks import plan_stacks, train_stacks
 from isthmus.training.trainer import new_state, train
@@ -19,7 +19,7 @@ from isthmus.training.weights import write_weights
 def main(job: Any) -> None:
     recipe, seeds = Recipe.from_dict(job.params.recipe), list(job.params.seeds)
     dataset = load_dataset(job.input.data)
-    placement = Placement.set_up(job.config["jobs"], job.threads, recipe, dataset)
+    placement = Placement.set_up(job, recipe, dataset)
     size = placement.stack_size(recipe.training.batch_size, len(seeds))
     folder = Path(job.params.checkpoints)
     mark = fingerprint(job.params.recipe, dataset.checksum, job.params.code)

@@ -90,6 +90,15 @@ def test_linear_is_torch_linear_per_member(stack: int, shared: bool, bias: bool)
 
 
 @stacks
+@biases
+def test_gradients_of_linear_weights_have_their_memory_layout(stack: int, bias: bool) -> None:
+    first, second = (layers.Linear(stack, *sizes, bias) for sizes in ((INPUTS, OUTPUTS), (OUTPUTS, CLASSES)))
+    outputs = second(torch.relu(first(torch.randn(stack, BATCH, INPUTS))))
+    gradients = torch.autograd.grad(outputs.square().sum(), [first.weight, second.weight])
+    assert all(gradient.is_contiguous() for gradient in gradients)
+
+
+@stacks
 @inputs
 @biases
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (1, 1), (1, 2)])

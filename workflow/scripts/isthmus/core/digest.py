@@ -3,8 +3,8 @@
 Snakemake reruns a job when its script changes but does not follow the script's imports. Each rule therefore has a
 parameter: the digest of every library module that its script imports, directly or indirectly, and of the packages that
 contain them. Comments, docstrings and layout do not count. Nor do modules that move results around without changing a
-number (`PLUMBING`), so a reworded log line does not repeat hours of training. If columns no longer fit, the rule that
-collects tables notices, because its digest includes plumbing.
+number, or time which way of computing them is fastest (`PLUMBING`), so a reworded log line does not repeat hours of
+training. If columns no longer fit, the rule that collects tables notices, because its digest includes plumbing.
 
 Imports are read from the source, never run. Imports that cannot be followed this way are refused: relative imports, and
 modules imported by a computed name.
@@ -27,6 +27,8 @@ PLUMBING = frozenset(
         "core.resume",
         "tables.descriptions",
         "tables.parquet",
+        "training.layouts",
+        "training.timing",
     }
 )
 

@@ -20,8 +20,10 @@ ROOM = 10 * 2**20
 """Bytes that Snakemake needs for locks, logs and notes about jobs; without them it ends in a traceback."""
 
 
-def write_whole(path: Path | str, write: Callable[[Path], object]) -> None:
+def write_whole(path: Path | str, write: Callable[[Path], object], first: bool = False) -> None:
     """Call `write` with a temporary path, then move the file it wrote to `path`.
+
+    first: keep the file if another process has written it meanwhile.
 
     The data reach the disk before the rename. On any error, the temporary file is removed, and `path` keeps its old
     content. Raises UserError if the file cannot be written, because the disk is full, for example; any other error is
@@ -35,7 +37,10 @@ def write_whole(path: Path | str, write: Callable[[Path], object]) -> None:
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())  # some writers create files that only their owner can read
-        temporary.replace(path)
+        if first:
+            _link(temporary, path)
+        else:
+            temporary.replace(path)
     except FileNotFoundError:  # `write` wrote nothing
         raise
     except OSError as error:
@@ -60,6 +65,16 @@ def require_room(folder: Path, room: int = ROOM) -> None:
     free = shutil.disk_usage(folder).free
     if free < room:
         raise unwritable(folder.resolve(), f"its disk has {free} bytes left, and Snakemake needs some {room} for notes")
+
+
+def _link(written: Path, path: Path) -> None:
+    """Give a file a second name, unless another file has it. File systems without links have the last writer win."""
+    try:
+        os.link(written, path)
+    except FileExistsError:
+        return
+    except OSError:
+        written.replace(path)
 
 
 def expanded(path: str) -> Path:

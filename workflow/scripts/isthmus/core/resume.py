@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isthmus.core.errors import Interrupted
+from isthmus.core.errors import DataError, Interrupted
 from isthmus.core.files import sha256_of, write_whole
 from isthmus.core.logs import StopRequest
 from isthmus.core.progress import Progress
@@ -35,12 +35,15 @@ class Record:
     content: Any
 
 
-def write_record(path: Path | str, record: Record) -> None:
-    """Write a record. Raises ValueError if its content is not finite, and TypeError if JSON cannot hold it."""
+def write_record(path: Path | str, record: Record, first: bool = False) -> None:
+    """Write a record; keep what is there by now, if it is to be the `first`.
+
+    Raises ValueError if its content is not finite, and TypeError if JSON cannot hold it.
+    """
     digest = fingerprint(record.fingerprint, record.content)
     stored = {"fingerprint": record.fingerprint, "content": record.content, "sha256": digest}
     text = json.dumps(stored, allow_nan=False)
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), first)
 
 
 def read_record(path: Path | str) -> Record | None:
@@ -49,14 +52,22 @@ def read_record(path: Path | str) -> Record | None:
     if not path.exists():
         return None
     try:
+        return _read(path)
+    except DataError as error:
+        logging.warning("%s: set aside", error)
+        path.replace(path.with_name(path.name + ".damaged"))
+        return None
+
+
+def _read(path: Path) -> Record:
+    """Read a record. Raises DataError if it is damaged."""
+    try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["sha256"] != fingerprint(stored["fingerprint"], stored["content"]):
             raise ValueError("its checksum does not fit")
         return Record(stored["fingerprint"], stored["content"])
     except (ValueError, KeyError, TypeError) as error:
-        logging.warning("%s is damaged (%s): set aside", path, error)
-        path.replace(path.with_name(path.name + ".damaged"))
-        return None
+        raise DataError(f"{path} is damaged ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -98,3 +109,22 @@ def recall(path: Path, task: Task, stop: StopRequest) -> Any:
     content = json.loads(json.dumps(measured, allow_nan=False))  # as another attempt will read it
     write_record(path, Record(task.fingerprint, content))
     return content
+
+
+def first_record(path: Path, mark: str, measure: Callable[[], Any]) -> Any:
+    """The content of the file `path`, or else what `measure` returns, which is stored with the fingerprint `mark`.
+
+    If several processes measure at once, all get what the first of them stored. Raises DataError if the file is
+    damaged.
+
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp(), "choice.json")
+    >>> first_record(path, "mark", lambda: "first"), first_record(path, "mark", lambda: "second")
+    ('first', 'first')
+    """
+    if not path.exists():
+        write_record(path, Record(mark, measure()), first=True)
+    try:
+        return _read(path).content
+    except DataError as error:
+        raise DataError(f"{error}: delete it and start again, and it will be made anew") from error

@@ -11,10 +11,10 @@ from isthmus.core.resume import Task, fingerprint, measure_all
 from isthmus.core.tensors import Tensors, checksum, flatten
 from isthmus.data.dataset import Dataset, load_dataset
 from isthmus.landscape.evaluator import Evaluator
-from isthmus.models.placement import Placement
 from isthmus.recipes.recipe import Recipe
 from isthmus.tables.parquet import read_table
 from isthmus.tables.rows import Row
+from isthmus.training.placement import Placement
 from isthmus.training.rows import keys, statistics_column
 from isthmus.training.weights import load_snapshots
 
@@ -45,7 +45,7 @@ class Block:
         recipe, dataset, seeds = Recipe.from_dict(job.params.recipe), load_dataset(job.input.data), list(seeds)
         rows = [row for path in _listed(job.input.networks) for row in read_table(path).to_pylist()]
         networks = {row["seed"]: row for row in rows}
-        placement = Placement.set_up(job.config["jobs"], job.threads, recipe, dataset)
+        placement = Placement.set_up(job, recipe, dataset)
         sound = [seed for seed in seeds if not networks[seed]["diverged"]]
         logging.info("%d of %d networks without divergence", len(sound), len(seeds))
         return cls(job, recipe, job.params.options, dataset, seeds, sound, networks, placement)

@@ -143,7 +143,7 @@ class Stacked(nn.Module):
                     return cast(Found, vmap(function, in_dims=(0, None if shared else 0))(tensors, given))
             found = []
             for member in range(stack):
-                own = {name: value[member] for name, value in tensors.items()}
+                own = {name: value.squeeze(0) if stack == 1 else value[member] for name, value in tensors.items()}
                 with self._seeded(member, images.device):
                     found.append(function(own, images[0 if shared else member]))
         if stack == 1:

@@ -40,11 +40,13 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         stack = self.weight.shape[0]
         if stack == 1:
-            return F.linear(x[0], self.weight[0], None if self.bias is None else self.bias[0])[None]
-        x = x.expand(stack, -1, -1)
+            bias = None if self.bias is None else self.bias.squeeze(0)
+            return F.linear(x.squeeze(0), self.weight.squeeze(0), bias)[None]
+        # The weight on the left, so that its gradient has its memory layout and the optimizer need not copy it.
+        x = x.expand(stack, -1, -1).mT
         if self.bias is None:
-            return torch.bmm(x, self.weight.mT)
-        return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.mT)
+            return torch.bmm(self.weight, x).mT
+        return torch.baddbmm(self.bias.unsqueeze(2), self.weight, x).mT
 
 
 class Convolution(nn.Module):
@@ -98,7 +100,7 @@ def as_channels(x: Tensor) -> Tensor:
     if x.dim() == 4:
         return x
     # For one network this is a view, which keeps a channels-last layout.
-    return x[0] if x.shape[0] == 1 else x.transpose(0, 1).flatten(1, 2)
+    return x.squeeze(0) if x.shape[0] == 1 else x.transpose(0, 1).flatten(1, 2)
 
 
 class BatchNorm(nn.Module):

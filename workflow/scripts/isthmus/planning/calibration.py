@@ -11,7 +11,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,16 +29,14 @@ from isthmus.models.networks import build
 from isthmus.models.sizes import multiplications, parameters
 from isthmus.recipes.recipe import Recipe
 from isthmus.training.cost import Calls, Work
-from isthmus.training.trainer import Member, TrainingRun, new_state
+from isthmus.training.timing import MOST_EXAMPLES, Call, timed, training_step
 
 REPETITIONS = 5
 SECONDS_A_POINT = 1.0  # after which a call is not repeated
 MOST_SECONDS = 10.0  # a call that takes longer the first time is not repeated at all
-MOST_EXAMPLES = 20_000  # of random data
 POINTS = 5  # sizes that are timed for each kind of call and architecture
 MATRICES = (16, 768)  # rows of the smallest and the largest matrix that is timed
 
-Call = Callable[[], object]
 Kind = tuple[str, str]  # kind of call, and architecture (empty if it does not matter)
 
 
@@ -109,19 +106,28 @@ class Task:
         return total
 
 
-def calibrate(tasks: Iterable[Task], wanted: int | str, settings: Settings) -> dict[Kind, Speed]:
-    """Time the calls that the tasks make: of each kind, the smallest, the largest and some in between."""
-    found: dict[Kind, dict[float, Callable[[], Call]]] = {}
+def calibrate(tasks: Iterable[Task], wanted: int | str, settings: Settings, layout: str = "auto") -> dict[Kind, Speed]:
+    """Time the calls that the tasks make: of each kind, the smallest, the largest and some in between.
+
+    wanted, layout: `jobs.stack` and `jobs.layout` of the configuration; of two layouts, the faster one counts.
+    """
+    found: dict[Kind, dict[float, dict[bool, Callable[[], Call]]]] = {}
+    last = {"auto": (False, True), "contiguous": (False,), "channels_last": (True,)}[layout]
     for task in tasks:
         for call in task.calls:
-            size, prepare = _prepared(task, call, task.stack(call, wanted, settings), settings)
-            found.setdefault(task.kind_of(call), {})[size] = prepare
+            for channels_last in last if task.recipe.network.convolutional else (False,):
+                laid_out = replace(settings, channels_last=channels_last)
+                size, prepare = _prepared(task, call, task.stack(call, wanted, settings), laid_out)
+                found.setdefault(task.kind_of(call), {}).setdefault(size, {})[channels_last] = prepare
     speeds = {}
     for kind, sizes in found.items():
         ordered = sorted(sizes)
         places = sorted({round(place * (len(ordered) - 1) / (POINTS - 1)) for place in range(POINTS)})
-        timed = [(ordered[place], _seconds(sizes[ordered[place]](), settings.device)) for place in places]
-        speeds[kind] = Speed.of(timed)
+        measured = [
+            (ordered[place], min(_seconds(prepare(), settings.device) for prepare in sizes[ordered[place]].values()))
+            for place in places
+        ]
+        speeds[kind] = Speed.of(measured)
     return speeds
 
 
@@ -139,10 +145,10 @@ def _seconds(call: Call, device: torch.device) -> float:
 
     The first call is not counted, because it may load libraries, unless it took long.
     """
-    taken = [_timed(call, device)]
+    taken = [timed(call, device)]
     if taken[0] > MOST_SECONDS:
         return taken[0]
-    taken = [_timed(call, device)]
+    taken = [timed(call, device)]
     # Several calls per reading, because clocks are too coarse for the smallest calls.
     many = max(1, round(0.02 / max(taken[0], 1e-6)))
 
@@ -151,22 +157,8 @@ def _seconds(call: Call, device: torch.device) -> float:
             call()
 
     while len(taken) < REPETITIONS and sum(taken) * many < SECONDS_A_POINT:
-        taken.append(_timed(repeat, device) / many)
+        taken.append(timed(repeat, device) / many)
     return max(sorted(taken)[len(taken) // 2], 1e-9)
-
-
-def _timed(call: Call, device: torch.device) -> float:
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    _wait(device)
-    started = clock()
-    call()
-    _wait(device)
-    return clock() - started
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _prepared(task: Task, call: Calls, stack: int, settings: Settings) -> tuple[float, Callable[[], Call]]:
@@ -182,13 +174,7 @@ def _prepared(task: Task, call: Calls, stack: int, settings: Settings) -> tuple[
 def _gradient(task: Task, stack: int, examples: int, settings: Settings) -> Call:
     """One step of training, including data and optimizer."""
     dataset = _dataset(task.facts, min(16 * examples, max(MOST_EXAMPLES, examples)))
-    training = replace(
-        task.recipe.training, batch_size=examples, epochs=10**6, steps=None, snapshots=(), sharpness_radius=0.0
-    )
-    chosen = replace(task.recipe.data, train_size=None, selection="first", label_noise=0.0)
-    recipe, seeds = replace(task.recipe, data=chosen, training=training), tuple(range(stack))
-    state = new_state(recipe, dataset, seeds)
-    return TrainingRun(recipe, state, dataset, settings, {seed: Member(seed, seed) for seed in seeds}).update
+    return training_step(task.recipe, dataset, stack, examples, settings)
 
 
 def _evaluation(task: Task, stack: int, examples: int, settings: Settings) -> Call:
@@ -220,6 +206,8 @@ def _place(task: Task, stack: int, examples: int, settings: Settings) -> tuple[t
     network.initialize(tuple(range(stack)))
     dataset = _dataset(task.facts, examples)
     images = normalized(dataset.train_images, dataset.mean, dataset.std).to(settings.device)
+    if settings.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
     return network.to(settings.device), images, dataset.train_labels.to(settings.device)
 
 

@@ -63,7 +63,7 @@ def plan(jobs: Sequence[Job], graph: Graph, settings: Settings) -> pd.DataFrame:
     """
     stack = graph.settings["stack"]
     tasks = [task_of(job, graph) for job in jobs]
-    speeds = calibrate([task for task in tasks if task], stack, settings)
+    speeds = calibrate([task for task in tasks if task], stack, settings, graph.settings["layout"])
     starts = {stage: start_up(modules) for stage, modules in ({"": TORCH} | IMPORTS).items()}
     rows = []
     for job, task in zip(jobs, tasks, strict=True):
