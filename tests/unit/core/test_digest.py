@@ -201,3 +201,30 @@ def test_a_measuring_tool_reruns_what_measures_with_it_and_nothing_else(module: 
         *(SCRIPTS / name for name in ("train.py", "connect.py", "find_tickets.py")),
     ]
     assert {path.name for path in measuring if digest.LIBRARY / module in digest.reached(path)} == scripts
+
+
+def test_what_was_read_is_kept_and_a_damaged_record_is_read_anew(copy: Copy, before: dict[str, str]) -> None:
+    kept = copy.path("isthmus/__pycache__/modules.json")
+    kept.parent.mkdir()
+    assert copy.digests() == before
+    content = kept.read_bytes()
+    assert copy.digests() == before
+    assert kept.read_bytes() == content
+
+    damaged = content.replace(b"numpy", b"nympu")
+    assert damaged != content
+    kept.write_bytes(damaged)
+    assert copy.digests() == before
+    assert kept.read_bytes() == content
+    assert kept.with_name("modules.json.damaged").read_bytes() == damaged
+
+
+def test_an_edit_counts_although_what_was_read_is_kept(copy: Copy, before: dict[str, str]) -> None:
+    kept = copy.path("isthmus/__pycache__/modules.json")
+    kept.parent.mkdir()
+    assert copy.digests() == before
+    copy.append("isthmus/training/trainer.py", "\nANOTHER = 1\n")
+    after = copy.digests()
+    assert changed(before, after) == {TRAINING}
+    kept.unlink()
+    assert copy.digests() == after

@@ -7,15 +7,21 @@ number, or time which way of computing them is fastest (`PLUMBING`), so a reword
 training. If columns no longer fit, the rule that collects tables notices, because its digest includes plumbing.
 
 Imports are read from the source, never run. Imports that cannot be followed this way are refused: relative imports, and
-modules imported by a computed name.
+modules imported by a computed name. What was read off a file is kept for the next start of Snakemake, by the content of
+the file: reading all of them anew took a quarter of it.
 """
 
 import ast
+import atexit
+import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from isthmus.core.files import sha256_of
+from isthmus.core.resume import Record, read_record, write_record
 
 LIBRARY = Path(__file__).resolve().parents[1]
 PLUMBING = frozenset(
@@ -32,6 +38,9 @@ PLUMBING = frozenset(
     }
 )
 
+KEPT = LIBRARY / "__pycache__" / "modules.json"
+"""What was read off modules, beside what Python itself keeps of them. It may be deleted at any time."""
+
 
 def digest(script: Path | str, plumbing: bool = False) -> str:
     """The digest, 16 hexadecimal digits, of the library modules that `script` imports, with or without plumbing.
@@ -40,7 +49,7 @@ def digest(script: Path | str, plumbing: bool = False) -> str:
     """
     script = Path(script).resolve()
     counted = sorted(reached(script) - (set() if plumbing else {_file(name) for name in PLUMBING}))
-    chunks = [f"{module.relative_to(LIBRARY)}\n{_code(module)}\n".encode() for module in counted]
+    chunks = [f"{module.relative_to(LIBRARY)}\n{_read(module).code}\n".encode() for module in counted]
     return sha256_of(*chunks)[:16]
 
 
@@ -77,15 +86,40 @@ def _file(name: str) -> Path:
     return LIBRARY.joinpath(*name.split(".")).with_suffix(".py")
 
 
-@cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+@dataclass(frozen=True)
+class _Module:
+    """code: a digest of the code without comments, docstrings and layout; names: what it imports, in any place."""
+
+    code: str
+    names: tuple[str, ...]
 
 
 @cache
-def _code(path: Path) -> str:
-    """A module's code without comments, docstrings and layout."""
-    return _spelled(_tree(path))
+def _kept() -> dict[str, list[Any]]:
+    """What earlier starts read off modules, by the digest of their content, to be added to."""
+    record = read_record(KEPT)
+    return record.content if record is not None else {}
+
+
+@cache
+def _keep_at_exit() -> None:
+    """Write down at the end of the process what was read, where Python keeps compiled modules, too."""
+    if KEPT.parent.is_dir() and os.access(KEPT.parent, os.W_OK):
+        atexit.register(lambda: write_record(KEPT, Record(KEPT.stem, _kept())))
+
+
+@cache
+def _read(path: Path) -> _Module:
+    """What counts of a file. Raises ValueError if its imports cannot be followed."""
+    source = path.read_bytes()
+    key = sha256_of(source)
+    if key not in _kept():
+        tree = ast.parse(source, str(path))
+        _check(tree, path)
+        _keep_at_exit()
+        _kept()[key] = [sha256_of(_spelled(tree).encode()), sorted(set(_named(tree)))]
+    code, names = _kept()[key]
+    return _Module(code, tuple(names))
 
 
 def _spelled(node: object) -> str:
@@ -103,16 +137,18 @@ def _is_text(node: object) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-@cache
-def _imports(path: Path) -> frozenset[Path]:
-    """The library files that a file imports, anywhere in the file, with the packages that contain them."""
-    tree = _tree(path)
+def _check(tree: ast.Module, path: Path) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             raise ValueError(f"{path}:{node.lineno}: imports must name the whole package, so that reruns see them")
         if isinstance(node, ast.Call) and _called(node.func) in ("import_module", "__import__"):
             raise ValueError(f"{path}:{node.lineno}: a module imported by a computed name is hidden from reruns")
-    return frozenset(_found(LIBRARY.parent, (name for name in _named(tree) if name.split(".")[0] == "isthmus")))
+
+
+@cache
+def _imports(path: Path) -> frozenset[Path]:
+    """The library files that a file imports, anywhere in the file, with the packages that contain them."""
+    return frozenset(_found(LIBRARY.parent, (name for name in _read(path).names if name.split(".")[0] == "isthmus")))
 
 
 def _named(tree: ast.Module) -> Iterator[str]:
