@@ -12,6 +12,7 @@ import invented_paths
 import invented_training
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from drawn import Tables, assert_laid_out, line, note, said, summarized
 from invented_paths import ALL_KINDS
@@ -20,6 +21,7 @@ from running import SCRIPTS
 
 from isthmus.figures.looks import KINDS, words_of
 from isthmus.tables.descriptions import stages
+from isthmus.tables.parquet import write_arrow
 
 each_figure = pytest.mark.parametrize("name", MADE)
 
@@ -209,7 +211,7 @@ def test_drawing_again_gives_the_same_bytes_and_never_imports_torch(tmp_path: Pa
     shown = [figure.lines for figure in stages()[stage].figures if figure.lines]
     names = [quantity for lines in shown for quantity in (*lines.rows, lines.x)]
     for name, table in summarized(make.frames(widths=[8, 16], depths=[1], batch_sizes=[32], seeds=3), names).items():
-        table.to_parquet(tmp_path / f"{name}.parquet", index=False)
+        write_arrow(tmp_path / f"{name}.parquet", pa.Table.from_pandas(table, preserve_index=False))
     for number in (1, 2):
         environment = {"PYTHONPATH": str(SCRIPTS), "PYTHONHASHSEED": str(number)}
         subprocess.run([sys.executable, "-c", PROGRAM, stage, tmp_path / str(number)], check=True, env=environment)

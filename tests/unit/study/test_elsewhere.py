@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 import yaml
 from running import ROOT, blocks, configuration, loaded_from, small_study
@@ -22,7 +21,7 @@ from isthmus.study.config import load
 from isthmus.study.given_tables import taken
 from isthmus.study.graph import Graph
 from isthmus.tables.descriptions import table
-from isthmus.tables.parquet import collect
+from isthmus.tables.parquet import collect, write_arrow
 from isthmus.tables.quantities import FEWEST_POINTS
 
 PUBLISHED = ROOT / "presets" / "yang2021"
@@ -83,7 +82,7 @@ def test_tables_are_collected_beside_those_of_trained_networks(folder: Path, tmp
     assert graph.unknown_columns("history") == []
     assert {row["study"]: row["depth"] for row in graph.cells()} == {"a": 1, "s": 18, "z": 1}
     part = tmp_path / "part.parquet"
-    pq.write_table(taken(folder / "measured", "networks", "s"), part)
+    write_arrow(part, taken(folder / "measured", "networks", "s"))
     assert collect([part], tmp_path / "all.parquet", "networks", graph.unknown_columns("networks")) == 20
 
 
