@@ -40,7 +40,7 @@ def fit_curves(block: Block, session: Session, pairs: list[Pair], stop: StopRequ
     """Fit the bends of all curved kinds of paths, unless they are already fitted."""
     options, numbers = block.options, tuple(pair_number(*pair) for pair in pairs)
     training = curve_training(block.recipe.training, options["curve"], len(session.evaluator.examples.images))
-    size = block.placement.stack_size(training.batch_size, len(pairs))
+    size = block.placement.training_stack(training.batch_size, len(pairs))
     for kind in filter(KINDS.get, options["kinds"]):
         folder = Path(block.job.params.checkpoints, kind)
 

@@ -26,7 +26,7 @@ def find_starts(block: Block, initial: dict[int, Tensors], stop: StopRequest) ->
     if step == 0:
         return {seed: Start(weights, {}, 0) for seed, weights in initial.items()}
     mark, settings = block.fingerprint(step), block.placement.settings
-    size = block.placement.stack_size(recipe.training.batch_size, len(initial))
+    size = block.placement.training_stack(recipe.training.batch_size, len(initial))
     states = train_stacks(
         plan_stacks(tuple(initial), size, folder, lambda _: mark),
         folder,
@@ -64,7 +64,7 @@ def find_tickets(block: Block, plan: Plan) -> Levels:
             TicketMeasures(plan, evaluator, block.dataset, dense_networks(block, snapshots)),
             {seed: Origin(initial[seed], starts[seed], each["final"]) for seed, each in snapshots.items()},
             LevelFiles(Path(block.job.params.checkpoints), mark),
-            lambda networks: placement.stack_size(block.recipe.training.batch_size, networks),
+            lambda networks: placement.training_stack(block.recipe.training.batch_size, networks),
             stop,
         )
         for level in range(len(plan.kept) + 1):

@@ -20,7 +20,7 @@ def main(job: Any) -> None:
     recipe, seeds = Recipe.from_dict(job.params.recipe), list(job.params.seeds)
     dataset = load_dataset(job.input.data)
     placement = Placement.set_up(job, recipe, dataset)
-    size = placement.stack_size(recipe.training.batch_size, len(seeds))
+    size = placement.training_stack(recipe.training.batch_size, len(seeds))
     folder = Path(job.params.checkpoints)
     mark = fingerprint(job.params.recipe, dataset.checksum, job.params.code)
     planned = plan_stacks(tuple(seeds), size, folder, lambda _: mark)

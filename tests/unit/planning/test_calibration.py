@@ -5,9 +5,9 @@ from helpers import CPU, recipe
 from torch import Tensor
 
 from isthmus.data.facts import Facts
-from isthmus.planning.calibration import OF_NETWORKS, Task
+from isthmus.planning.calibration import OF_NETWORKS, Task, calibrate
 from isthmus.recipes.recipe import Recipe
-from isthmus.training.cost import Work
+from isthmus.training.cost import Calls, Work
 
 READER = {
     "module": "own_models:Reader",
@@ -43,3 +43,12 @@ def test_every_call_can_be_timed_on_every_kind_of_data(kind: str, call: str) -> 
     if call == "product":
         assert isinstance(result, Tensor)
         assert result.isfinite().all()
+
+
+@pytest.mark.parametrize("layout", ["auto", "contiguous", "channels_last"])
+def test_convolutions_are_timed_in_the_layouts_that_jobs_may_use(layout: str) -> None:
+    given, facts = recipe(width=4, depth=1, network={"architecture": "cnn", "blocks": 1}), TASKS["images"][1]
+    calls = tuple(Calls(kind, 1, 16 * 1e4) for kind in ("gradient", "evaluation"))
+    speeds = calibrate([Task(Work(calls), given, facts, 1)], "auto", CPU, layout)
+    assert speeds.keys() == {("gradient", "cnn"), ("evaluation", "cnn")}
+    assert all(speed(1e6) > 0 for speed in speeds.values())

@@ -71,7 +71,7 @@ def test_what_is_written_down_holds_whatever_a_later_timing_would_say(
         first_record(folder / file.name, json.loads(file.read_text())["fingerprint"], lambda other=other: other)
         assert kept_layout(folder, convolutional(), digits, CPU) == Layout(*answer)
         assert placed(convolutional(), 1000, digits, folder).settings.channels_last == answer[0]
-        assert placed(convolutional(), 1000, digits, folder).stack_size(64, most=5) == (5 if answer[1] else 1)
+        assert placed(convolutional(), 1000, digits, folder).training_stack(64, most=5) == (5 if answer[1] else 1)
 
 
 def test_another_network_or_batch_size_is_measured_for_itself_and_another_rate_is_not(
@@ -117,7 +117,7 @@ def test_a_damaged_answer_is_an_error_that_says_what_to_do(tmp_path: Path, digit
 def test_a_layout_set_by_hand_is_not_measured(tmp_path: Path, digits: Dataset, wanted: str) -> None:
     placement = placed(convolutional(), 1000, digits, tmp_path / "layouts", layout=wanted)
     assert placement.settings.channels_last == (wanted == "channels_last")
-    assert placement.stack_size(64, most=5) == 1
+    assert placement.training_stack(64, most=5) == 1
     assert not (tmp_path / "layouts").exists()
 
 

@@ -61,7 +61,7 @@ class Block:
     ) -> Evaluator:
         """Data and networks on the device. together: the most points, or networks, to evaluate at once."""
         settings = self.placement.settings
-        stack = self.placement.stack_size(settings.evaluation_batch_size, together)
+        stack = self.placement.evaluation_stack(together)
         return Evaluator.of(
             self.recipe,
             self.dataset,

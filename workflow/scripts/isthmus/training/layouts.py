@@ -33,7 +33,7 @@ Way = tuple[bool, int]  # channels-last, and how many networks are computed toge
 class Layout:
     """channels_last: whether the channels of a pixel are stored side by side.
 
-    together: whether the networks of a job are computed in one stack; None if that was not measured.
+    together: whether the networks of a job train in one stack; None if that was not measured.
     """
 
     channels_last: bool = False

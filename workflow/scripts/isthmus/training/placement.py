@@ -17,12 +17,12 @@ from isthmus.training.layouts import Layout, kept_layout
 class Placement:
     """A job's settings and its choice of stack sizes.
 
-    parameters: trainable scalars of one network. together: whether to stack networks, if that was measured.
+    parameters: trainable scalars of one network. together: whether to train networks in a stack, if that was measured.
 
     >>> from isthmus.recipes.recipe import NetworkRecipe
     >>> recipe = NetworkRecipe("mlp", 4, 1, "none", "relu", blocks=1, hidden_units=0, taper=1)
     >>> placement = Placement(Settings(devices.choose_device("cpu")), recipe, parameters=310, wanted_stack="auto")
-    >>> placement.stack_size(batch_size=32, most=5), placement.stack_size(batch_size=1_000_000, most=5)
+    >>> placement.training_stack(batch_size=32, most=5), placement.training_stack(batch_size=1_000_000, most=5)
     (5, 1)
     """
 
@@ -55,18 +55,25 @@ class Placement:
         Nothing is measured for networks that are fastest in a stack on any machine: small ones without convolutions.
         """
         convolutional, layout = recipe.network.convolutional, Layout(wanted == "channels_last")
-        undecided = recipe.network.stacks and self.stack_size(recipe.training.batch_size, most=2) == 1
+        undecided = recipe.network.stacks and self.training_stack(recipe.training.batch_size, most=2) == 1
         if wanted == "auto" and (convolutional or (undecided and self.wanted_stack == "auto")):
             layout = kept_layout(folder, recipe, dataset, self.settings)
         logging.info("%s", layout)
         settings = replace(self.settings, channels_last=layout.channels_last and convolutional)
         return replace(self, settings=settings, together=layout.together)
 
-    def stack_size(self, batch_size: int, most: int) -> int:
-        """How many of `most` networks or points to compute at once, on batches of this size."""
-        wanted = self.wanted_stack if self.network.stacks else 1
-        if wanted == "auto" and self.together is not None:
+    def training_stack(self, batch_size: int, most: int) -> int:
+        """How many of `most` networks to train at once, on batches of this size."""
+        if self.wanted_stack == "auto" and self.together is not None:
             return most if self.together else 1
+        return self._stack(batch_size, most)
+
+    def evaluation_stack(self, most: int) -> int:
+        """How many of `most` networks, or points of a path, to evaluate at once."""
+        return self._stack(self.settings.evaluation_batch_size, most)
+
+    def _stack(self, batch_size: int, most: int) -> int:
+        wanted = self.wanted_stack if self.network.stacks else 1
         return devices.stack_size(
             wanted, self.network.convolutional, self.parameters, batch_size, self.settings.device, most
         )
