@@ -61,7 +61,7 @@ def keep_memory() -> None:
 
 # Stacking pays off while one network's step is too small to keep a core busy. Measured on a CPU with
 # benchmarks/bench_stacking.py (five MLPs, one thread): 5 times as fast at 2 x 10^4 weights x examples per step, equal
-# near 3 x 10^7, 0.7 times as fast at 10^8.
+# from 3 x 10^7 on, which depends on the machine; above the limit, studies measure it (isthmus.training.layouts).
 CPU_STACK_LIMIT = 2e7
 # A guess, not measured yet: on a GPU, launching a kernel costs as much as some 10^9 multiplications.
 GPU_STACK_LIMIT = 1e9
