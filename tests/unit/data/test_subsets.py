@@ -219,7 +219,7 @@ def test_a_subset_of_mnist_has_as_much_ink_as_all_of_it() -> None:
 
 
 def test_statistics_are_counted_as_they_are_made(digits: Dataset) -> None:
-    for normalization, size, used in (("batch", 80, 80), ("batch", 4096, 300), ("none", 4096, 0), ("layer", 4096, 0)):
+    for normalization, size, used in (("batch", 80, 80), ("batch", 2048, 300), ("none", 2048, 0), ("layer", 2048, 0)):
         given = {"statistics_size": size, "epochs": 1}
         chosen = recipe(4, 1, data={"train_size": 300}, network={"normalization": normalization}, training=given)
         run = TrainingRun(chosen, new_state(chosen, digits, (0,)), digits, CPU, {0: Member(0, 0)})
