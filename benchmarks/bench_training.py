@@ -160,7 +160,7 @@ def main() -> None:
     compare("MLP, width 32, depth 3", "mlp", 32, 3, 32, (1, 8, 8), 1437, precisions)
     compare("MLP, width 512, depth 2", "mlp", 512, 2, 128, (1, 28, 28), 5000, precisions)
     compare("published CNN, base width 8", "cnn", 8, 2, 128, (3, 32, 32), 512, precisions)
-    compare("published CNN, base width 32", "cnn", 32, 2, 128, (3, 32, 32), 256, precisions)
+    compare("published CNN, base width 32", "cnn", 32, 2, 128, (3, 32, 32), 128, precisions)
 
 
 if __name__ == "__main__":
