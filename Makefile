@@ -11,6 +11,9 @@ CONSTRAINTS ?= constraints.txt
 UPGRADE ?=
 NAME ?=
 OPTIONS ?=
+KILLS ?= 6
+FLIPS ?= 600
+TABLE ?=
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
@@ -20,7 +23,7 @@ DRAW := $(shell sed -nE 's/^(rule|use rule draw_training as) (draw_[a-z_]+)( wit
 
 .DEFAULT_GOAL := help
 .PHONY: help setup readable unlocked constraints figures tables redraw report plan new-analysis check-analysis \
-  test test-slow test-exhaustive test-slurm check format bench docs clean
+  test test-slow test-exhaustive test-slurm test-faults check format bench docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +95,10 @@ test-exhaustive: $(READY) ## the tests that repeat, many times, what the others 
 
 test-slurm: $(READY) ## a study on a SLURM of one node on this machine (Debian, root; docs/cluster.md)
 	$(BIN)/python -m pytest -m slurm tests/workflow/test_slurm.py
+
+test-faults: $(READY) ## attacks: kills, flipped bits, full disks; make test-faults KILLS=200 FLIPS=5000 TABLE=table.md
+	$(BIN)/python -m pytest -m faults -n 0 tests/workflow/test_faults.py --kills $(KILLS) --flips $(FLIPS) \
+	  $(if $(TABLE),--faults-table $(TABLE))
 
 format: $(READY) ## format Python and Snakemake files
 	$(BIN)/ruff check --fix .

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from attacks import Tally
 from rounding import Disturbed
 from running import run_once, succeed
 from shared_study import CONFIG, TARGETS
@@ -25,6 +26,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--disturb", type=int, help="disturb every operation by a unit in the last place: tests/support/rounding.py"
     )
+    parser.addoption("--kills", type=int, default=6, help="how many processes `make test-faults` kills")
+    parser.addoption("--flips", type=int, default=600, help="how many bits `make test-faults` flips")
+    parser.addoption("--faults-table", type=Path, help="a file for the table that `make test-faults` prints")
+
+
+ATTACKS = pytest.StashKey[Tally]()
+
+
+@pytest.fixture(scope="session")
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """How attacks ended, for the table at the end."""
+    return request.config.stash.setdefault(ATTACKS, Tally())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if ATTACKS in config.stash:
+        table = config.stash[ATTACKS].table()
+        terminalreporter.write_line(table)
+        if file := config.getoption("--faults-table"):
+            file.write_text(table + "\n")
 
 
 @pytest.hookimpl(tryfirst=True)

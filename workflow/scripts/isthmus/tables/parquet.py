@@ -136,7 +136,9 @@ def read_table(path: Path | str) -> pa.Table:
         raise DataError(f"{path} is damaged or another program's file: it has no checksum; {what_to_do}") from error
     if stored != found:
         raise DataError(f"{path} is damaged: its checksum does not fit; {what_to_do}")
-    return pa.parquet.read_table(pa.BufferReader(content))
+    # Not by `pa.parquet.read_table`, which reads in the background: threads of it can outlive a short job and abort it.
+    with pa.parquet.ParquetFile(pa.BufferReader(content)) as file:
+        return file.read()
 
 
 def _merged(parts: Sequence[pa.Table]) -> pa.Table:
