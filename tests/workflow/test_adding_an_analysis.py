@@ -129,6 +129,7 @@ def test_its_options_are_checked(begun: tuple[Path, set[str]], tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_new_analysis_passes_its_check(edited: Path) -> None:
     checked = call(edited, "check_analysis.py", "sparsity", "--options", QUICK)
     assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -44,7 +44,7 @@ ANALYSES: dict[str, Any] = {
 }
 Weights = Mapping[str, Tensor]
 TARGETS = ("tables", "results/overview.html")  # which draws a few figures only
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 
 def config() -> dict[str, Any]:
@@ -179,7 +179,6 @@ def test_the_overview_says_that_they_were_trained_elsewhere(folder: Path) -> Non
     assert "runs/width{width}/seed{seed}.pt" in page
 
 
-@pytest.mark.exhaustive
 def test_only_a_changed_file_is_imported_again_and_a_new_seed_alone(folder: Path, tmp_path: Path) -> None:
     copied, changed = shutil.copytree(folder, tmp_path / "run"), config()
     (copied / f"runs/width{WIDTH}/seed4.pt").touch()
@@ -199,7 +198,6 @@ def test_only_a_changed_file_is_imported_again_and_a_new_seed_alone(folder: Path
     assert not any(job.startswith("Preparing") for job in jobs)
 
 
-@pytest.mark.exhaustive
 def test_curves_can_be_fitted_between_them_once_their_recipe_is_given(folder: Path, tmp_path: Path) -> None:
     copied, curved = shutil.copytree(folder, tmp_path / "run"), config()
     curved["studies"]["plain-loop"]["analyses"] = {

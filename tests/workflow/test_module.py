@@ -41,6 +41,7 @@ def snakemake(folder: Path, *arguments: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_another_workflow_uses_the_tables_and_figures_of_a_study(tmp_path: Path) -> None:
     study = small_study(width=[4]) | {"training": {"epochs": 1}}
     (tmp_path / "Snakefile").write_text(OUTER)

@@ -42,7 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_once(tmp_path_factory, "signals", lambda folder: succeed(folder, configuration({}), wanted))
 
 
-OFTEN = ("connect", "curvature")  # the others take the same way
+OFTEN = ("connect",)  # the others take the same way
 
 
 @pytest.mark.parametrize(
