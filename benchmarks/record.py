@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from isthmus.core.hardware import processor
+
 FOLDER = Path(__file__).resolve().parent
 PAGE = FOLDER.parent / "docs" / "speed.md"
 BEGIN, END = "<!-- records: written by `make bench` -->\n", "<!-- end of the records -->\n"
@@ -23,13 +25,11 @@ UNITS = {"avx512f": "AVX-512", "amx_bf16": "AMX", "avx512_bf16": "AVX-512 for bf
 
 
 def machine() -> str:
-    """The processor, with what it has for vectors and matrices, and the number of cores."""
+    """The processor, with what Linux says it has for vectors and matrices, and the number of cores."""
     info = Path("/proc/cpuinfo")
-    text = info.read_text() if info.exists() else ""
-    name = re.search(r"model name\s*: (.*)", text)
-    flags = set(" ".join(re.findall(r"flags\s*: (.*)", text)[:1]).split())
+    flags = re.findall(r"flags\s*: (.*)", info.read_text())[0].split() if info.exists() else []
     units = [unit for flag, unit in UNITS.items() if flag in flags]
-    return f"{name[1] if name else platform.processor()} ({', '.join(units)}), {os.cpu_count()} cores"
+    return f"{processor()} ({', '.join(units)}), {os.cpu_count()} cores"
 
 
 def commit() -> str:
