@@ -156,7 +156,7 @@ def images_used(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[t
     yield "statistics", 120, evaluator.statistics_images[0]
     yield "Hessian", 60, Setup.of(evaluator, 0.1, None).images
     run = TrainingRun(evaluator.recipe, new_state(evaluator.recipe, dataset, (0,)), dataset, CPU, {0: Member(0, 0)})
-    yield "statistics in training", 120, run.statistics_images[0]
+    yield "statistics in training", 120, run.scoring.statistics_images[0]
     aligned = given_to(
         monkeypatch, matching, "match_activations", 4, lambda: align(evaluator, ALIGNMENT, (0, 1), network, network)
     )
@@ -224,4 +224,4 @@ def test_statistics_are_counted_as_they_are_made(digits: Dataset) -> None:
         chosen = recipe(4, 1, data={"train_size": 300}, network={"normalization": normalization}, training=given)
         run = TrainingRun(chosen, new_state(chosen, digits, (0,)), digits, CPU, {0: Member(0, 0)})
         assert chosen.statistics_examples(300) == used
-        assert used in (0, run.statistics_images.shape[1])
+        assert used in (0, run.scoring.statistics_images.shape[1])

@@ -7,6 +7,7 @@ from helpers import recipe
 from rounding import summation_error
 from torch import Tensor, nn
 
+from isthmus.data.subsets import places
 from isthmus.models.evaluation import evaluate, evaluation_mode, losses
 from isthmus.models.networks import build
 from isthmus.models.stacked import BatchNorm
@@ -84,6 +85,27 @@ def test_batches_make_no_difference(loss: str, batch_size: int) -> None:
     torch.testing.assert_close(found_loss, expected, rtol=summation_error(count + CLASSES + 10), atol=0)
     accuracy = (outputs.argmax(-1) == labels).double().mean(-1)
     torch.testing.assert_close(found_accuracy, accuracy, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
+@pytest.mark.parametrize("evaluated", [slice(0, 12), slice(8, 30), slice(20, 50)], ids=["all known", "some", "none"])
+def test_outputs_that_the_statistics_brought_are_not_computed_again(architecture: str, evaluated: slice) -> None:
+    network, images, labels = network_of(architecture).double(), images_of(50).double(), labels_of(2, STACK, 50)
+    chosen, statistics = torch.arange(50)[evaluated], torch.arange(0, 20)
+    seen = places(chosen, statistics)
+    computed = []
+
+    def counted(batch: Tensor) -> Tensor:
+        computed.append(batch.shape[1])
+        return network(batch)
+
+    with evaluation_mode(network, images[None, statistics]) as outputs:
+        given = images[chosen], labels[:, :, chosen], "cross_entropy", 7
+        expected = evaluate(network, *given)
+        found = evaluate(counted, *given, outputs, seen)
+    assert sum(computed) == len(set(chosen.tolist()) - set(statistics.tolist()))
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-12, atol=0)
+    assert torch.equal(found[1], expected[1])
 
 
 def test_labels_shared_by_the_stack_are_scored_for_every_network() -> None:

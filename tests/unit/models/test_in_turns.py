@@ -56,8 +56,9 @@ def test_outputs_are_those_of_one_pass_over_all_images(
     network = Stacked(make, stack, together).double()
     network.initialize(tuple(range(stack)))
     images = images_of()
-    with evaluation_mode(network, images[None]), torch.no_grad():
+    with evaluation_mode(network, images[None]) as outputs, torch.no_grad():
         found = network(images[None])
+    torch.testing.assert_close(outputs, found, rtol=1e-9, atol=1e-9)
     for member in range(stack):
         weights = {name: value.detach()[member] for name, value in network.named_parameters()}
         # Rounding of float64 through a few layers, with sums over 4,000 values: some 1e-13 on any processor.

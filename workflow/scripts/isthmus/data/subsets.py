@@ -74,6 +74,16 @@ def subset(labels: Tensor, size: int, after: int = 0) -> Tensor:
     return taken(order(labels), size, after)
 
 
+def places(chosen: Tensor, among: Tensor) -> Tensor:
+    """Where each of the indices `chosen` `[N]` is in `among` `[M]`, in rising order; -1 if it is not there: `[N]`.
+
+    >>> places(torch.tensor([2, 3, 9]), among=torch.tensor([1, 2, 9])).tolist()
+    [1, -1, 2]
+    """
+    found = torch.searchsorted(among, chosen).clamp(max=len(among) - 1)
+    return found.where(among[found] == chosen, -1)
+
+
 def taken(ordered: Tensor, size: int, after: int = 0) -> Tensor:
     """Like `subset`, from an `order` `[N]` that was computed before."""
     if size < 1 or after >= len(ordered):

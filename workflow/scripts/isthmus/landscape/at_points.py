@@ -32,6 +32,7 @@ def evaluate_points(
     loss: str,
     statistics_images: Tensor,
     batch_size: int,
+    places: Mapping[str, Tensor] | None = None,
 ) -> Scores:
     """Mean losses and accuracies at T points, `[T]` each, float64, on the CPU, for each set of examples.
 
@@ -40,7 +41,8 @@ def evaluate_points(
     images `[N, C, H, W]` and labels `[K, N]`. K is 1, or 2 if two networks learned different labels
     (`isthmus.data.examples.pair_labels`); the score is then (1 - share) times the first score plus share times the
     second, shares `[T]`. statistics_images: `[1, B, C, H, W]`, for the batch-norm statistics at every point; the images
-    used in training reproduce its losses.
+    used in training reproduce its losses. places: where the images of a set are among these, `[N]`, -1 for those that
+    are not there (`isthmus.data.subsets.places`); with batch normalization, their outputs are not computed again.
 
     >>> from isthmus.models.stacked import Linear
     >>> network = nn.Sequential(nn.Flatten(2), Linear(2, 1, 1, bias=False))
@@ -66,9 +68,10 @@ def evaluate_points(
         # Repeat the last point to fill the stack of S.
         weights = weights_at(torch.cat([chunk, chunk[-1:].expand(stack - len(chunk))]))
         function = partial(torch.func.functional_call, network, weights)
-        with evaluation_mode(network, statistics_images, weights):
+        with evaluation_mode(network, statistics_images, weights) as outputs:
             for name, (images, labels) in sets.items():
-                values = evaluate(function, images, labels[:, None], loss, batch_size)
+                known = outputs, (places or {}).get(name)
+                values = evaluate(function, images, labels[:, None], loss, batch_size, *known)
                 found[name].append(torch.stack(values)[..., : len(chunk)])
     share = torch.from_numpy(np.asarray(shares, dtype=np.float64))
     return {name: _blend(torch.cat(parts, dim=-1), share) for name, parts in found.items()}
@@ -88,6 +91,7 @@ def evaluate_path(
     loss: str,
     statistics_images: Tensor,
     batch_size: int,
+    places: Mapping[str, Tensor] | None = None,
 ) -> Scores:
     """Like `evaluate_points`, along one path on the device, a stack of one; t `[T]` weights the second endpoint.
 
@@ -105,4 +109,4 @@ def evaluate_path(
     def weights_at(numbers: Tensor) -> Tensors:
         return path.point(points[numbers].to(statistics_images.device))
 
-    return evaluate_points(network, weights_at, t, sets, loss, statistics_images, batch_size)
+    return evaluate_points(network, weights_at, t, sets, loss, statistics_images, batch_size, places)

@@ -17,6 +17,7 @@ from isthmus.core.devices import Settings
 from isthmus.core.tensors import Tensors, checksum, flatten
 from isthmus.data.dataset import Dataset
 from isthmus.data.examples import Examples, pair_labels, place_examples
+from isthmus.data.subsets import places
 from isthmus.landscape.at_points import Scores, Sets, evaluate_path, evaluate_points
 from isthmus.landscape.loss_surface import LossSurface
 from isthmus.landscape.paths import Path
@@ -118,9 +119,14 @@ class Evaluator:
         return self.examples.test_images[self.test_indices]
 
     @cached_property
+    def statistics_indices(self) -> Tensor:
+        """Indices of the training examples that batch-norm statistics are computed over, in rising order."""
+        return self.examples.subset(self.recipe.training.statistics_size)
+
+    @cached_property
     def statistics_images(self) -> Tensor:
         """The images `[1, B, C, H, W]` that batch-norm statistics are computed over."""
-        return self.examples.images[self.examples.subset(self.recipe.training.statistics_size)][None]
+        return self.examples.images[self.statistics_indices][None]
 
     def placed(self, weights: Tensors) -> Tensors:
         """The weights of one network, by name `[...]`, on the device as a stack of one, `[1, ...]`."""
@@ -142,15 +148,19 @@ class Evaluator:
 
     def along(self, path: Path, t: np.ndarray, labels: Tensor) -> Scores:
         """Losses and accuracies at the points t of a path on the device, for the training labels `[K, N]`."""
-        return evaluate_path(self.network, path, t, self.sets(labels), *self._how())
+        return evaluate_path(self.network, path, t, self.sets(labels), *self._how(), self._places())
 
     def at(self, weights_at: Callable[[Tensor], Tensors], shares: np.ndarray, labels: Tensor) -> Scores:
         """Losses and accuracies at many points (`isthmus.landscape.at_points.evaluate_points`)."""
-        return evaluate_points(self.network, weights_at, shares, self.sets(labels), *self._how())
+        return evaluate_points(self.network, weights_at, shares, self.sets(labels), *self._how(), self._places())
 
     def _how(self) -> tuple[str, Tensor, int]:
         return self.recipe.training.loss, self.statistics_images, self.settings.evaluation_batch_size
 
+    def _places(self) -> dict[str, Tensor]:
+        return {"train": places(self.train_indices, self.statistics_indices)}
+
     def loss_surface(self, network: nn.Module, seed: int, chosen: Tensor) -> LossSurface:
         """The loss of `network`, one of the two here, on the training examples `chosen`, with the labels of a seed."""
-        return LossSurface(network, self.examples.images[chosen], self.labels(seed)[chosen], *self._how())
+        seen = places(chosen, self.statistics_indices)
+        return LossSurface(network, self.examples.images[chosen], self.labels(seed)[chosen], *self._how(), seen)

@@ -18,7 +18,8 @@ class LossSurface:
     network: a stack on the device; its size S is the number of points evaluated at once, and its own weights are not
     used. images `[N, C, H, W]` and labels `[N]`: on the device, too. loss: as in `isthmus.models.evaluation.losses`.
     statistics_images: `[1, B, C, H, W]`, for the batch-norm statistics at all weights. batch_size: images computed at
-    once; it changes results by rounding alone.
+    once; it changes results by rounding alone. places `[N]`: where the images are among the statistics images, as for
+    `isthmus.models.evaluation.evaluate`.
 
     Raises ValueError if images and labels differ in number, or there are none.
 
@@ -36,6 +37,7 @@ class LossSurface:
     loss: str
     statistics_images: Tensor
     batch_size: int
+    places: Tensor | None = None
 
     def __post_init__(self) -> None:
         if len(self.images) == 0 or len(self.images) != len(self.labels):
@@ -51,8 +53,9 @@ class LossSurface:
         """Losses and accuracies `[2, S]`, float64, on the CPU, at weights by name `[S, ...]`."""
         images, statistics = self._images(weights)
         function = partial(functional_call, self.network, weights)
-        with evaluation_mode(self.network, statistics, weights):
-            values = evaluate(function, images, self.labels[None, None], self.loss, self.batch_size)
+        with evaluation_mode(self.network, statistics, weights) as outputs:
+            labels, how = self.labels[None, None], (self.loss, self.batch_size)
+            values = evaluate(function, images, labels, *how, outputs, self.places)
         return torch.stack(values)[:, 0]
 
     def with_gradient(self, weights: Tensors) -> tuple[float, Tensors]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from isthmus.core.tensors import Tensors
 from isthmus.data.examples import Examples
+from isthmus.data.subsets import places
 from isthmus.models.evaluation import evaluate, evaluation_mode
 from isthmus.recipes.recipe import TrainingRecipe
 from isthmus.tables.rows import Row, Rows, finite
@@ -17,15 +19,26 @@ from isthmus.tables.rows import Row, Rows, finite
 class Scoring:
     """The data that the networks of a stack are scored on, the same throughout a run.
 
-    statistics_images `[1, B, C, H, W]`: for batch normalization. noisy: whether labels have noise, so that the accuracy
-    on clean labels differs.
+    statistics `[B]`: indices, in rising order, of the training examples for batch normalization. noisy: whether labels
+    have noise, so that the accuracy on clean labels differs.
     """
 
     examples: Examples
-    statistics_images: Tensor
+    statistics: Tensor
     loss: str
     batch_size: int
     noisy: bool
+
+    @cached_property
+    def statistics_images(self) -> Tensor:
+        """The images `[1, B, C, H, W]` that batch-norm statistics are computed over."""
+        return self.examples.images[self.statistics][None]
+
+    @cached_property
+    def places(self) -> Tensor:
+        """Where the training images `[N]` are among these, -1 for those that are not."""
+        everything = torch.arange(len(self.examples.images), device=self.statistics.device)
+        return places(everything, among=self.statistics)
 
     def rows(
         self,
@@ -44,8 +57,9 @@ class Scoring:
         if self.noisy:
             both = torch.cat([both, self.examples.clean_labels.expand_as(labels)[None]])
         images, test_images, test_labels = self.examples.images, self.examples.test_images, self.examples.test_labels
-        with evaluation_mode(network, self.statistics_images, weights):
-            train_loss, train_accuracy = evaluate(function, images, both, self.loss, self.batch_size)
+        with evaluation_mode(network, self.statistics_images, weights) as outputs:
+            how, known = (self.loss, self.batch_size), (outputs, self.places)
+            train_loss, train_accuracy = evaluate(function, images, both, *how, *known)
             test_loss, test_accuracy = evaluate(function, test_images, test_labels[None], self.loss, self.batch_size)
         norm, movement = norms(weights, initial)
         columns = {

@@ -102,10 +102,9 @@ class TrainingRun(Descent):
         self.recipe, self.members, self.pause_at = recipe, members, pause_at
         self.shape, self.classes = dataset.shape, dataset.classes
         self.labels = examples.labels
-        self.statistics_images = examples.images[examples.subset(self.training.statistics_size)][None]
-        noisy = bool(recipe.data.label_noise)
-        size = settings.evaluation_batch_size
-        self.scoring = Scoring(examples, self.statistics_images, self.training.loss, size, noisy)
+        how = self.training.loss, settings.evaluation_batch_size
+        statistics = examples.subset(self.training.statistics_size)
+        self.scoring = Scoring(examples, statistics, *how, noisy=bool(recipe.data.label_noise))
         self._assemble(state.weights, state.optimizer)
 
     def _assemble(self, weights: Tensors, optimizer: dict[str, Tensors]) -> None:

@@ -32,7 +32,7 @@ from isthmus.models.evaluation import converted, losses
 from isthmus.models.fold_batch_norm import folded
 
 Parts = tuple[Tensor, ...]
-Product = Callable[[Parts], Parts]
+Product = Callable[[Tensor], Tensor]  # of flat vectors
 
 MATRICES = ("hessian", "gauss_newton")
 ROWS_AT_ONCE = 50  # of a dense matrix
@@ -110,18 +110,12 @@ class CurvatureOperator:
         if vectors.dim() == 1:
             return self(vectors[None])[0]
         self.products += len(vectors)
-        sizes = [parameter.numel() for parameter in self.parameters.values()]
-        tangents = [
-            tuple(
-                part.reshape(like.shape) for part, like in zip(row.split(sizes), self.parameters.values(), strict=True)
-            )
-            for row in vectors.to(self.device, self.dtype)
-        ]
-        total = torch.zeros(len(vectors), self.size, dtype=self.dtype, device=self.device)
+        vectors = vectors.to(self.device, self.dtype)
+        total = torch.zeros_like(vectors)
         for number, chunk in enumerate(self._chunks):
             product = self._kept[number] if self._kept is not None else self._chunk_product(*chunk)
-            for row, tangent in zip(total, tangents, strict=True):
-                row += torch.cat([part.flatten() for part in product(tangent)])
+            for row, vector in zip(total, vectors, strict=True):
+                row += product(vector)
         return total
 
     def _bytes_an_example(self, images: Tensor) -> float:
@@ -158,36 +152,31 @@ class CurvatureOperator:
         outputs = self._outputs(images)
         if self.matrix == "hessian":
             loss = losses(outputs, labels[None], self.loss_kind)[0] * share
-            return self._backward(_gradient(loss, weights, None), weights)
+            return self._backward(_gradient(loss, weights), weights)
         # J^T u is linear in u, so the derivative of (J^T u) . v by u is J v: two backward passes, no forward mode.
         dual = torch.zeros_like(outputs, requires_grad=True)
-        forward = self._backward(_gradient(outputs, weights, dual), (dual,))
+        forward = self._backward(_gradient((outputs * dual).sum(), weights), (dual,))
         point = outputs.detach().requires_grad_()
         loss = losses(point, labels[None], self.loss_kind)[0] * share
         curved, transposed = (
-            self._backward(_gradient(loss, (point,), None), (point,)),
+            self._backward(_gradient(loss, (point,)), (point,)),
             self._backward((outputs,), weights),
         )
-        return lambda tangents: transposed(curved(forward(tangents)))
+        return lambda vector: transposed(curved(forward(vector)))
 
     @staticmethod
     def _backward(values: Parts, inputs: Parts) -> Product:
         """A function from v to the derivative of values . v by the inputs. It keeps the graph of the values."""
-        # Values that do not depend on the inputs, such as the gradient of a bias under a linear loss, have no graph.
-        attached = [value.requires_grad for value in values]
+        flat = torch.cat([value.flatten() for value in values])
 
-        def product(vectors: Parts) -> Parts:
-            pairs = [pair for pair, there in zip(zip(values, vectors, strict=True), attached, strict=True) if there]
-            if not pairs:
-                return tuple(torch.zeros_like(each) for each in inputs)
-            return torch.autograd.grad(
-                [value for value, _ in pairs],
-                inputs,
-                [vector for _, vector in pairs],
-                retain_graph=True,
-                allow_unused=True,
-                materialize_grads=True,
+        def product(vector: Tensor) -> Tensor:
+            if not flat.requires_grad:  # such as the gradient of a bias under a linear loss
+                return torch.cat([torch.zeros_like(each).flatten() for each in inputs])
+            # The gradient of a scalar: given a vector, PyTorch would first import SymPy, which takes a second.
+            found = torch.autograd.grad(
+                flat @ vector, inputs, retain_graph=True, allow_unused=True, materialize_grads=True
             )
+            return torch.cat([each.flatten() for each in found])
 
         return product
 
@@ -241,6 +230,6 @@ def dense(operator: CurvatureOperator, limit: int = 2000) -> Tensor:
     return (matrix + matrix.mT) / 2
 
 
-def _gradient(value: Tensor, inputs: Parts, direction: Tensor | None) -> Parts:
-    """The gradient of a scalar, or of value . direction, by the inputs, with a graph to differentiate it again."""
-    return torch.autograd.grad(value, inputs, direction, create_graph=True, allow_unused=True, materialize_grads=True)
+def _gradient(value: Tensor, inputs: Parts) -> Parts:
+    """The gradient of a scalar by the inputs, with a graph to differentiate it again."""
+    return torch.autograd.grad(value, inputs, create_graph=True, allow_unused=True, materialize_grads=True)
