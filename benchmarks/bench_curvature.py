@@ -82,14 +82,15 @@ def sides(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, dict[
 
     def ours(count: int) -> Any:
         operator = CurvatureOperator(network, images, labels, "cross_entropy")
-        found = eigenvalues(operator, count, np.random.default_rng(0), tolerance=TOLERANCE, look_for_copies=False)
+        how: Any = {"tolerance": TOLERANCE, "look_for_copies": False, "start": operator.gradient}
+        found = eigenvalues(operator, count, np.random.default_rng(0), **how)
         return found.values, found.products
 
     def ours_trace() -> Any:
         operator = CurvatureOperator(network, images, labels, "cross_entropy")
         # The search for the top eigenvalue deflates the trace, and is charged to it here.
         generator = np.random.default_rng(0)
-        top = eigenvalues(operator, 1, generator, tolerance=TOLERANCE, look_for_copies=False)
+        top = eigenvalues(operator, 1, generator, tolerance=TOLERANCE, start=operator.gradient)
         return traces(operator, top.space, generator, PRECISION).trace.value, operator.products
 
     def theirs(count: int) -> Any:

@@ -88,6 +88,9 @@ def test_products_of_a_residual_network_are_those_of_double_backward(normalizati
         for keep in (True, False):
             operator = CurvatureOperator(network, images, labels, "cross_entropy", keep=keep)
             torch.testing.assert_close(operator(vector), expected, rtol=1e-9, atol=1e-12)
+            if keep:
+                gradient = torch.autograd.functional.jacobian(mean_loss, weights)
+                torch.testing.assert_close(operator.gradient, gradient, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(("bytes_of_cache", "chunks"), [(1e12, 1), (1, 3000 / 250)])

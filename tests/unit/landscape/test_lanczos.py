@@ -7,7 +7,8 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from spectra import Matrix, with_spectrum
 
 from isthmus.core.errors import UserError
-from isthmus.landscape.hessian.lanczos import density, eigenvalues
+from isthmus.landscape.hessian.density import density
+from isthmus.landscape.hessian.lanczos import eigenvalues
 
 BULK = np.linspace(-1, 1, 190)
 SPECTRA = {
@@ -33,6 +34,28 @@ def test_the_algebraically_extreme_eigenvalues_are_found_with_their_multipliciti
     residuals = (found.vectors @ matrix.matrix - torch.from_numpy(found.values)[:, None] * found.vectors).norm(dim=1)
     np.testing.assert_allclose(found.residuals, residuals.numpy(), atol=1e-12)
     torch.testing.assert_close(found.vectors @ found.vectors.mT, torch.eye(5, dtype=torch.float64), atol=1e-8, rtol=0)
+
+
+@pytest.mark.parametrize("where", [0, 100, 199], ids=["smallest", "bulk", "largest"])
+def test_a_start_in_any_eigenvector_hides_no_eigenvalue(where: int) -> None:
+    matrix = with_spectrum(np.sort(SPECTRA["outliers"]))
+    start = torch.linalg.eigh(matrix.matrix).eigenvectors[:, where]
+    found = eigenvalues(matrix, 2, np.random.default_rng(0), tolerance=1e-6, start=1e3 * start)
+    np.testing.assert_allclose(found.values, [11, 10], rtol=1e-6)
+
+
+@pytest.mark.parametrize("start", [torch.zeros(200), torch.full((200,), torch.inf), torch.full((200,), torch.nan)])
+def test_a_start_without_a_direction_is_a_random_one(start: torch.Tensor) -> None:
+    matrix = with_spectrum(SPECTRA["outliers"])
+    found, expected = (eigenvalues(matrix, 1, np.random.default_rng(0), start=given) for given in (start, None))
+    assert (found.products, found.values) == (expected.products, expected.values)
+
+
+def test_a_start_close_to_the_answer_saves_products() -> None:
+    matrix = with_spectrum(np.sort(np.concatenate([np.linspace(-1, 1, 199), [1.2]])))
+    answer = torch.linalg.eigh(matrix.matrix).eigenvectors[:, -1]
+    near, anywhere = (eigenvalues(matrix, 1, np.random.default_rng(0), start=given) for given in (answer, None))
+    assert near.products < anywhere.products
 
 
 def test_restarts_agree_with_arpack() -> None:

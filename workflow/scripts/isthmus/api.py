@@ -35,7 +35,8 @@ from isthmus.landscape.alignment.weights import match_weights
 from isthmus.landscape.at_points import evaluate_path
 from isthmus.landscape.barriers import Profile
 from isthmus.landscape.curves import fit, fitted, new_curves
-from isthmus.landscape.hessian.lanczos import Eigenpairs, density, eigenvalues
+from isthmus.landscape.hessian.density import density
+from isthmus.landscape.hessian.lanczos import Eigenpairs, eigenvalues
 from isthmus.landscape.hessian.operator import CurvatureOperator
 from isthmus.landscape.hessian.trace import Estimate, traces
 from isthmus.landscape.paths import curve, line
@@ -214,7 +215,8 @@ def top_eigenvalues(
     """
     with _operator(model, data, weights, loss, matrix, keep_graph) as operator:
         random = generator(seed, "api eigenvalues")
-        return eigenvalues(operator, count, random, which, tolerance, maximum_products)
+        start = operator.gradient if which == "largest" else None
+        return eigenvalues(operator, count, random, which, tolerance, maximum_products, start=start)
 
 
 def trace(
@@ -242,7 +244,7 @@ def trace(
     5.0
     """
     with _operator(model, data, weights, loss, matrix, keep_graph) as operator:
-        space = eigenvalues(operator, 1, generator(seed, "api eigenvalues")).space
+        space = eigenvalues(operator, 1, generator(seed, "api eigenvalues"), start=operator.gradient).space
         random = generator(seed, "api trace")
         return traces(operator, space, random, precision, maximum_products=maximum_products).trace
 

@@ -85,6 +85,9 @@ class WeightedSum:
         self.operators, self.shares = operators, shares
         self.size, self.dtype, self.device = operators[0].size, operators[0].dtype, operators[0].device
         self.loss = sum(share * operator.loss for share, operator in zip(shares, operators, strict=True))
+        gradients = [operator.gradient for operator in operators]
+        known = [share * gradient for share, gradient in zip(shares, gradients, strict=True) if gradient is not None]
+        self.gradient = torch.stack(known).sum(0) if len(known) == len(operators) else None
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """Products with vectors `[K, P]`."""
@@ -101,6 +104,7 @@ class Restricted:
     def __init__(self, operator: CurvatureOperator | WeightedSum, free: Tensor) -> None:
         self.operator, self.free = operator, free.to(operator.device).nonzero()[:, 0]
         self.size, self.dtype, self.device, self.loss = len(self.free), operator.dtype, operator.device, operator.loss
+        self.gradient = None if operator.gradient is None else operator.gradient[self.free]
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """Products with vectors `[K, size]`."""
@@ -140,9 +144,8 @@ def sharpness(
         ]
         whole = parts[0] if len(parts) == 1 else WeightedSum(parts, [share for _, share in used])
         operator = whole if free is None else Restricted(whole, free)
-        top = eigenvalues(
-            operator, 1, generator, "largest", setup.tolerance, setup.maximum_products, look_for_copies=False
-        )
+        how = (setup.tolerance, setup.maximum_products)
+        top = eigenvalues(operator, 1, generator, "largest", *how, look_for_copies=False, start=operator.gradient)
         found = None
         if setup.precision is not None:
             found = traces(operator, top.space, generator, setup.precision, maximum_products=setup.maximum_products)

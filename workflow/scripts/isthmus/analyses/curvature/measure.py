@@ -17,7 +17,8 @@ from torch import Tensor
 from isthmus.core import seeds
 from isthmus.core.tensors import Tensors
 from isthmus.landscape.evaluator import Evaluator
-from isthmus.landscape.hessian.lanczos import Eigenpairs, density, eigenvalues
+from isthmus.landscape.hessian.density import density
+from isthmus.landscape.hessian.lanczos import Eigenpairs, eigenvalues
 from isthmus.landscape.hessian.operator import CurvatureOperator, dense
 from isthmus.landscape.hessian.trace import traces
 from isthmus.landscape.moments import Moment
@@ -92,6 +93,7 @@ def _hessian(setup: Setup, labels: Tensor, options: Options, seed: int, moment: 
         setup.tolerance,
         most,
         look_for_copies=count > 1,
+        start=operator.gradient,
     )
     row = {
         "loss": operator.loss,

@@ -18,7 +18,8 @@ call `network.double()` first.
 """
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +101,12 @@ class CurvatureOperator:
         self.loss = self._checked_loss()
         self._kept = [self._chunk_product(*chunk) for chunk in self._chunks] if keep else None
 
+    @property
+    def gradient(self) -> Tensor | None:
+        """The gradient of the mean loss, `[P]`; None unless it is kept for the products."""
+        parts = [each.flat.detach() for each in self._kept or [] if isinstance(each, _Backward)]
+        return torch.stack(parts).sum(0) if parts else None
+
     def __call__(self, vectors: Tensor) -> Tensor:
         """The products with one vector `[P]` or with K vectors `[K, P]`, in the shape of `vectors`.
 
@@ -152,33 +159,17 @@ class CurvatureOperator:
         outputs = self._outputs(images)
         if self.matrix == "hessian":
             loss = losses(outputs, labels[None], self.loss_kind)[0] * share
-            return self._backward(_gradient(loss, weights), weights)
+            return _Backward(_gradient(loss, weights), weights)
         # J^T u is linear in u, so the derivative of (J^T u) . v by u is J v: two backward passes, no forward mode.
         dual = torch.zeros_like(outputs, requires_grad=True)
-        forward = self._backward(_gradient((outputs * dual).sum(), weights), (dual,))
+        forward = _Backward(_gradient((outputs * dual).sum(), weights), (dual,))
         point = outputs.detach().requires_grad_()
         loss = losses(point, labels[None], self.loss_kind)[0] * share
         curved, transposed = (
-            self._backward(_gradient(loss, (point,)), (point,)),
-            self._backward((outputs,), weights),
+            _Backward(_gradient(loss, (point,)), (point,)),
+            _Backward((outputs,), weights),
         )
         return lambda vector: transposed(curved(forward(vector)))
-
-    @staticmethod
-    def _backward(values: Parts, inputs: Parts) -> Product:
-        """A function from v to the derivative of values . v by the inputs. It keeps the graph of the values."""
-        flat = torch.cat([value.flatten() for value in values])
-
-        def product(vector: Tensor) -> Tensor:
-            if not flat.requires_grad:  # such as the gradient of a bias under a linear loss
-                return torch.cat([torch.zeros_like(each).flatten() for each in inputs])
-            # The gradient of a scalar: given a vector, PyTorch would first import SymPy, which takes a second.
-            found = torch.autograd.grad(
-                flat @ vector, inputs, retain_graph=True, allow_unused=True, materialize_grads=True
-            )
-            return torch.cat([each.flatten() for each in found])
-
-        return product
 
     def _checked_loss(self) -> float:
         """The mean loss, evaluated twice; both values must agree."""
@@ -200,6 +191,28 @@ class CurvatureOperator:
                 outputs = functional_call(self.network, self.parameters, (images[None],))
                 total += float(losses(outputs, labels[None], self.loss_kind)[0]) * len(images)
         return total / self.count
+
+
+@dataclass(frozen=True, eq=False)
+class _Backward:
+    """The function from v to the derivative of values . v by the inputs, with the graph of the values kept."""
+
+    values: Parts
+    inputs: Parts
+
+    @cached_property
+    def flat(self) -> Tensor:
+        """The values, flat, with their graph."""
+        return torch.cat([value.flatten() for value in self.values])
+
+    def __call__(self, vector: Tensor) -> Tensor:
+        if not self.flat.requires_grad:  # such as the gradient of a bias under a linear loss
+            return torch.cat([torch.zeros_like(each).flatten() for each in self.inputs])
+        # The gradient of a scalar: given a vector, PyTorch would first import SymPy, which takes a second.
+        found = torch.autograd.grad(
+            self.flat @ vector, self.inputs, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        return torch.cat([each.flatten() for each in found])
 
 
 def dense(operator: CurvatureOperator, limit: int = 2000) -> Tensor:
