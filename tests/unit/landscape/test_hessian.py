@@ -1,11 +1,15 @@
 """Products with curvature matrices, against dense float64 matrices made by another route."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from helpers import recipe
 from rounding import assert_within, rounding_error
+from running import SCRIPTS
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -215,3 +219,25 @@ def test_impossible_requests_are_refused() -> None:
     pair.initialize([0, 1])
     with pytest.raises(ValueError, match="stack of one"):
         CurvatureOperator(pair.eval(), images, labels, "cross_entropy")
+
+
+MEASURE = """
+import sys
+import numpy as np
+import torch
+from isthmus.api import spectral_density, top_eigenvalues, trace
+model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(8, 3))
+data = torch.randn(20, 1, 4, 4), torch.arange(20) % 3
+for matrix in ("hessian", "gauss_newton"):
+    top_eigenvalues(model, data, 3, matrix=matrix)
+    trace(model, data, matrix=matrix)
+    spectral_density(model, data, matrix=matrix)
+print([name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules])
+"""
+
+
+def test_measuring_curvature_imports_no_sympy() -> None:
+    """It takes a second of every job: `torch.autograd.grad` needs it when it is given a vector."""
+    environment = {"PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", MEASURE], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
