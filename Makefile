@@ -23,7 +23,7 @@ DRAW := $(shell sed -nE 's/^(rule|use rule draw_training as) (draw_[a-z_]+)( wit
 
 .DEFAULT_GOAL := help
 .PHONY: help setup readable unlocked constraints figures tables redraw report plan new-analysis check-analysis \
-  test test-slow test-exhaustive test-slurm test-faults check format bench docs clean
+  test test-slow test-exhaustive test-slurm test-faults check format bench gallery docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,6 +107,9 @@ format: $(READY) ## format Python and Snakemake files
 
 bench: $(READY) ## one script per statement about speed, into docs/speed.md; some of them: make bench NAME="training curves"
 	$(BIN)/python benchmarks/record.py $(NAME)
+
+gallery: readable ## pages of docs/gallery: of one finished study with CONFIG, otherwise all of them from what is kept
+	$(BIN)/python workflow/scripts/gallery.py $(if $(CONFIG),--configfile $(CONFIG))
 
 docs: $(READY) ## docs/configuration.md and docs/tables.md, from the schemas
 	$(BIN)/python -m isthmus.study.reference

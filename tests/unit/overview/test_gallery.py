@@ -1,0 +1,107 @@
+"""Pages of the gallery: every number on them is one of a table, and they can be made from what is kept."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import gallery
+from isthmus.core.errors import UserError
+from isthmus.overview.gallery import KEPT, Rows, kept_claims, page, scoreboard, verdict, verdicts_by_preset
+
+EFFECTS = pd.DataFrame(
+    {
+        "study": ["one", "one", "two"],
+        "term": ["width", "depth", "width"],
+        "coefficient": [1.0, -0.1234567890123456, np.nan],
+        "low": [0.5, np.nan, np.nan],
+        "high": [1.5, np.nan, np.nan],
+        "networks": [12, 12, 3],
+    }
+)
+TEMPLATE = """{{ found("effects", study="one", term="width").factor }}, {{ found("effects", term="depth") }}
+{{ verdict("A1", "one") }} ({{ cost }})
+"""
+NUMBERS: dict[str, Any] = {"value": -0.5, "low": -0.75, "high": -0.25, "networks": 6, "settings": 4, "settings_for": 3}
+
+
+def claims(*rows: dict[str, Any]) -> pd.DataFrame:
+    """The table `claims` with these rows, as far as pages keep it."""
+    always = dict.fromkeys(KEPT) | {"study": "one", "statement": "falls", "measure": "slope", "settings_against": 0}
+    return pd.DataFrame([always | NUMBERS | {"as_published": False} | row for row in rows])
+
+
+TESTED = claims(
+    {"claim": "A1", "direction": "reproduced", "size": "smaller", "published": 0.25},
+    {"claim": "A1", "direction": "mixed", "study": "two"},
+    {"claim": "A1", "direction": "contradicted", "twin": "over_loss"},
+    {"claim": "B2", "direction": "not measured", "study": None},
+)
+
+
+def test_a_page_is_the_same_from_what_was_kept_of_its_tables(tmp_path: Path) -> None:
+    kept, rows = kept_claims(TESTED), Rows({"effects": EFFECTS})
+    text = page(TEMPLATE, rows, kept, {"cost": "a day"})
+    assert text == "2 [1.4, 2.8], −0.12\nA1: reproduced, smaller, −0.5 [−0.75, −0.25] (a day)\n"
+    for name, frame in (("claims", kept), ("numbers", rows.frame())):
+        frame.to_csv(tmp_path / name, index=False)
+    again = Rows({}, pd.read_csv(tmp_path / "numbers"))
+    assert page(TEMPLATE, again, pd.read_csv(tmp_path / "claims"), {"cost": "a day"}) == text
+    assert rows.frame()["value"].tolist() == again.frame()["value"].tolist() == [1.0, -0.1234567890123456]
+
+
+@pytest.mark.parametrize(
+    ("quoted", "reason"),
+    [
+        ('found("effects", term="width")', "there are 2 such rows, not one"),
+        ('found("effects", term="height")', "there are 0 such rows"),
+        ('found("effects", terms="width")', "'effects' has no column 'terms'"),
+        ('found("causes", term="width")', "no such table"),
+        ('verdict("A1")', "A1: 2 studies tested it; name one"),
+        ('verdict("B2")', "B2: 0 studies tested it"),
+        ("cots", "'cots' is undefined"),
+    ],
+)
+def test_what_is_not_there_cannot_be_quoted(quoted: str, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        page("{{ " + quoted + " }}", Rows({"effects": EFFECTS}), kept_claims(TESTED), {"cost": ""})
+
+
+def test_the_scoreboard_has_a_line_for_each_test_with_its_twins() -> None:
+    lines = scoreboard(kept_claims(TESTED)).splitlines()
+    assert len(lines) == 4
+    assert lines[2].startswith(
+        "| A1 (one) | falls | slope: −0.5 (−0.75 to −0.25) | 0.25 | reproduced, smaller; with the"
+    )
+    assert lines[3].startswith("| A1 (two) |")
+
+
+def test_verdicts_stand_beside_each_other_without_twins() -> None:
+    other = claims({"claim": "B2", "direction": "inconclusive"})
+    table = verdicts_by_preset({"x": kept_claims(TESTED), "y": other}, ["A1", "B2", "C3"])
+    assert table.splitlines() == [
+        "| claim | x | y |",
+        "| --- | --- | --- |",
+        "| A1 | reproduced<br>mixed |  |",
+        "| B2 |  | inconclusive |",
+    ]
+
+
+def test_a_claim_is_found_where_a_single_study_tested_it() -> None:
+    assert verdict(TESTED.iloc[[0]], "A1") == verdict(TESTED, "A1", "one")
+
+
+def test_every_page_is_what_its_folder_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No number was typed or is older than its row, and the verdicts of all pages stand in the gallery's table."""
+    copy = shutil.copytree(gallery.GALLERY, tmp_path / "gallery")
+    written = {path: path.read_text(encoding="utf-8") for path in copy.rglob("README.md")}
+    monkeypatch.setattr(gallery, "GALLERY", copy)
+    monkeypatch.setattr("sys.argv", ["gallery.py"])
+    gallery.main()
+    assert {path: path.read_text(encoding="utf-8") for path in copy.rglob("README.md")} == written
+    shown = {path.parent / name for path, text in written.items() for name in gallery.shown(text)}
+    assert shown == set(copy.rglob("*.png"))
+    assert sum(path.stat().st_size for path in copy.rglob("*")) < 8e6

@@ -1,0 +1,148 @@
+"""Keep what a preset found, and write the pages of the gallery: `make gallery CONFIG=presets/mnist.yaml`.
+
+Without a configuration, every page is written again from what is kept. A page is a folder in docs/gallery, called as
+the preset (`default` for config.yaml), with what a person wrote in `page.md.jinja` (`isthmus.overview.gallery`); beside
+it are the claims, the rows that the page quotes, its figures and its cost.
+"""
+
+import argparse
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from PIL import Image
+
+from isthmus.core.errors import DataError, UserError
+from isthmus.core.files import write_whole
+from isthmus.core.hardware import processor
+from isthmus.overview.gallery import Rows, kept_claims, page, verdicts_by_preset
+from isthmus.tables.parquet import read_table
+
+ROOT = Path(__file__).resolve().parents[2]
+GALLERY = ROOT / "docs" / "gallery"
+QUOTED = ("summaries", "effects", "correlations", "saturation")
+BEGIN, END = "<!-- written by `make gallery` -->\n", "<!-- end -->\n"
+COLORS = 128  # of a kept figure
+
+
+class Page:
+    """The page of one preset. results: the folder of its results, or None to use what is kept."""
+
+    def __init__(self, folder: Path, results: Path | None) -> None:
+        self.folder, self.results = folder, results
+        if results is None:
+            self.claims, kept = (pd.read_csv(folder / name) for name in ("claims.csv", "numbers.csv"))
+            self.rows, self.cost = Rows({}, kept), json.loads((folder / "cost.json").read_text(encoding="utf-8"))
+            return
+        made = {name: results / "tables" / f"{name}.parquet" for name in QUOTED}
+        tables = {name: read_table(path).to_pandas() for name, path in made.items() if path.exists()}
+        self.claims = kept_claims(read_table(results / "tables" / "claims.parquet").to_pandas())
+        self.rows, self.cost = Rows(tables), cost(results)
+
+    def write(self) -> None:
+        """Write the page, and what is kept for it."""
+        template = (self.folder / "page.md.jinja").read_text(encoding="utf-8")
+        about = {"figure": self.figure, "cost": cost_sentence(self.cost)}
+        text = page(template, self.rows, self.claims, about)
+        if self.results is not None:
+            self.claims.to_csv(self.folder / "claims.csv", index=False)
+            self.rows.frame().to_csv(self.folder / "numbers.csv", index=False)
+            (self.folder / "cost.json").write_text(json.dumps(self.cost, indent=2) + "\n", encoding="utf-8")
+            for picture in set(self.folder.glob("*.png")) - {self.folder / name for name in shown(text)}:
+                picture.unlink()
+        write_whole(self.folder / "README.md", lambda path: path.write_text(text, encoding="utf-8"))
+
+    def figure(self, name: str, title: str) -> str:
+        """A figure in Markdown, such as `digits/barriers`; kept with few colours, which these figures do not need."""
+        kept = self.folder / f"{name.replace('/', '-')}.png"
+        if self.results is not None:
+            drawn = self.results / "figures" / f"{name}.png"
+            if not drawn.exists():
+                raise UserError(f"{self.folder.name}: the page shows {drawn}, which was not drawn")
+            Image.open(drawn).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(kept, optimize=True)
+        elif not kept.exists():
+            raise UserError(f"{self.folder.name}: the page shows {kept.name}, which is not kept")
+        return f"![{title}]({kept.name})"
+
+
+def cost(results: Path) -> dict[str, Any]:
+    """What the results took, from Snakemake's benchmark files, and where: this machine, which should have run it."""
+    measured = [csv.DictReader(path.open(), delimiter="\t") for path in results.rglob("benchmarks/**/*.tsv")]
+    seconds = [float(row["s"]) for rows in measured for row in rows]
+    asked = ["git", "rev-parse", "--short", "HEAD"]
+    head = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    return {
+        "networks": read_table(results / "tables" / "networks.parquet").num_rows,
+        "jobs": len(seconds),
+        "core_minutes": round(sum(seconds) / 60, 1),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "versions": {name: version(name) for name in ("torch", "snakemake")},
+        "commit": head.stdout.strip(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
+
+
+def cost_sentence(known: dict[str, Any]) -> str:
+    """The cost in a sentence."""
+    return (
+        f"{known['networks']} networks, {known['jobs']} jobs, {known['core_minutes']:g} minutes of core time on "
+        f"{known['cores']} cores of an {known['processor']} with PyTorch {known['versions']['torch']} "
+        f"({known['date']}, commit {known['commit']})"
+    )
+
+
+def write_index() -> None:
+    """Write the table of verdicts by preset into the gallery's own page."""
+    claims = yaml.safe_load((ROOT / "workflow" / "claims.yaml").read_text(encoding="utf-8"))["claims"]
+    kept = {f"[{path.parent.name}]({path.parent.name}/README.md)": pd.read_csv(path) for path in pages("claims.csv")}
+    index = GALLERY / "README.md"
+    before, _, rest = index.read_text(encoding="utf-8").partition(BEGIN)
+    table = verdicts_by_preset(kept, [claim["id"] for claim in claims])
+    text = f"{before}{BEGIN}\n{table}\n\n{END}{rest.partition(END)[2]}"
+    write_whole(index, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def pages(name: str) -> list[Path]:
+    """The files of one name of all pages."""
+    return sorted(GALLERY.glob(f"*/{name}"))
+
+
+def shown(text: str) -> list[str]:
+    """The names of the figures on a page."""
+    return re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--configfile", type=Path, help="as for snakemake; its results are kept")
+    parser.add_argument("--directory", type=Path, default=Path(), help="as for snakemake")
+    given = parser.parse_args()
+    try:
+        if given.configfile:
+            default = given.configfile.resolve() == ROOT / "config.yaml"
+            folder = GALLERY / ("default" if default else given.configfile.stem)
+            if not (folder / "page.md.jinja").exists():
+                raise UserError(
+                    f"write {folder / 'page.md.jinja'} first: what the preset asks and what its numbers say"
+                )
+            Page(folder, given.directory / "results").write()
+        else:
+            for template in pages("page.md.jinja"):
+                Page(template.parent, None).write()
+        write_index()
+    except (UserError, DataError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Pages of the gallery: what presets found, with every number taken from a row of a table.
+
+A page is written by hand, as a Jinja template without numbers: `{{ found("effects", quantity="trace", term="width") }}`
+stands for a value and its interval. The rows that a page quotes are kept beside it, and it can be made from them alone.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from isthmus.core.errors import UserError
+from isthmus.overview.numbers import number
+from isthmus.overview.verdicts import VERDICT, measured_claims
+from isthmus.tables.claim_words import NOT_MEASURED, verdict_words
+
+COLUMNS = ("asked", "table", "value", "low", "high", "networks")
+VALUES, COUNTS = ("value", "coefficient", "difference"), ("networks", "n", "cells")
+KEPT = [
+    "claim",
+    "twin",
+    "statement",
+    "source",
+    "study",
+    "measured_by",
+    "as_published",
+    "measure",
+    "comparison",
+    "published",
+]
+KEPT += ["value", "low", "high", "p_corrected", "networks", "settings", "settings_for", "settings_against", *VERDICT]
+"""The columns of the table `claims` that are kept."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A number of a table with its 95 % interval, NaN without one, and from how many networks it is.
+
+    >>> print(Found(-0.4546, -0.516, -0.3933, 100))
+    −0.45 [−0.52, −0.39]
+    >>> print(Found(1.0, 0.5, 2.0, 10).factor, "or", Found(-1.0, -1.0, -0.5, 10).percent)
+    2 [1.4, 4] or −50 % [−50, −29]
+    """
+
+    value: float
+    low: float
+    high: float
+    networks: int
+
+    def __str__(self) -> str:
+        return self._written("")
+
+    def _written(self, unit: str) -> str:
+        known = not (math.isnan(self.low) or math.isnan(self.high))
+        interval = f" [{number(self.low)}, {number(self.high)}]" if known else ""
+        return f"{number(self.value)}{unit}{interval}"
+
+    @property
+    def factor(self) -> "Found":
+        """A change of the binary logarithm, as a factor."""
+        return Found(2.0**self.value, 2.0**self.low, 2.0**self.high, self.networks)
+
+    @property
+    def percent(self) -> str:
+        """A change of the binary logarithm, in percent."""
+        value, low, high = (100 * (2.0**end - 1) for end in (self.value, self.low, self.high))
+        return Found(value, low, high, self.networks)._written(" %")
+
+
+class Rows:
+    """The rows that a page quotes: looked up in `tables`, or in what an earlier page `kept` of them."""
+
+    def __init__(self, tables: Mapping[str, pd.DataFrame], kept: pd.DataFrame | None = None) -> None:
+        self.tables = tables
+        rows = [] if kept is None else kept.to_dict("records")
+        self.kept = {row["asked"]: row for row in rows}
+        self.quoted: dict[str, dict[str, Any]] = {}
+
+    def found(self, table: str, **where: Any) -> Found:
+        """The one row of a table in which all columns of `where` have these values; raises UserError unless it is one.
+
+        >>> columns = {"term": ["width", "depth"], "coefficient": [1.0, 2.0], "low": 0.5, "high": 3.0, "networks": 9}
+        >>> effects = pd.DataFrame(columns)
+        >>> print(Rows({"effects": effects}).found("effects", term="width"))
+        1 [0.5, 3]
+        """
+        asked = f"{table}: {', '.join(f'{key} {value}' for key, value in where.items())}"
+        row = self.kept.get(asked) or self._looked_up(asked, table, where)
+        self.quoted[asked] = row
+        value, low, high = (float(row[name]) for name in ("value", "low", "high"))
+        return Found(value, low, high, int(row["networks"]))
+
+    def _looked_up(self, asked: str, table: str, where: Mapping[str, Any]) -> dict[str, Any]:
+        if table not in self.tables:
+            raise UserError(f"a page of the gallery quotes {asked!r}, and there is no such table")
+        rows = self.tables[table]
+        if unknown := where.keys() - set(rows.columns):
+            raise UserError(f"a page of the gallery quotes {asked!r}; {table!r} has no column {sorted(unknown)[0]!r}")
+        for column, value in where.items():
+            rows = rows[rows[column].isna()] if value is None else rows[rows[column] == value]
+        if len(rows) != 1:
+            raise UserError(f"a page of the gallery quotes {asked!r}: there are {len(rows)} such rows, not one")
+        row = rows.iloc[0]
+        value, count = (next(name for name in names if name in row) for names in (VALUES, COUNTS))
+        return dict(zip(COLUMNS, (asked, table, row[value], row["low"], row["high"], row[count]), strict=True))
+
+    def frame(self) -> pd.DataFrame:
+        """The quoted rows, in the order in which the page quotes them first."""
+        return pd.DataFrame(list(self.quoted.values()), columns=list(COLUMNS))
+
+
+def page(template: str, rows: Rows, claims: pd.DataFrame, about: Mapping[str, Any]) -> str:
+    """A page in Markdown.
+
+    template: for Jinja, with `found` (see `Rows`), `verdict(claim)`, `scoreboard`, and the keys of `about`. claims: the
+    kept columns of the table `claims`. Raises UserError if something on the page is not there.
+    """
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    try:
+        return environment.from_string(template).render(
+            found=rows.found, verdict=lambda claim, study=None: verdict(claims, claim, study),
+            scoreboard=scoreboard(claims), **about,
+        )  # fmt: skip
+    except jinja2.TemplateError as error:
+        raise UserError(f"a page of the gallery cannot be made: {error}") from error
+
+
+def verdict(claims: pd.DataFrame, claim: str, study: str | None = None) -> str:
+    """What became of a claim, with its number, for the middle of a sentence."""
+    rows = claims[(claims["claim"] == claim) & claims["twin"].isna()]
+    rows = rows if study is None else rows[rows["study"] == study]
+    if len(rows) != 1:
+        raise UserError(
+            f"a page of the gallery quotes the claim {claim}: {len(rows)} studies tested it; name one of them"
+        )
+    row = rows.iloc[0]
+    value = Found(row["value"], row["low"], row["high"], row["networks"])
+    return f"{claim}: {verdict_words(*row[VERDICT])}, {value}"
+
+
+def scoreboard(claims: pd.DataFrame) -> str:
+    """The tested claims as a table in Markdown, those with a verdict first."""
+    several = claims["study"].nunique() > 1
+    lines = ["| claim | statement | measured | published | verdict | networks |", f"|{' --- |' * 6}"]
+    for row in measured_claims(claims):
+        measured, said = f"{row['measure']}: {row['measured']}", "; ".join([row["verdict"], *row["twins"]])
+        claim = f"{row['claim']} ({row['study']})" if several else row["claim"]
+        cells = (claim, row["statement"], measured, row["published"], said, row["networks"])
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def kept_claims(claims: pd.DataFrame) -> pd.DataFrame:
+    """What a page keeps of the table `claims`: the rows that were tested."""
+    return claims.loc[claims["direction"] != NOT_MEASURED, KEPT].reset_index(drop=True)
+
+
+def verdicts_by_preset(presets: Mapping[str, pd.DataFrame], order: Iterable[str]) -> str:
+    """One table: a row for each claim that a preset tested, in this order, a column for each preset.
+
+    presets: what each page kept of `claims`, by the preset's name. Several studies of a preset share a cell.
+    """
+    tested = {name: claims[claims["twin"].isna()] for name, claims in presets.items()}
+    lines = [f"| claim | {' | '.join(tested)} |", f"| --- |{' --- |' * len(tested)}"]
+    for claim in order:
+        cells = []
+        for claims in tested.values():
+            own = claims[claims["claim"] == claim]
+            cells.append("<br>".join(dict.fromkeys(own["direction"].astype(str))))
+        if any(cells):
+            lines.append(f"| {claim} | {' | '.join(cells)} |")
+    return "\n".join(lines)
