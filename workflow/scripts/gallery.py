@@ -94,11 +94,9 @@ def cost(results: Path) -> dict[str, Any]:
 
 def cost_sentence(known: dict[str, Any]) -> str:
     """The cost in a sentence."""
-    return (
-        f"{known['networks']} networks, {known['jobs']} jobs, {known['core_minutes']:g} minutes of core time on "
-        f"{known['cores']} cores of an {known['processor']} with PyTorch {known['versions']['torch']} "
-        f"({known['date']}, commit {known['commit']})"
-    )
+    jobs = f"{known['jobs']} jobs of {known['core_minutes']:g} minutes in all"
+    machine = f"{known['cores']} cores of an {known['processor']} with PyTorch {known['versions']['torch']}"
+    return f"{known['networks']} networks; {jobs}, on {machine} ({known['date']}, commit {known['commit']})"
 
 
 def write_index() -> None:

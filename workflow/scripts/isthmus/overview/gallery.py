@@ -41,8 +41,8 @@ class Found:
 
     >>> print(Found(-0.4546, -0.516, -0.3933, 100))
     −0.45 [−0.52, −0.39]
-    >>> print(Found(1.0, 0.5, 2.0, 10).factor, "or", Found(-1.0, -1.0, -0.5, 10).percent)
-    2 [1.4, 4] or −50 % [−50, −29]
+    >>> print(Found(1.0, 0.5, 2.0, 10).factor, "or", Found(1.0, 0.5, 2.0, 10).percent)
+    2 [1.4, 4] or +100 % [41, 300]
     """
 
     value: float
@@ -67,7 +67,7 @@ class Found:
     def percent(self) -> str:
         """A change of the binary logarithm, in percent."""
         value, low, high = (100 * (2.0**end - 1) for end in (self.value, self.low, self.high))
-        return Found(value, low, high, self.networks)._written(" %")
+        return f"{'+' if value > 0 else ''}{Found(value, low, high, self.networks)._written(' %')}"
 
 
 class Rows:
