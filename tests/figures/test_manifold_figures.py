@@ -17,12 +17,22 @@ from isthmus.figures.manifold_outliers import counted_above, counted_from_densit
 from isthmus.tables.descriptions import table
 
 Rows = list[dict[str, Any]]
-NAMES = ("manifold", "manifold_eigenvalues", "walks", "curvature", "eigenvalues", "spectrum", "networks")
+NAMES = (
+    "manifold",
+    "manifold_eigenvalues",
+    "walks",
+    "learning_coefficients",
+    "curvature",
+    "eigenvalues",
+    "spectrum",
+    "networks",
+)
 DRAW = {
     "counts": manifold.draw_manifold_counts,
     "spectra": manifold.draw_manifold_spectra,
     "boundary": manifold.draw_manifold_boundary,
     "walks": manifold.draw_manifold_walks,
+    "coefficients": manifold.draw_manifold_coefficients,
     "outliers": manifold.draw_manifold_outliers,
 }
 
@@ -79,6 +89,19 @@ def walk_of(row: dict[str, Any], kind: str, outcome: str, detours: int = 0) -> R
     ]
 
 
+def coefficients_of(row: dict[str, Any]) -> Rows:
+    """Three estimates of one zero, as if its loss were quadratic and all its equations alike."""
+    sizes = ("width", "depth", "points", "outputs", "activation", "data", "parameters", "constraints", "smooth")
+    own = {key: row[key] for key in (*sizes, "generic", "study", "sweep", "seed")} | {"predicted": 10.0, "norm": 2.0}
+    rows = []
+    for stiffness in (0.01, 1.0, 100.0):
+        value = 10 * stiffness / (1 + stiffness)
+        found = {"coefficient": value, "low": 0.9 * value, "high": 1.1 * value, "quadratic": value, "distance": 0.002}
+        found |= {"r_hat": 1.2 if row["width"] == 4 and stiffness == 100 else 1.01, "acceptance": 0.6}
+        rows.append(whole("learning_coefficients", own | {"stiffness": stiffness} | found))
+    return rows
+
+
 def trained(width: int, seed: int, dense: bool) -> dict[str, Rows]:
     keys = keys_of("s", width, 2, 32, {}) | {"seed": seed}
     own = keys | {"parameters": 40, "classes": 10, "images": 5, "final": True, "top_eigenvalue": 8.0, "loss": 0.1}
@@ -106,6 +129,7 @@ def frames(activations: tuple[str, ...] = ("tanh", "gelu"), data: str = "random"
                 made["manifold"].append(row)
                 if row["solved"]:
                     made["manifold_eigenvalues"] += spectrum_of(row)
+                    made["learning_coefficients"] += coefficients_of(row)
                     made["walks"] += walk_of(row, "ahead", "length")
                     outcome = "stuck" if width == 4 and seed == 0 else "arrived"
                     made["walks"] += walk_of(row, "towards", outcome, detours=int(seed == 1))
@@ -213,6 +237,21 @@ def test_losses_are_drawn_at_the_points_between_them_and_on_a_straight_line(figu
     assert high >= 1
 
 
+def test_coefficients_are_those_of_the_table_and_hollow_where_chains_disagree(
+    tables: dict[str, pd.DataFrame], figures: dict[str, Figure]
+) -> None:
+    left, right = figures["coefficients"].axes
+    assert {(x, round(y, 6)) for x, y in points(left)} == {(10.0, round(1000 / 101, 6))}
+    assert {round(y, 6) for _, y in points(right)} == {round(s / (1 + s), 6) for s in (0.01, 1.0, 100.0)}
+    faces = {line.get_markerfacecolor() for line in left.lines if line.get_linestyle() == "None"}
+    assert "white" in faces
+    assert len(faces) == 3  # of two activations, filled where chains agree
+    text = note(figures["coefficients"])
+    assert "n = 18 zeros. At the highest stiffness, the estimate is 0.990 to 0.990 times q / 2 (mean 0.990)" in text
+    assert "18 of 18 intervals of 95" in text.replace("\xa0", " ")
+    assert "Greatest split R-hat 1.200; 60 % to 60 % of steps accepted" in text
+
+
 @pytest.mark.parametrize(
     ("count", "total", "limits"),
     [(0, 8, "0 to 36.9"), (0, 72, "0 to 4.99"), (8, 8, "63.1 to 100"), (1, 1, "2.5 to 100"), (4, 10, "12.2 to 73.8")],
@@ -256,8 +295,8 @@ def test_trained_networks_stand_beside_theory(figures: dict[str, Figure]) -> Non
 
 @pytest.mark.parametrize("name", DRAW)
 def test_a_study_without_rows_is_an_error_that_names_it(name: str, tables: dict[str, pd.DataFrame]) -> None:
-    if name == "walks":
-        assert "No walk" in note(DRAW[name]("other", tables))
+    if name in ("walks", "coefficients"):
+        assert ("No walk" if name == "walks" else "was asked for") in note(DRAW[name]("other", tables))
         return
     with pytest.raises(DataError, match="no row of the study 'other'"):
         DRAW[name]("other", tables)

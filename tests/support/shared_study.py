@@ -84,6 +84,14 @@ SIZES: dict[str, Any] = {
             "spectrum": {"probes": 1, "steps": 4, "points": 5},
             "noise": {"images": 1000, "sigmas": [0.01], "relative_sigmas": [], "radii": [0.05], "adaptive_radii": []},
         },
+        "gradient_noise": {"images": 200, "alignment_images": 30},
+        "local_learning_coefficient": {
+            "localizations": [100, 1000],
+            "chains": 2,
+            "burn_in": 2,
+            "draws": 6,
+            "images": 50,
+        },
         "movement": {"kernel_images": 20},
         "tickets": {
             "kept_fractions": [0.5],
@@ -97,8 +105,9 @@ SIZES: dict[str, Any] = {
         "manifold": {
             "sweeps": {
                 "images": {"width": [6], "points": [4], "data": ["images"], "seeds": 1},
-                "tiny": {"width": [3], "points": [4], "seeds": 3},
+                "tiny": {"width": [3], "points": [4], "seeds": 3, "learning_coefficient": True},
             },
+            "learning_coefficient": {"chains": 8, "burn_in": 50, "draws": 50},
             "off_data_points": 1000,
             "labels": 0,
             "walks": {"towards": 0, "length": 0.1},

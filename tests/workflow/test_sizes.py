@@ -16,6 +16,8 @@ EXPECTED: dict[str, dict[str, int]] = {
     "eigenvalues": {"images": 50},
     "spectrum": {"images": 50},
     "perturbations": {"images": 300},
+    "gradient_noise": {"images": 200, "examples": 300},
+    "local_learning_coefficients": {"examples": 300},
     "kernels": {"images": 20},
     "robustness": {"images": 90},
     "tickets": {"corrupted_examples": 340},

@@ -9,6 +9,7 @@ rule measure_manifold:
         manifold="results/{study}/manifold/{sweep}/{block}.manifold.parquet",
         manifold_eigenvalues="results/{study}/manifold/{sweep}/{block}.manifold_eigenvalues.parquet",
         walks="results/{study}/manifold/{sweep}/{block}.walks.parquet",
+        learning_coefficients="results/{study}/manifold/{sweep}/{block}.learning_coefficients.parquet",
     log:
         "results/logs/manifold/{study}/{sweep}/{block}.log",
     benchmark:

@@ -13,7 +13,7 @@ from isthmus.core.resume import Task, fingerprint, measure_all
 from isthmus.data.dataset import load_dataset
 from isthmus.tables.parquet import write_table
 
-TABLES = ("manifold", "manifold_eigenvalues", "walks")
+TABLES = ("manifold", "manifold_eigenvalues", "walks", "learning_coefficients")
 
 
 def main(job: Any) -> None:
@@ -23,11 +23,12 @@ def main(job: Any) -> None:
     device = devices.choose_device("cpu" if wanted == "auto" else wanted)
     devices.set_up(job.threads, job.config["jobs"]["deterministic"])
     dataset = load_dataset(job.input.data) if job.input.get("data") else None
-    given = (options, job.params.code, "" if dataset is None else dataset.checksum)
+    sampled = job.params.sweep["learning_coefficient"]
+    given = (options, sampled, job.params.code, "" if dataset is None else dataset.checksum)
 
     def measured(spec: TheorySpec, seed: int) -> dict[str, Any]:
         problem = problem_of(spec, seed, options["input_dimension"], options["off_data_points"], dataset, device)
-        return measure_theory(problem, spec, seed, options)
+        return measure_theory(problem, spec, seed, options, sampled=sampled)
 
     networks = {
         f"{seed}-{spec.name}": (seed, Task(fingerprint(spec.as_dict(), *given), partial(measured, spec, seed)))

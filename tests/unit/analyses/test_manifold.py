@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from isthmus.analyses.manifold.coefficients import coefficient_rows
 from isthmus.analyses.manifold.measure import measure_theory, search, singular_values, spectra_of
 from isthmus.analyses.manifold.problems import TheorySpec, problem_of
 from isthmus.analyses.manifold.rank import matrix_rank, split_at_gap
@@ -212,3 +213,33 @@ def test_the_rows_fit_their_tables(width: int, points: int) -> None:
     assert larger["counted_from"] == "jacobian"
     if row["solved"]:
         assert (larger["positive"], larger["zero"]) == (row["positive"], row["zero"]) == (10, 51)
+
+
+@pytest.mark.parametrize(("width", "points", "outputs"), [(6, 5, 1), (10, 6, 2)])
+def test_the_learning_coefficient_at_a_zero_is_half_the_number_of_equations(
+    width: int, points: int, outputs: int
+) -> None:
+    problem = random_problem(width, points, outputs=outputs)
+    given = OPTIONS["learning_coefficient"] | {"chains": 64, "draws": 200}
+    rows = coefficient_rows(problem, zero_of(problem), 0, "zero", given)
+    assert [row["stiffness"] for row in rows] == [0.01, 1, 100]
+    for row in rows:
+        assert row["rank"] == problem.constraints == 2 * row["predicted"]
+        assert row["r_hat"] < 1.05
+        assert abs(row["coefficient"] - row["quadratic"]) < 4 * row["standard_error"] + 0.02 * row["predicted"]
+        assert row["low"] < row["coefficient"] < row["high"]
+    assert rows[0]["coefficient"] < rows[1]["coefficient"] < rows[2]["coefficient"]  # the localization lets go
+    assert rows[2]["coefficient"] == pytest.approx(problem.constraints / 2, rel=0.03)
+    flat = problem.network.parameters - problem.constraints
+    assert rows[2]["distance"] == pytest.approx(rows[2]["norm"] * given["radius"], rel=0.25)
+    assert rows[2]["localization"] == pytest.approx(flat / (rows[2]["norm"] * given["radius"]) ** 2)
+
+
+@pytest.mark.slow
+def test_redundant_equations_do_not_count(digits: Dataset) -> None:
+    """At 20 images with one-hot targets and 12 units, 7 of 200 equations follow from the others."""
+    problem = problem_of(TheorySpec(12, 1, 20, 10, "tanh", "images"), 0, 5, 50, digits, torch.device("cpu"))
+    given = {"stiffnesses": [100], "radius": 1e-4, "chains": 8, "burn_in": 400, "draws": 300}
+    (row,) = coefficient_rows(problem, zero_of(problem), 0, "zero", given)
+    assert (row["rank"], row["predicted"]) == (193, 100)
+    assert row["coefficient"] == pytest.approx(193 / 2, rel=0.03)

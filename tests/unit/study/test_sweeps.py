@@ -88,7 +88,8 @@ def test_resources_grow_with_the_work() -> None:
     options = loaded().studies["small"].analyses["manifold"]
     small, large = ({"width": [w], "points": [d]} for w, d in ((8, 20), (400, 1000)))
     small, large = (
-        {"depth": [2], "outputs": [1], "activation": ["tanh"], "data": ["random"]} | each for each in (small, large)
+        {"depth": [2], "outputs": [1], "activation": ["tanh"], "data": ["random"], "learning_coefficient": True} | each
+        for each in (small, large)
     )
     assert cost.work(options, small, 5).minutes() < 12 < cost.work(options, large, 5).minutes()
     assert cost.memory_mb(options, small, 5) < 1100 < cost.memory_mb(options, large, 5)

@@ -13,14 +13,17 @@ def work(options: Mapping[str, Any], sweep: Mapping[str, Any], networks: int, im
     image_inputs: number of values in an image of the study's data.
     """
     sizes = theory_sizes(options, sweep, image_inputs)
-    return Work(tuple(call for count, equations in sizes for call in _theory(options, count, equations, networks)))
+    sampled = sweep["learning_coefficient"]
+    return Work(
+        tuple(call for count, equations in sizes for call in _theory(options, count, equations, networks, sampled))
+    )
 
 
-def _theory(options: Mapping[str, Any], count: int, equations: int, networks: int) -> list[Calls]:
+def _theory(options: Mapping[str, Any], count: int, equations: int, networks: int, sampled: bool) -> list[Calls]:
     """The algebra of one combination of a sweep.
 
     These are Gram matrices and their factors (to search for the network and for the goals of its walks), a singular
-    value decomposition, the Hessian and its eigenvalues, and walks.
+    value decomposition, the Hessian and its eigenvalues, walks and, if `sampled`, Langevin chains.
     """
     small, walks = min(equations, count), options["walks"]
     searches = (1 + options["restarts"]) * (1 + walks["towards"]) * options["maximum_steps"]
@@ -33,6 +36,10 @@ def _theory(options: Mapping[str, Any], count: int, equations: int, networks: in
     if count <= walks["parameters"]:
         steps = walks["ahead"] * walks["length"] / walks["step"] + walks["towards"] * walks["longest"] * 100
         calls.append(Calls("search", 4 * steps, count * small**2, networks, likely=LIKELY_STEPS))
+    if sampled:
+        given = options["learning_coefficient"]
+        steps = len(given["stiffnesses"]) * (given["burn_in"] + given["draws"])
+        calls.append(Calls("search", steps, given["chains"] * count * (2 * count + 3 * equations), networks))
     return calls
 
 

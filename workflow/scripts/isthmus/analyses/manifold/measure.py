@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus.analyses.manifold.coefficients import coefficient_rows
 from isthmus.analyses.manifold.levenberg_marquardt import Solution, solve
 from isthmus.analyses.manifold.problems import FEATURES, GOAL, START, TheorySpec
 from isthmus.analyses.manifold.rank import Split, matrix_rank, split_at_gap
@@ -209,8 +210,13 @@ def eigenvalue_rows(problem: Problem, spectra: Spectra) -> Rows:
     ]
 
 
-def measure_theory(problem: Problem, spec: TheorySpec, seed: int, options: Mapping[str, Any]) -> dict[str, Rows]:
-    """The measured columns of `manifold`, `manifold_eigenvalues` and `walks` of one theory network: rows by table."""
+def measure_theory(
+    problem: Problem, spec: TheorySpec, seed: int, options: Mapping[str, Any], *, sampled: bool = False
+) -> dict[str, Rows]:
+    """The measured columns of one theory network: the rows of each table.
+
+    sampled: whether to estimate the local learning coefficient, if the search finds a zero.
+    """
     began = time.monotonic()
     network, points = problem.network, len(problem.inputs)
     solution = search(problem, seed, (START,), options)
@@ -218,6 +224,9 @@ def measure_theory(problem: Problem, spec: TheorySpec, seed: int, options: Mappi
     spectra = spectra_of(problem, solution.weights, options["hessian_limit"])
     walked = solution.solved and network.parameters <= options["walks"]["parameters"]
     walks = take_walks(problem, solution.weights, seed, options) if walked else []
+    given = options["learning_coefficient"]
+    wanted = sampled and solution.solved
+    coefficients = coefficient_rows(problem, solution.weights, seed, spec.name, given) if wanted else []
     row = {
         "solved": solution.solved,
         "loss": solution.loss,
@@ -256,4 +265,5 @@ def measure_theory(problem: Problem, spec: TheorySpec, seed: int, options: Mappi
         "manifold": [whole],
         "manifold_eigenvalues": [common | each for each in eigenvalue_rows(problem, spectra)],
         "walks": [common | each for each in walks],
+        "learning_coefficients": [common | assumptions | each for each in coefficients],
     }

@@ -1,0 +1,1 @@
+"""How noisy the gradients of single examples are, and how their noise lies to the curvature."""

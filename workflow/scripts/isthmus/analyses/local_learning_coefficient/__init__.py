@@ -1,0 +1,1 @@
+"""Local learning coefficients of trained networks, and how much they depend on the localization."""
