@@ -34,7 +34,7 @@ def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], pairs: int) -
     batch_size, steps = fitting.batch_size, curves * run_length(fitting, examples)[1]
     sharpness = options["sharpness"]
     # About thirty products for an eigenvalue and forty for a trace.
-    products = 70 * pairs * sharpness["points"] * len(options["kinds"])
+    products = 70 * pairs * sharpness["points"] * (len(options["kinds"]) - repaired)
     on_line, on_curve, on_plane = options["line_points"], options["curve_points"], 2 * options["planes"]["points"] ** 2
     restored = pairs * repaired * on_line * min(recipe.training.statistics_size, examples)
     return Work(

@@ -82,13 +82,14 @@ class PathMeasures:
         """Losses, barriers, geometry and sharpness along a path, a stack of one on the device.
 
         Returns the measured columns of its row in `connections` and of its rows in `paths`. Points of a repaired line
-        do not lie on the line, and the curve that they follow has no closed form, so that it has no shape.
+        do not lie on the line: the curve that they follow has no closed form, so that it has no shape here, and their
+        weights have been rescaled, which changes eigenvalues whatever the landscape is like (Dinh et al. 2017).
         """
         t = np.linspace(0, 1, points_of(self.options, kind))
         at = torch.from_numpy(t).to(self.evaluator.settings.device)
         points = self.repair.along(path) if is_repaired(kind) else path.point
         scores = self.evaluator.at(lambda numbers: points(at[numbers]), t, self.evaluator.pair_labels(pair))
-        shape, found = geometry(path), self.sharpness_along(pair, kind, points, scores)
+        shape, found = geometry(path), {} if is_repaired(kind) else self.sharpness_along(pair, kind, path, scores)
         examples, columns = len(self.evaluator.hessian_indices), score_columns(scores)
         rows = [
             {"t": float(point)}
@@ -109,7 +110,7 @@ class PathMeasures:
         ends = [total_variance(self.outputs_of(seed)[0]) for seed in pair]
         return finite(2 * total_variance(self._outputs_at(halfway)[0]) / sum(ends))
 
-    def sharpness_along(self, pair: Pair, kind: str, points: Points, scores: Scores) -> dict[int, Sharpness]:
+    def sharpness_along(self, pair: Pair, kind: str, path: Path, scores: Scores) -> dict[int, Sharpness]:
         """The sharpness at some points of a path, by index in the grid of t; left out where the loss is not finite."""
         t = np.linspace(0, 1, points_of(self.options, kind))
         labels = self.evaluator.pair_labels(pair)[:, self.evaluator.hessian_indices]
@@ -121,7 +122,7 @@ class PathMeasures:
                 found[index] = self.sharpness_of(pair[0] if index == 0 else pair[1])
                 continue
             point = float(t[index])
-            weights = points(torch.tensor([point], dtype=torch.float64, device=self.evaluator.settings.device))
+            weights = path.point(torch.tensor([point], dtype=torch.float64, device=self.evaluator.settings.device))
             shares = [1.0] if len(labels) == 1 else [1 - point, point]
             generator = seeds.generator(pair[0], seeds.Stream.CURVATURE, pair[1], list(KINDS).index(kind), index)
             found[index] = sharpness(self.setup, weights, labels, shares, generator)
