@@ -13,7 +13,7 @@ from typing import Any
 
 from isthmus.tables.descriptions import stages
 
-KINDS = ["linear", "linear-aligned", "bezier", "polychain", "bezier-aligned"]
+KINDS = ["linear", "linear-aligned", "linear-repaired", "bezier", "polychain", "bezier-aligned"]
 CORRUPTIONS: dict[str, Any] = {"corruptions": ["shot_noise", "contrast"], "severities": [1, 5]}
 ONE_CELL: dict[str, Any] = {"where": {"batch_size": [32], "label_noise": [0.0]}}
 PLAIN: dict[str, Any] = {
@@ -75,6 +75,7 @@ SIZES: dict[str, Any] = {
             "sharpness": {"points": 2, "images": 60, "trace_precision": None},
             "planes": {"points": 2, "examples": 70},
         },
+        "layerwise": {"points": 3, "evaluation_examples": 320},
         "curvature": {
             "images": 50,
             "eigenvalues": 1,

@@ -41,6 +41,7 @@ def test_robustness_is_tested_on_corrupted_and_on_shifted_images(finished: Path)
     [
         ("robustness", 2 * 2, ["accuracy", "relative_accuracy", "loss"]),
         ("tickets", 2 * (1 + 2), ["test_loss", "test_accuracy"]),
+        ("layers", 1, ["distance", "barrier_train_loss", "halfway_test_error", "replaced_test_loss"]),
     ],
 )
 def test_diverged_networks_have_rows_that_say_so(finished: Path, table: str, rows: int, columns: list[str]) -> None:

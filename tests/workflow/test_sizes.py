@@ -12,6 +12,7 @@ EXPECTED: dict[str, dict[str, int]] = {
     "connections": {"train_examples": 300, "test_examples": 350, "hessian_examples": 60},
     "paths": {"train_examples": 300, "test_examples": 350},
     "planes": {"train_examples": 70, "test_examples": 70, "statistics_examples": 70},
+    "layers": {"train_examples": 300, "test_examples": 320},
     "curvature": {"images": 50},
     "eigenvalues": {"images": 50},
     "spectrum": {"images": 50},

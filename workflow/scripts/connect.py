@@ -9,20 +9,21 @@ from isthmus.analyses.connect.curve_recipe import curve_training
 from isthmus.analyses.connect.measure import KINDS, first_curve, points_of
 from isthmus.analyses.connect.rows import (
     connection_row,
-    example_counts,
     fewer,
     fixed_columns,
-    pair_keys,
     path_rows,
     plane_names,
     plane_rows,
+    repair_gain,
 )
 from isthmus.analyses.connect.session import Session
 from isthmus.core.logs import StopRequest, job_log
 from isthmus.core.resume import Task, measure_all
 from isthmus.landscape.block import Block
 from isthmus.landscape.evaluator import TrainedNetwork
+from isthmus.landscape.pair_rows import example_counts, pair_keys
 from isthmus.recipes.pairs import Pair, pair_number, pair_of
+from isthmus.recipes.path_kinds import is_repaired
 from isthmus.tables.parquet import write_table
 from isthmus.tables.rows import Rows
 from isthmus.training.stacks import plan_stacks, train_stacks
@@ -72,17 +73,17 @@ def measure(block: Block, session: Session, pairs: list[Pair], plane_pair: Pair 
 def rows(block: Block, pairs: list[Pair], plane_pair: Pair | None, measured: Measured) -> dict[str, Rows]:
     """The rows of the block by table. A pair is missing from `measured` if one of its networks diverged."""
     wildcards, recipe, options = block.job.wildcards, block.recipe, block.options
-    connections, paths, planes = [], [], []
+    connections, paths, planes, most = [], [], [], options["evaluation_examples"]
     for pair in pairs:
         keys = pair_keys(wildcards.study, wildcards.cell, recipe, pair)
-        fixed = keys | fixed_columns(recipe, block.dataset, options)
-        counts = example_counts(recipe, block.dataset, options)
+        fixed = keys | fixed_columns(recipe, block.dataset)
         for kind in options["kinds"]:
-            found = measured.get((pair, kind))
-            connections.append(connection_row(fixed, kind, points_of(options, kind), found))
+            found, counts = measured.get((pair, kind)), example_counts(recipe, block.dataset, most, is_repaired(kind))
+            gain = repair_gain(kind, found, measured.get((pair, "linear-aligned")))
+            connections.append(connection_row(fixed | counts, kind, points_of(options, kind), found) | gain)
             paths += path_rows(keys | counts, kind, found)
         if pair == plane_pair:
-            counts = fewer(counts, options["planes"]["examples"])
+            counts = fewer(example_counts(recipe, block.dataset, most), options["planes"]["examples"])
             planes = plane_rows(keys | counts, plane_names(options["kinds"]), measured.get((pair, "planes")))
     return {"connections": connections, "paths": paths, "planes": planes}
 

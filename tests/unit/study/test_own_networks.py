@@ -141,10 +141,12 @@ def test_mistakes_of_the_section_are_named_without_running_the_module() -> None:
 
 def test_mistakes_of_the_module_name_the_study_and_the_arguments() -> None:
     aligned = {"connect": {"kinds": ["linear", "linear-aligned"]}}
+    repaired = {"connect": {"kinds": ["linear-aligned", "linear-repaired"]}}
     found = mistakes(
         axis=study(grid={"width": [4], "depth": [1], "hight": [3]}),
         refused=study("Refused", {"what": "always dropping"}),
         aligned=study("Branching", analyses=aligned),
+        repaired=study("ViT", analyses=repaired),
         alone=study("normalized_mlp", {"width": 4}, data={"train_size": 257}),
     )
     assert "studies.axis.network.module: presets/own_models.py:mlp with" in found
@@ -152,6 +154,9 @@ def test_mistakes_of_the_module_name_the_study_and_the_arguments() -> None:
     assert "studies.refused.network.module" in found
     assert "its outputs are random in evaluation; switch that off" in found
     assert "studies.aligned.analyses.connect.kinds: give kinds without linear-aligned; the module cannot be" in found
+    unrepaired = "studies.repaired.analyses.connect.kinds: give kinds without linear-repaired; the module cannot be"
+    assert f"{unrepaired} repaired (the hidden units of layers.0.self_attn.in_proj_weight are computed by no" in found
+    assert "studies.repaired.analyses.connect.kinds: give kinds without linear-aligned" not in found
     assert "studies.alone.grid.batch_size: 128 was given; with 257 examples it leaves a batch of one" in found
 
 

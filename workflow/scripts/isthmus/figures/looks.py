@@ -47,14 +47,18 @@ class Look:
         return "white" if self.hollow else self.colour
 
 
-# A kind has this look in all figures, whichever others a study asked for: straight lines are blue, Bézier curves red
-# and orange, and the aligned one of two kinds is the lighter, dashed one.
+# A kind has this look in all figures, whichever others a study asked for: straight lines are blue, repaired ones
+# purple, Bézier curves red and orange, and the aligned one of two kinds is the lighter, dashed one.
 KINDS = {
     "linear": Look(BLUE, "o"),
     "linear-aligned": Look(SKY, "s", LINES[1]),
+    "linear-repaired": Look(PURPLE, "P", LINES[2]),
     "bezier": Look(VERMILION, "^"),
     "polychain": Look(GREEN, "D", LINES[3]),
     "bezier-aligned": Look(ORANGE, "v", LINES[1]),
+    "alone": Look(BLUE, "o"),
+    "all_but": Look(VERMILION, "^", LINES[1]),
+    "all": Look(LIGHT_GREY, "none"),
     "dense": Look(LIGHT_GREY, "none"),
     "ticket": Look(BLUE, "o"),
     "one_shot": Look(VERMILION, "s", LINES[1]),
@@ -64,6 +68,10 @@ KINDS = {
 }
 WORDS = {
     "linear-aligned": "linear, aligned",
+    "linear-repaired": "linear, repaired",
+    "alone": "one layer alone",
+    "all_but": "all layers but one",
+    "all": "all layers together",
     "bezier": "Bézier",
     "polychain": "polygonal chain",
     "bezier-aligned": "Bézier, aligned",

@@ -59,11 +59,11 @@ def counted(per_point: str, total: int, lost: int, what: str = "network") -> str
 
 
 def _members(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame, shared: str) -> tuple[int, int, str]:
-    """How many networks or paths are behind the rows, how many of them diverged, and their name."""
+    """How many networks, pairs or paths are behind the rows, how many of them diverged, and their name."""
     quantity = named(rows["quantity"].iloc[0])
-    table, of_pairs = quantity.table, quantity.of_pairs
-    own = "diverged" in tables[table]
-    source = rows_of(study, tables, "connections" if of_pairs else table if own else quantity.networks)
+    of_pairs, own = quantity.of_pairs, "diverged" in tables[quantity.table]
+    table = "connections" if quantity.table == "paths" else quantity.table  # which has a row per path
+    source = rows_of(study, tables, table if own else quantity.networks)
     source = with_baselines(quantity, source, rows_of(study, tables, "networks"))
     source = source[source["points"] != 0] if of_pairs else source  # a pair may have a distance alone
     source = source.query(quantity.rows) if quantity.rows and own and not of_pairs else source
@@ -71,9 +71,10 @@ def _members(tables: dict[str, pd.DataFrame], study: str, rows: pd.DataFrame, sh
     told = [] if of_pairs or "kind" not in source else [name for name in ("kind", "level") if name in quantity.by]
     for name in told:
         source = source[source[name].isin([*rows[name], shared])]
-    keys = ["cell", *(["seed_a", "seed_b", "kind"] if of_pairs else ["seed"]), *told]
-    flags = source.groupby(keys, observed=True)["diverged"].any()
-    return len(flags), int(flags.sum()), "path" if of_pairs else "network"
+    of_paths = of_pairs and "kind" in source
+    members = ["seed_a", "seed_b", *(["kind"] if of_paths else [])] if of_pairs else ["seed"]
+    flags = source.groupby(["cell", *members, *told], observed=True)["diverged"].any()
+    return len(flags), int(flags.sum()), "path" if of_paths else "pair" if of_pairs else "network"
 
 
 def _marks(rows: pd.DataFrame, lines: Lines) -> str:

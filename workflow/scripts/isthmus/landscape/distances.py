@@ -74,6 +74,17 @@ def linear_cka(first: Tensor, second: Tensor) -> Tensor:
     return similarity / (own_x * own_y).sqrt()
 
 
+def total_variance(features: Tensor) -> Tensor:
+    """The variance of features `[..., examples, features]` over the examples, summed over the features, `[...]`.
+
+    Float64. It does not change when a representation is rotated, permuted or shifted.
+
+    >>> total_variance(torch.tensor([[1.0, 0.0], [3.0, 4.0]]))
+    tensor(5., dtype=torch.float64)
+    """
+    return features.double().var(-2, correction=0).sum(-1)
+
+
 def features_and_outputs(
     network: nn.Module, images: Tensor, batch_size: int, parameters: dict[str, Tensor] | None = None
 ) -> tuple[Tensor, Tensor]:

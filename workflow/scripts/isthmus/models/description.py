@@ -83,11 +83,11 @@ class Description:
 
     parameters: trainable scalars; activations: numbers per example that differentiation keeps; multiplications: of a
     forward pass on one example; random: whether outputs in training are random; last_layer: the linear layer or
-    convolution that is called last, empty if there is none; prunable: names of the weights that can be pruned. Four say
+    convolution that is called last, empty if there is none; prunable: names of the weights that can be pruned. Five say
     why something is impossible, and are empty if it is not: training on a batch of one example (alone), several
-    networks at once (together), second derivatives (curved), permuting hidden units (aligned). kept: why the hidden
-    units in some parameters keep their positions, by parameter; matching: multiplications to compare all pairs of
-    hidden units of two networks.
+    networks at once (together), second derivatives (curved), permuting hidden units (aligned), restoring their
+    statistics (repaired). kept: why the hidden units in some parameters keep their positions, by parameter; matching:
+    multiplications to compare all pairs of hidden units of two networks.
     """
 
     parameters: int
@@ -102,6 +102,7 @@ class Description:
     together: str
     curved: str
     aligned: str
+    repaired: str
     kept: Mapping[str, str]
     matching: int
 

@@ -36,6 +36,7 @@ from isthmus.models.networks import build
 from isthmus.models.own import Shape, maker
 from isthmus.models.permutations.check import checked_groups, multiplications
 from isthmus.models.permutations.derivation import Derived
+from isthmus.models.repairable import repairable_layers
 from isthmus.models.state_dicts import load_parameters
 from isthmus.recipes.recipe import network_recipe
 
@@ -63,7 +64,7 @@ def describe(module: str, arguments: dict[str, Any], shape: Shape, classes: int,
             network(images[None])
     groups: list[Derived] = []
     aligned = _error(lambda: groups.append(checked_groups(make, images)))
-    weights = dict(made.named_parameters())
+    hidden, weights = groups[0].groups if groups else {}, dict(made.named_parameters())
     return {
         "parameters": sum(value.numel() for value in made.parameters()),
         "activations": _kept(network, images),
@@ -77,8 +78,9 @@ def describe(module: str, arguments: dict[str, Any], shape: Shape, classes: int,
         "together": "each draws for itself in training" if random else _error(lambda: _check_together(make, images)),
         "curved": _error(lambda: _check_curved(network, images)),
         "aligned": aligned,
+        "repaired": aligned or _error(lambda: repairable_layers(copy.deepcopy(made).eval(), images, hidden)),
         "kept": groups[0].kept if groups else {},
-        "matching": multiplications(groups[0].groups, weights) if groups else 0,
+        "matching": multiplications(hidden, weights),
     }
 
 

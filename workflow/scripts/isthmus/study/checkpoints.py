@@ -18,6 +18,7 @@ from isthmus.core.messages import shown
 from isthmus.core.resume import Record, read_record, write_record
 from isthmus.data.facts import Facts
 from isthmus.models.description import FOLDER, CheckpointRequest, mistakes
+from isthmus.recipes.path_kinds import is_line
 from isthmus.recipes.recipe import Recipe
 from isthmus.study.grid import Study, is_trained_elsewhere
 from isthmus.study.schema import study_schema
@@ -90,7 +91,7 @@ def checkpoint_errors(where: str, given: Mapping[str, Any], study: dict[str, Any
 
 def _trains_bends(options: Mapping[str, Any]) -> bool:
     """Whether an analysis trains the bends of curves."""
-    return "curve" in options and not all(kind.startswith("linear") for kind in options["kinds"])
+    return "curve" in options and not all(map(is_line, options["kinds"]))
 
 
 def _bend_errors(where: str, analysis: str, given: Mapping[str, Any], curve: Mapping[str, Any]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from isthmus.core.errors import UserError
 from isthmus.core.messages import schema_errors, shown, unknown_key
 from isthmus.data.facts import Facts
 from isthmus.recipes.cells import AXES
+from isthmus.recipes.path_kinds import is_aligned
 from isthmus.recipes.recipe import TrainingRecipe
 from isthmus.recipes.schedules import averaging_begins, run_length
 from isthmus.study.checkpoints import checkpoint_errors
@@ -226,7 +227,7 @@ def _selection_errors(
     fewest = 2 if known.task == "regression" else 2 * known.classes
     for analysis, options in analyses.items():
         chosen = options.get("alignment", {}).get("method") == "auto"
-        if chosen and examples < fewest and any(kind.endswith("-aligned") for kind in options["kinds"]):
+        if chosen and examples < fewest and any(map(is_aligned, options["kinds"])):
             yield (
                 f"{where}.analyses.{analysis}.alignment.method: auto matches and selects on separate training examples "
                 f"and takes at least {fewest}, two for each class; there are {examples}: add some or set another method"

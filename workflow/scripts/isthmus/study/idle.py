@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from isthmus.core.messages import shown
+from isthmus.recipes.path_kinds import is_repaired
 from isthmus.study.grid import cells, is_own, sections_of
 from isthmus.study.schema import study_schema
 
@@ -42,8 +43,9 @@ def _selected(sections: Sections) -> bool:
     return drawn or (_noisy(sections) and data["label_noise_draw"] == "once")
 
 
-def _normalized(sections: Sections) -> bool:
-    return sections["network"].get("normalization", "batch") == "batch"  # a module of the user's own may be
+def _takes_statistics(sections: Sections) -> bool:
+    normalized = sections["network"].get("normalization", "batch") == "batch"  # a module of the user's own may be
+    return normalized or any(map(is_repaired, sections["analyses"].get("connect", {}).get("kinds", ())))
 
 
 CONDITIONS = {
@@ -75,7 +77,9 @@ CONDITIONS = {
     ),
     "milestones": Condition("training", _is("training", "schedule", "step"), "the schedule step"),
     "decay_factor": Condition("training", _is("training", "schedule", "step"), "the schedule step"),
-    "statistics_size": Condition("training", _normalized, "batch normalization"),
+    "statistics_size": Condition(
+        "training", _takes_statistics, "batch normalization, or paths of the kind linear-repaired"
+    ),
 }
 
 
@@ -103,7 +107,7 @@ def idle_notices(where: str, study: dict[str, Any]) -> Iterator[str]:
 
 def _uses(study: dict[str, Any]) -> Iterator[tuple[str, Condition, list[Any], list[bool]]]:
     """The keys with their values in all cells, and whether each cell uses them."""
-    recipes = [sections_of(study, axes) for axes in cells(study["grid"])]
+    recipes = [sections_of(study, axes) | {"analyses": study["analyses"]} for axes in cells(study["grid"])]
     for key, condition in CONDITIONS.items():
         if condition.section == "network" and is_own(study):
             continue

@@ -14,6 +14,7 @@ from isthmus.core.files import expanded
 from isthmus.core.messages import shown
 from isthmus.data.facts import Facts
 from isthmus.models.description import Description, Request, source_of
+from isthmus.recipes.path_kinds import is_aligned, is_repaired
 from isthmus.study.grid import cells, is_own, is_trained_elsewhere, sections_of
 from isthmus.tables.descriptions import table
 from isthmus.tables.quantities import quantities
@@ -119,8 +120,10 @@ def _use_errors(
     for analysis, options in study["analyses"].items():
         place = f"{where}.analyses.{analysis}"
         for kind in options.get("kinds", []):
-            if kind.endswith("-aligned") and found.aligned:
+            if is_aligned(kind) and found.aligned:
                 yield f"{place}.kinds: give kinds without {kind}; the module cannot be aligned ({found.aligned})"
+            elif is_repaired(kind) and found.repaired:
+                yield f"{place}.kinds: give kinds without {kind}; the module cannot be repaired ({found.repaired})"
         if "kinds" in options and not found.last_layer:
             yield f"{place}: it compares what networks compute before their last layer; the module has no such layer"
         if "kept_fractions" in options and not found.prunable:

@@ -13,7 +13,7 @@ from functools import cache
 from math import inf
 
 from isthmus.core.files import read_yaml
-from isthmus.tables.descriptions import SCHEMAS, stages
+from isthmus.tables.descriptions import SCHEMAS, stages, table
 
 OUTCOME = "outcome"
 GROUPS = (OUTCOME, "training", "movement", "curvature", "noise", "paths")
@@ -74,7 +74,7 @@ class Quantity:
     @property
     def of_pairs(self) -> bool:
         """Whether it belongs to pairs of networks, so that the values of a cell's networks depend on each other."""
-        return self.table in ("connections", "paths")
+        return stages()[table(self.table).stage].unit == "pair"
 
 
 @cache

@@ -7,6 +7,7 @@ from isthmus.analyses.connect.curve_recipe import curve_training
 from isthmus.data.facts import Facts
 from isthmus.landscape.hessian.graph_memory import LIMIT_BYTES, graph_bytes
 from isthmus.models.sizes import matching, parameters, units
+from isthmus.recipes.path_kinds import is_aligned, is_line, is_repaired
 from isthmus.recipes.recipe import Recipe
 from isthmus.recipes.schedules import run_length
 from isthmus.training import cost as training
@@ -26,21 +27,24 @@ SWEEPS_A_SEARCH = 20  # sweeps of weight matching; 5 to 30 were measured on full
 def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], pairs: int) -> Work:
     """The work of fitting and measuring the paths of `pairs` pairs."""
     examples, _, forward = sizes_of(recipe, facts)
-    lines = sum(kind.startswith("linear") for kind in options["kinds"])
+    lines, repaired = (sum(map(which, options["kinds"])) for which in (is_line, is_repaired))
     curves, point = len(options["kinds"]) - lines, examples_at_a_point(recipe, facts, options)
     plane_point = examples_at_a_point(recipe, facts, options, options["planes"]["examples"])
     fitting = curve_training(recipe.training, options["curve"], examples)
     batch_size, steps = fitting.batch_size, curves * run_length(fitting, examples)[1]
     sharpness = options["sharpness"]
     # About thirty products for an eigenvalue and forty for a trace.
-    products = 70 * pairs * sharpness["points"] * len(options["kinds"])
+    products = 70 * pairs * sharpness["points"] * (len(options["kinds"]) - repaired)
     on_line, on_curve, on_plane = options["line_points"], options["curve_points"], 2 * options["planes"]["points"] ** 2
+    restored = pairs * repaired * on_line * min(recipe.training.statistics_size, examples)
     return Work(
         (
             Calls("gradient", steps, batch_size * forward, pairs, batch_size),
             evaluations(pairs * lines * point, forward, on_line, EVALUATED_TOGETHER),
             evaluations(pairs * curves * point, forward, on_curve, EVALUATED_TOGETHER),
             evaluations(plane_point, forward, on_plane, EVALUATED_TOGETHER),
+            evaluations(restored, forward, 1, EVALUATED_TOGETHER),
+            evaluations(pairs * len(options["kinds"]) * facts.test_size, forward, 1, EVALUATED_TOGETHER),
             Calls("product", products, min(sharpness["images"], examples) * forward, likely=LIKELY_PRODUCTS),
             *_aligning(recipe, facts, options, pairs),
         )
@@ -49,7 +53,7 @@ def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], pairs: int) -
 
 def _aligning(recipe: Recipe, facts: Facts, options: Mapping[str, Any], pairs: int) -> list[Calls]:
     """The work of matching the hidden units of `pairs` pairs; none unless a kind of path is aligned."""
-    if not any(kind.endswith("-aligned") for kind in options["kinds"]):
+    if not any(map(is_aligned, options["kinds"])):
         return []
     (examples, statistics, forward), given = sizes_of(recipe, facts), options["alignment"]
     searches = given["restarts"] * {"auto": 2, "weights": 1, "activations": 0, "combined": 1}[given["method"]]

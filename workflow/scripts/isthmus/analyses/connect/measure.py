@@ -3,8 +3,8 @@
 A measurement depends only on its pair of networks, not on what else a job does.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,21 @@ from isthmus.core import seeds
 from isthmus.core.tensors import Tensors
 from isthmus.landscape.at_points import Scores
 from isthmus.landscape.barriers import barrier, barrier_max, mode_connectivity
-from isthmus.landscape.distances import disagreement, displacement_cosine, features_and_outputs, linear_cka
+from isthmus.landscape.distances import (
+    disagreement,
+    displacement_cosine,
+    features_and_outputs,
+    linear_cka,
+    total_variance,
+)
 from isthmus.landscape.evaluator import Evaluator, TrainedNetwork
 from isthmus.landscape.paths import Geometry, Path, geometry
 from isthmus.landscape.planes import Plane, grid_around, random_plane, square_grid, through
+from isthmus.landscape.repair import Repair
 from isthmus.landscape.sharpness import Setup, Sharpness, sharpness, trace_columns
 from isthmus.models.evaluation import evaluation_mode
 from isthmus.recipes.pairs import Pair
+from isthmus.recipes.path_kinds import is_repaired
 from isthmus.tables.rows import Row, Rows, finite
 
 KINDS = {
@@ -30,10 +38,13 @@ KINDS = {
     "bezier": "bezier",
     "polychain": "polychain",
     "bezier-aligned": "bezier",
+    "linear-repaired": None,
 }
 """Kinds of paths, each with the curve from `landscape.paths` whose bend is trained; None for straight lines."""
 
 MEASURES = ("barrier", "barrier_max", "mode_connectivity")
+
+Points = Callable[[Tensor], Tensors]  # the weights at some t `[S]`, by name `[S, ...]`
 
 
 def first_curve(kinds: Sequence[str]) -> str | None:
@@ -61,24 +72,43 @@ class PathMeasures:
         self.for_planes = evaluator.with_fewer(options["planes"]["examples"])
         self.setup = Setup.of(evaluator, given["tolerance"], given["trace_precision"])
 
+    @cached_property
+    def repair(self) -> Repair:
+        """Restores the statistics of hidden units on lines, on the images that batch-norm statistics are taken over."""
+        of, images = self.evaluator, self.evaluator.statistics_images
+        return Repair.of(of.recipe.network, of.single, of.shape, of.classes, images)
+
     def along(self, pair: Pair, kind: str, path: Path) -> tuple[Row, Rows]:
         """Losses, barriers, geometry and sharpness along a path, a stack of one on the device.
 
-        Returns the measured columns of its row in `connections` and of its rows in `paths`.
+        Returns the measured columns of its row in `connections` and of its rows in `paths`. Points of a repaired line
+        do not lie on the line: the curve that they follow has no closed form, so that it has no shape here, and their
+        weights have been rescaled, which changes eigenvalues whatever the landscape is like (Dinh et al. 2017).
         """
         t = np.linspace(0, 1, points_of(self.options, kind))
-        scores = self.evaluator.along(path, t, self.evaluator.pair_labels(pair))
-        shape, found = geometry(path), self.sharpness_along(pair, kind, path, scores)
+        at = torch.from_numpy(t).to(self.evaluator.settings.device)
+        points = self.repair.along(path) if is_repaired(kind) else path.point
+        scores = self.evaluator.at(lambda numbers: points(at[numbers]), t, self.evaluator.pair_labels(pair))
+        shape, found = geometry(path), {} if is_repaired(kind) else self.sharpness_along(pair, kind, path, scores)
         examples, columns = len(self.evaluator.hessian_indices), score_columns(scores)
         rows = [
-            {"t": float(point), "arc_length": float(arc), "speed": float(speed), "curvature": float(curvature)}
+            {"t": float(point)}
             | {key: finite(values[index]) for key, values in columns.items()}
             | sharpness_columns(found.get(index), examples)
-            for index, (point, arc, speed, curvature) in enumerate(
-                zip(t, shape.arc_length(t)[0], shape.speed(t)[0], shape.curvature(t)[0], strict=True)
-            )
+            for index, point in enumerate(t)
         ]
-        return barriers(scores, t) | shape_columns(shape, t) | path_sharpness(rows), rows
+        shapes: Rows = [dict.fromkeys(("arc_length", "speed", "curvature"))] * len(t)
+        whole: Row = {"chord": finite(shape.chord[0])}
+        if not is_repaired(kind):
+            shapes, whole = shape_rows(shape, t), shape_columns(shape, t)
+        whole["activation_variance_ratio"] = self.variance_halfway(pair, points)
+        return barriers(scores, t) | whole | path_sharpness(rows), [a | b for a, b in zip(rows, shapes, strict=True)]
+
+    def variance_halfway(self, pair: Pair, points: Points) -> float | None:
+        """The total variance of the penultimate features halfway, divided by its mean over the ends."""
+        halfway = points(torch.tensor([0.5], dtype=torch.float64, device=self.evaluator.settings.device))
+        ends = [total_variance(self.outputs_of(seed)[0]) for seed in pair]
+        return finite(2 * total_variance(self._outputs_at(halfway)[0]) / sum(ends))
 
     def sharpness_along(self, pair: Pair, kind: str, path: Path, scores: Scores) -> dict[int, Sharpness]:
         """The sharpness at some points of a path, by index in the grid of t; left out where the loss is not finite."""
@@ -121,7 +151,11 @@ class PathMeasures:
 
     def _outputs_of(self, seed: int) -> tuple[Tensor, Tensor]:
         """Penultimate features and outputs of a network on the test examples, on the CPU."""
-        evaluator, weights = self.evaluator, self.evaluator.placed(self.networks[seed].final)
+        return self._outputs_at(self.evaluator.placed(self.networks[seed].final))
+
+    def _outputs_at(self, weights: Tensors) -> tuple[Tensor, Tensor]:
+        """The same at the weights of one network on the device, by name `[1, ...]`."""
+        evaluator = self.evaluator
         with evaluation_mode(evaluator.single, evaluator.statistics_images, weights):
             features, outputs = features_and_outputs(
                 evaluator.single, evaluator.test_images, evaluator.settings.evaluation_batch_size, weights
@@ -182,6 +216,15 @@ def barriers(scores: Scores, t: np.ndarray) -> Row:
             rises = (barrier(values, t), barrier_max(values, t), mode_connectivity(values, t)[0])
             row |= {f"{key}_{name}_{quantity}": finite(rise) for key, rise in zip(MEASURES, rises, strict=True)}
     return row
+
+
+def shape_rows(shape: Geometry, t: np.ndarray) -> Rows:
+    """The geometry at the points of one path."""
+    columns = zip(shape.arc_length(t)[0], shape.speed(t)[0], shape.curvature(t)[0], strict=True)
+    return [
+        {"arc_length": float(arc), "speed": float(speed), "curvature": float(curvature)}
+        for arc, speed, curvature in columns
+    ]
 
 
 def shape_columns(shape: Geometry, t: np.ndarray) -> Row:

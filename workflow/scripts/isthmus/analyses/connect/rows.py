@@ -1,49 +1,27 @@
 """The rows of `connections`, `paths` and `planes`, from the measurements on the pairs of a block."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isthmus.analyses.connect.measure import first_curve
 from isthmus.data.dataset import Dataset
 from isthmus.models.networks import count_parameters
-from isthmus.recipes.pairs import Pair
+from isthmus.recipes.path_kinds import is_repaired
 from isthmus.recipes.recipe import Recipe
 from isthmus.tables.rows import Row, Rows, complete
 
-
-def pair_keys(study: str, cell: str, recipe: Recipe, pair: Pair) -> Row:
-    """The first columns of every table with a row per pair."""
-    return {
-        "study": study,
-        "cell": cell,
-        "width": recipe.network.width,
-        "depth": recipe.network.depth,
-        "batch_size": recipe.training.batch_size,
-        "seed_a": pair[0],
-        "seed_b": pair[1],
-    }
+GAINS = ("train_loss", "test_error")
+"""The barriers of which a repaired line says how much lower they are."""
 
 
-def fixed_columns(recipe: Recipe, dataset: Dataset, options: Mapping[str, Any]) -> Row:
-    """The columns of `connections` that are the same for all pairs of a cell."""
+def fixed_columns(recipe: Recipe, dataset: Dataset) -> Row:
+    """The columns of `connections` that are the same for all pairs and kinds of path of a cell."""
     return {
         "dataset": dataset.name,
         "architecture": recipe.network.architecture,
         "normalization": recipe.network.normalization,
         "parameters": count_parameters(recipe.network, dataset.shape, dataset.classes),
         "loss": recipe.training.loss,
-        **example_counts(recipe, dataset, options),
-    }
-
-
-def example_counts(recipe: Recipe, dataset: Dataset, options: Mapping[str, Any]) -> Row:
-    """How many examples the losses on paths are measured on: columns of all tables of a cell."""
-    examples, most = recipe.data.train_size or len(dataset.train_labels), options["evaluation_examples"] or sys.maxsize
-    return {
-        "train_examples": min(most, examples),
-        "test_examples": min(most, len(dataset.test_labels)),
-        "statistics_examples": recipe.statistics_examples(examples),
     }
 
 
@@ -71,6 +49,22 @@ def connection_row(fixed: Row, kind: str, points: int, found: Mapping[str, Any] 
     reason = "network diverged" if found is None else "fit diverged" if found["diverged"] else "measured"
     row = fixed | {"kind": kind, "diverged": reason != "measured", "reason": reason, "points": points, "seconds": 0.0}
     return complete("connections", row, found["connection"] if found is not None else {})
+
+
+def repair_gain(kind: str, found: Mapping[str, Any] | None, unrepaired: Mapping[str, Any] | None) -> Row:
+    """How much lower barriers are on a repaired line than on the aligned line of the same pair, `unrepaired`.
+
+    Empty for other kinds of paths, and where one of the two was not measured.
+
+    >>> lower, higher = ({"connection": {f"barrier_{name}": each for name in GAINS}} for each in (0.25, 1.0))
+    >>> repair_gain("linear-repaired", lower, higher)
+    {'repair_gain_train_loss': 0.75, 'repair_gain_test_error': 0.75}
+    """
+    if found is None or unrepaired is None or not is_repaired(kind):
+        return {}
+    barriers = [{name: each["connection"][f"barrier_{name}"] for name in GAINS} for each in (unrepaired, found)]
+    known = [name for name in GAINS if None not in (barriers[0][name], barriers[1][name])]
+    return {f"repair_gain_{name}": barriers[0][name] - barriers[1][name] for name in known}
 
 
 def path_rows(keys: Row, kind: str, found: Mapping[str, Any] | None) -> Rows:

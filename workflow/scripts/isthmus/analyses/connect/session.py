@@ -24,6 +24,7 @@ from isthmus.models.hidden_units import apply
 from isthmus.models.networks import build
 from isthmus.models.unit_groups import groups
 from isthmus.recipes.pairs import Pair, pair_of
+from isthmus.recipes.path_kinds import is_aligned
 from isthmus.tables.rows import Row, Rows, finite
 from isthmus.training.checkpoint import State
 
@@ -103,7 +104,7 @@ class Session:
 
     def ends(self, pair: Pair, kind: str) -> tuple[TrainedNetwork, TrainedNetwork]:
         """The two networks that a kind of path joins; for aligned kinds, the second one is permuted."""
-        second = self.match(pair).network if kind.endswith("-aligned") else self.networks[pair[1]]
+        second = self.match(pair).network if is_aligned(kind) else self.networks[pair[1]]
         return self.networks[pair[0]], second
 
     def _curves(self, kind: str, numbers: tuple[int, ...]) -> Path:
@@ -147,7 +148,7 @@ class Session:
         first, second = self.ends(pair, kind)
         path, spent, diverged = self._path(first, second), 0.0, False
         reports = self.measures.distances(pair, second)
-        if kind.endswith("-aligned"):
+        if is_aligned(kind):
             reports |= self.match(pair).report
             spent += self.match(pair).seconds
         if KINDS[kind]:

@@ -1,0 +1,1 @@
+"""Barriers between two networks when only some of their layers are interpolated."""
