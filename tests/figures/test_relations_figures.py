@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from isthmus.analyses.relations.measure import relate
-from isthmus.figures import relations
-from isthmus.figures.relations import in_order, true_minus
+from isthmus.figures import relations, relations_matrices
+from isthmus.figures.relations_lines import in_order, true_minus
 from isthmus.tables.descriptions import table
 from isthmus.tables.quantities import named
 
@@ -20,6 +20,7 @@ DRAW = {
     "correlations": relations.draw_correlations,
     "effects": relations.draw_effects,
     "saturation": relations.draw_saturation,
+    "path-relations": relations.draw_path_relations,
 }
 
 
@@ -117,14 +118,14 @@ def test_widths_within_the_noise_are_filled_and_joined(
     tables: dict[str, pd.DataFrame], figures: dict[str, Figure]
 ) -> None:
     (axes,) = figures["saturation"].axes
-    rows, drawn = tables["saturation"].query("selection == 'all'"), marks(axes)
+    rows, drawn = tables["saturation"].query("selection == 'all' and axis == 'width'"), marks(axes)
     compared = rows[rows["quantity"].isin(rows.loc[rows["within_noise"].notna(), "quantity"])]
     for (name, depth), own in compared.groupby(["quantity", "depth"]):
         for state, inside in (("inside", True), ("outside", False)):
             wanted = own[own["within_noise"] == inside]["width"]
             assert drawn[f"{name} depth={depth} {state}"].get_xdata().tolist() == wanted.tolist()
     bars = sorted(tuple(path.vertices[:, 0]) for each in axes.collections for path in each.get_paths())
-    saturated = rows.drop_duplicates(["quantity", "depth"])["saturation_width"].dropna()
+    saturated = rows.drop_duplicates(["quantity", "depth"])["saturation_level"].dropna()
     assert bars == sorted((width, 32) for width in saturated)
 
 
@@ -139,6 +140,33 @@ def test_other_axes_get_panels_of_their_own_in_saturation() -> None:
     made = related("networks", widths=(8, 16), depths=(1,), seeds=2, extra=noise)
     titles = [axes.get_title("left").split("\n")[0] for axes in relations.draw_saturation("digits", made).axes]
     assert titles == ["label noise 0.0", "label noise 0.2"]
+
+
+def test_numbers_of_flat_ends_are_those_of_the_table_and_bold_where_they_are_clear(
+    tables: dict[str, pd.DataFrame], figures: dict[str, Figure]
+) -> None:
+    rows = tables["path_relations"].query("selection == 'all'")
+    drawn = [axes for axes in figures["path-relations"].axes if texts(axes, "cell")]
+    assert len(drawn) == len(relations_matrices.SCOPES)
+    for axes, scope in zip(drawn, relations_matrices.SCOPES, strict=True):
+        own = rows[(rows["scope"] == scope) & rows["coefficient"].notna()]
+        first = [text.get_text().split("\n")[0] for text in texts(axes, "cell")]
+        assert sorted(first) == sorted(true_minus(f"{value:.2f}") for value in own["coefficient"])
+        bold = [text.get_weight() == "bold" for text in texts(axes, "cell")]
+        assert sum(bold) == (own["p_corrected"] <= 0.05).sum()
+    assert "n = 23 networks" in note(figures["path-relations"])
+
+
+def test_other_axes_have_bars_and_keys_of_their_own() -> None:
+    extra = tuple({"label_noise": noise, "learning_rate": rate} for noise in (0.0, 0.2) for rate in (0.1, 0.2))
+    made = related("networks", widths=(16,), depths=(1,), seeds=3, extra=extra)
+    figure = relations.draw_effects("digits", made)
+    assert set(marks(figure.axes[0])) == {
+        f"{axis} {which}" for axis in ("label_noise", "learning_rate") for which in ("all", "interpolating")
+    }
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[:2] == ["label noise 0 to 0.2", "doubling the learning rate"]
+    assert_laid_out(figure)
 
 
 @pytest.mark.parametrize("diverged", [[], [(8, 1, 0)]])

@@ -49,11 +49,11 @@ def invented_tables(
             rows["networks"].append(first | {"loss": "cross_entropy"} | values)
             for final in (False, True):
                 values = {"top_eigenvalue": top if final else 99.0, "top_eigenvalue_over_loss": 100 * top}
-                values |= {"trace": 9 * top, "top_eigenvalue_converged": True, "trace_converged": True}
+                values |= {"trace": 9 * top, "top_eigenvalue_converged": True, "trace_converged": True, "loss": 0.01}
                 rows["curvature"].append(first | {"final": final} | {k: None if lost else v for k, v in values.items()})
             for (size, factor), kind in product(NOISES, ("noise", "relative_noise")):
                 if not lost:
-                    place = {"kind": kind, "size": size, "rise": factor * top * 1e-4 * other}
+                    place = {"kind": kind, "size": size, "rise": factor * top * 1e-4 * other, "loss": 0.01}
                     rows["perturbations"].append(axes | {"seed": seed} | place)
         for (a, b), kind in product(combinations(range(seeds), 2), ("linear", "bezier")):
             lost = any((width, depth, seed) in diverged for seed in (a, b))
@@ -69,6 +69,8 @@ def invented_tables(
                 "detour": 1.1 + height,
                 "turning": 1 + height,
                 "sharpness_mean": 8 * height,
+                "sharpness_interior": 6 * height,
+                "sharpness_over_loss_interior": 60 * height,
                 "disagreement": 0.1 + height,
             }
             named = axes | {"seed_a": a, "seed_b": b, "kind": kind, "diverged": lost}

@@ -9,6 +9,7 @@ rule relate:
         correlations="results/{study}/relations/all/0.correlations.parquet",
         effects="results/{study}/relations/all/0.effects.parquet",
         saturation="results/{study}/relations/all/0.saturation.parquet",
+        path_relations="results/{study}/relations/all/0.path_relations.parquet",
     log:
         "results/logs/relations/{study}.log",
     benchmark:

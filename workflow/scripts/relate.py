@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from isthmus.analyses.relations.flatness import TABLES as FLATNESS
 from isthmus.analyses.relations.measure import relate
 from isthmus.core.logs import job_log
 from isthmus.recipes.cell_table import CELLS, read_tables
@@ -13,7 +14,7 @@ from isthmus.tables.quantities import named
 
 def main(job: Any) -> None:
     names = [quantity["name"] for quantity in job.params.quantities]
-    wanted = {CELLS, "networks", *(named(name).table for name in names)}
+    wanted = {CELLS, "networks", *FLATNESS, *(named(name).table for name in names)}
     tables = read_tables(path for path in job.input if Path(path).stem in wanted)
     rows = relate(job.wildcards.study, tables, job.params.options, names)
     for name, path in job.output.items():

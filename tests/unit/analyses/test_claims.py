@@ -1,16 +1,19 @@
 """Published claims: verdicts follow from the tables, and from nothing else."""
 
 import re
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from invented_claims import SETUP, claim, connections, judge, networks
+from invented_cells import keys_of, with_cells
+from invented_claims import SETUP, claim, connections, frame, judge, networks
 from running import ROOT
 from scipy.stats import ttest_1samp, ttest_ind
 
+from isthmus.analyses.claims import verdicts
 from isthmus.analyses.claims.estimates import direction
 from isthmus.analyses.claims.statements import literal, operands, parse_claims, read_claims
 from isthmus.core.errors import ConfigurationError
@@ -73,6 +76,47 @@ def test_a_slope_is_that_of_the_means_of_the_widths() -> None:
     assert row["value"] == pytest.approx(np.polyfit(np.log(means.index), means, 1)[0])
     assert row["value"] == pytest.approx(-0.5, abs=0.03)
     assert row["direction"] == "reproduced"
+
+
+def flat_by_rate_and_batch(batch_power: float, rate_power: float) -> dict[str, pd.DataFrame]:
+    """Networks whose movement is a product of powers of batch size and learning rate, on a grid of both."""
+    random, rows = np.random.default_rng(0), []
+    rates = [{"learning_rate": rate} for rate in (0.1, 0.2, 0.4)]
+    for batch, extra, seed in product((32, 64, 128), rates, range(4)):
+        value = batch**batch_power * extra["learning_rate"] ** rate_power * np.exp(random.normal(0, 0.01))
+        known = keys_of("digits", 16, 1, batch, extra) | extra | {"seed": seed, "diverged": False}
+        rows.append(known | {"relative_movement": value, "train_accuracy": 1.0, "train_loss": 0.01, "epochs": 30.0})
+    return with_cells({"networks": frame("networks", rows)}, rates)
+
+
+@pytest.mark.parametrize(
+    ("by", "held", "expected", "settings"),
+    [
+        ("learning_rate", None, -1.5, 3),
+        ("batch_size", ["learning_rate"], 1.2, 3),
+        ("batch_size", ["learning_rate / batch_size"], 1.2 - 1.5, 3),
+    ],
+    ids=["rates at one batch size", "batch sizes at one rate", "their quotient held"],
+)
+def test_what_is_held_is_the_same_among_the_networks_compared(
+    by: str, held: list[str] | None, expected: float, settings: int
+) -> None:
+    """With their quotient held, both vary together: quotients of a single batch size say nothing and are left out."""
+    measure = {"kind": "slope", "by": by} | ({} if held is None else {"held": held})
+    tables = flat_by_rate_and_batch(1.2, -1.5)
+    (row,) = verdicts.judge([claim(measure=measure, expect={"below": 0})], tables)
+    assert row["value"] == pytest.approx(expected, abs=0.05)
+    assert row["settings"] == settings
+    assert row["direction"] == ("reproduced" if expected < 0 else "contradicted")
+
+
+def test_rates_that_change_with_the_batch_size_are_not_one_rate() -> None:
+    tables = flat_by_rate_and_batch(1.2, -1.5)
+    scaled = tables["networks"].query("learning_rate == 0.1")
+    scaled = tables | {"networks": scaled.assign(learning_rate=0.1 * scaled["batch_size"] / 32)}
+    measure = {"kind": "slope", "by": "batch_size", "held": ["learning_rate"]}
+    (row,) = verdicts.judge([claim(measure=measure, expect={"above": 0})], scaled)
+    assert row["direction"] == "not measured"
 
 
 def test_a_linear_slope_is_the_change_per_doubling() -> None:
@@ -245,6 +289,11 @@ def test_a_claim_needs_a_source_a_known_key_and_a_border() -> None:
         ({"measure": {"kind": "slope"}}, "A1a.measure: a slope goes along the axis `by`"),
         ({"measure": plateau}, "A1a.expect: a plateau is expected to begin `below`"),
         ({"measure": plateau, "published_interval": [1, 2]}, "A1a.published_interval: a plateau is not compared"),
+        (
+            {"measure": {"kind": "mean", "held": ["width"]}, "baseline": 0},
+            "A1a.measure.held: this is for measures along",
+        ),
+        ({"measure": {"kind": "coefficient"}}, "A1a: the p-values of a coefficient are about the bound 0"),
         ({"measure": {"kind": "mean"}, "baseline": 0, "spans": {"depth": 2}}, "A1a.spans: this is for measures along"),
     ):
         with pytest.raises(ConfigurationError) as raised:

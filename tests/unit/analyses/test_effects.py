@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from invented import invented_tables
+from invented import Tables, invented_tables
 from invented_claims import claim, judge
 from scipy.stats import ttest_ind
 
-from isthmus.analyses.relations.effects import Effect, effect, opposite, saturation
+from isthmus.analyses.relations.effects import Effect, effect, numeric_axes, opposite, saturation
 from isthmus.analyses.relations.gather import gather
-from isthmus.analyses.relations.measure import effect_rows
+from isthmus.analyses.relations.measure import effect_rows, saturation_rows
 from isthmus.recipes.cells import cell_name
 
 AXES = [{"width": width, "depth": depth, "batch_size": 32} for width, depth in product((8, 16, 32, 64, 128), (1, 2, 4))]
@@ -143,7 +143,7 @@ def plateau(seed: int, networks: int = 4, scatter: float = 0.02) -> tuple[pd.Ser
 
 
 def test_a_plateau_is_found_where_it_begins() -> None:
-    found = [saturation(*plateau(seed))[0]["saturation_width"] for seed in range(40)]
+    found = [saturation(*plateau(seed))[0]["saturation_level"] for seed in range(40)]
     assert found.count(64) > 30, "three comparisons at 95 %"
     assert all(width is None or width >= 64 for width in found)
 
@@ -151,7 +151,7 @@ def test_a_plateau_is_found_where_it_begins() -> None:
 def test_the_gain_that_remains_has_welchs_interval() -> None:
     value, width = plateau(0)
     rows = saturation(value, width)
-    assert [row["width"] for row in rows] == [8, 16, 32, 64, 128, 256]
+    assert [row["level"] for row in rows] == [8, 16, 32, 64, 128, 256]
     welch = ttest_ind(value[width == 256], value[width == 16], equal_var=False).confidence_interval(0.95)
     assert (rows[1]["low"], rows[1]["high"]) == pytest.approx((welch.low, welch.high))
     assert [row["within_noise"] for row in rows[:3]] == [False, False, False]
@@ -163,3 +163,56 @@ def test_networks_without_scatter_leave_saturation_open() -> None:
     assert {row["within_noise"] for row in constant} == {None}
     alone = saturation(pd.Series([1.0, 2.0, 3.0]), pd.Series([8, 16, 32]))
     assert {row["within_noise"] for row in alone} == {None}, "one network has no spread"
+
+
+# Every axis
+
+
+RATES = tuple({"learning_rate": rate, "label_noise": noise} for rate in (0.05, 0.1, 0.2) for noise in (0.0, 0.1, 0.4))
+
+
+def along_other_axes() -> Tables:
+    """Networks whose movement is the learning rate to the power 2, times 8 to the power of the label noise."""
+    tables = invented_tables(widths=(16,), depths=(2,), extra=RATES, seeds=3)
+    networks = tables["networks"].merge(tables["cells"][["cell", "learning_rate", "label_noise"]], on="cell")
+    exact = networks["learning_rate"] ** 2 * 8 ** networks["label_noise"]
+    wobble = 1 + 0.001 * np.random.default_rng(0).normal(size=len(networks))
+    return {"networks": networks.assign(movement=exact * wobble), "cells": tables["cells"]}
+
+
+def test_every_numeric_axis_has_its_effect_and_one_with_zero_that_of_its_range() -> None:
+    rows = {
+        row["term"]: row for row in effect_rows(gather("digits", along_other_axes())) if row["quantity"] == "movement"
+    }
+    rate, noise = rows["learning_rate"], rows["label_noise"]
+    assert set(rows) == {"learning_rate", "label_noise"}
+    assert rate["coefficient"] == pytest.approx(2, abs=0.01), "a power of the rate"
+    assert noise["coefficient"] == pytest.approx(3 * 0.4, abs=0.01), "from no noise to 0.4"
+    assert (rate["step"], rate["smallest"], rate["largest"]) == ("doubling", 0.05, 0.2)
+    assert (noise["step"], noise["smallest"], noise["largest"]) == ("range", 0.0, 0.4)
+    assert rate["low"] < 2 < rate["high"]
+
+
+def test_what_is_no_number_has_no_effect() -> None:
+    values = {"optimizer": ["sgd", "adam"], "nesterov": [True, False], "train_size": [100, None], "epochs": [3, 3]}
+    axes = {str(place): {name: each[place] for name, each in values.items()} for place in (0, 1)}
+    assert numeric_axes(axes) == {}
+    assert list(numeric_axes({"a": {"width": 1, "rate": 0.1}, "b": {"width": 2, "rate": 0.2}})) == ["width", "rate"]
+
+
+def test_effects_are_corrected_for_their_number() -> None:
+    rows = effect_rows(gather("digits", invented_tables(widths=(8, 16), depths=(1, 2), seeds=3)))
+    told = sorted((row["p"], row["p_corrected"]) for row in rows if row["p"] is not None)
+    assert told[0][1] == pytest.approx(min(1.0, len(told) * told[0][0]))
+    assert all(corrected >= p for p, corrected in told)
+
+
+def test_saturation_goes_along_every_numeric_axis() -> None:
+    rows = pd.DataFrame(saturation_rows(gather("digits", along_other_axes()))).query("quantity == 'movement'")
+    assert set(rows["axis"]) == {"learning_rate", "label_noise"}
+    rates = rows.query("axis == 'learning_rate'")
+    assert len(rates) == 9
+    for _, own in rates.groupby("line"):
+        assert own["level"].tolist() == [0.05, 0.1, 0.2]
+        assert own["difference"].tolist() == pytest.approx([4, 2, 0], abs=0.01)
+        assert all(f"learning_rate={row.level:g}" in row.cell for row in own.itertuples())

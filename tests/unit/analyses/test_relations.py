@@ -213,7 +213,7 @@ def test_effects_are_the_powers_put_in(made: dict[str, pd.DataFrame]) -> None:
 
 
 def test_saturation_has_a_row_for_every_width(made: dict[str, pd.DataFrame]) -> None:
-    rows = made["saturation"].query("quantity == 'test_error' and selection == 'all'")
+    rows = made["saturation"].query("quantity == 'test_error' and selection == 'all' and axis == 'width'")
     assert rows.groupby("line")["width"].apply(list).to_dict() == {
         f"depth={depth}+batch_size=32": [8, 16, 32, 64] for depth in (1, 2)
     }
@@ -250,7 +250,7 @@ def test_all_networks_diverged_or_none_interpolates() -> None:
 
 def test_other_axes_are_part_of_a_line() -> None:
     noisy = invented_tables(widths=(8, 16), depths=(1,), extra=({"label_noise": 0.0}, {"label_noise": 0.2}), seeds=2)
-    lines = {row["line"] for row in relate("digits", noisy, OPTIONS)["saturation"]}
+    lines = {row["line"] for row in relate("digits", noisy, OPTIONS)["saturation"] if row["axis"] == "width"}
     assert "depth=1+batch_size=32+label_noise=0.2" in lines
 
 

@@ -17,7 +17,8 @@ UNCHANGED: dict[str, Any] = {"study": "s", "selection": "all", "opposite": None,
 def effect(quantity: str, *numbers: float | None, term: str = "width", scale: str = "log", **given: Any) -> pd.Series:
     """A row of `effects`: its coefficient and the ends of its interval."""
     named = dict(zip(("coefficient", "low", "high"), numbers, strict=True))
-    return pd.Series(UNCHANGED | {"quantity": quantity, "term": term, "scale": scale} | named | given)
+    own = {"quantity": quantity, "term": term, "step": "doubling", "scale": scale}
+    return pd.Series(UNCHANGED | {"smallest": None, "largest": None} | own | named | given)
 
 
 def table(*rows: pd.Series) -> pd.DataFrame:
@@ -73,12 +74,28 @@ def trained(**axes: list[int]) -> pd.DataFrame:
             "factor of 1 (95 % interval: 0.25 to 8; 12 networks in 4 cells).",
         ),
         (
+            effect("test_error", 1.0, 0.5, 2.0, term="label_noise", step="range", smallest=0.0, largest=0.4),
+            "Going from label noise 0 to 0.4 multiplies the test error by 2 (95 % interval: 1.4 to 4; 12 networks in 4 "
+            "cells).",
+        ),
+        (
             effect("test_error", -0.4, None, None),
             "What doubling the width does to the test error cannot be told: there is no interval, because cells have "
             "too few networks with a value or these do not differ (12 networks in 4 cells).",
         ),
     ],
-    ids=["lowers", "raises", "divides", "multiplies", "linear", "open", "open-percent", "open-factor", "no-interval"],
+    ids=[
+        "lowers",
+        "raises",
+        "divides",
+        "multiplies",
+        "linear",
+        "open",
+        "open-percent",
+        "open-factor",
+        "range",
+        "no-interval",
+    ],
 )
 def test_a_row_becomes_its_sentence(row: pd.Series, sentence: str) -> None:
     assert effect_sentence(row) == sentence
@@ -139,6 +156,13 @@ def test_an_axis_that_does_not_vary_is_said_to_say_nothing() -> None:
 def test_an_axis_without_any_effect_is_said_to_be_unmeasured() -> None:
     (sentence,) = answers("s", table(), trained())[0].leading
     assert sentence.startswith("What doubling the width does was not measured")
+
+
+def test_other_axes_have_answers_of_their_own() -> None:
+    rows = [effect("test_error", -0.2, -0.3, -0.1, term=term) for term in ("width", "learning_rate", "width:depth")]
+    found = {answer.axis: answer.leading for answer in answers("s", table(*rows), trained())}
+    assert list(found) == ["width", "depth", "batch_size", "learning_rate"]
+    assert found["learning_rate"][0].startswith("Doubling the learning rate lowers the test error")
 
 
 def test_every_measured_quantity_has_its_sentence_once() -> None:

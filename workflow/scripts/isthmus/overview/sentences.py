@@ -1,4 +1,4 @@
-"""What width, depth and batch size did, in sentences made from the table `effects`.
+"""What width, depth, batch size and other numeric axes did, in sentences made from the table `effects`.
 
 A sentence states a direction and a size only if the 95 % interval excludes that there is no effect. Otherwise it says
 that the networks do not show one, or that there is no interval.
@@ -45,28 +45,36 @@ def axis_words(axis: str) -> str:
 def effect_sentence(row: pd.Series) -> str:
     """What a row of `effects` proves.
 
-    >>> row = {"quantity": "test_error", "term": "width", "scale": "log", "networks": 12, "cells": 4}
+    >>> row = {"quantity": "test_error", "term": "width", "step": "doubling", "scale": "log"}
+    >>> row |= {"networks": 12, "cells": 4}
     >>> effect_sentence(pd.Series(row | {"coefficient": 1.5, "low": 1.0, "high": 2.0}))
     'Doubling the width multiplies the test error by 2.8 (95 % interval: 2 to 4; 12 networks in 4 cells).'
     >>> effect_sentence(pd.Series(row | {"coefficient": -0.2, "low": -0.5, "high": 0.1}))[:74]
     'These networks do not show whether doubling the width raises or lowers the'
     """
-    doubling, quantity = f"oubling the {axis_words(row['term'])}", f"the {words(row['quantity'])}"
+    doing, quantity = _step(row), f"the {words(row['quantity'])}"
     count = f"{row['networks']} networks in {row['cells']} cells"
     if pd.isna(row["low"]) or pd.isna(row["high"]):
         return (
-            f"What d{doubling} does to {quantity} cannot be told: there is no interval, because cells have too few "
+            f"What {doing} does to {quantity} cannot be told: there is no interval, because cells have too few "
             f"networks with a value or these do not differ ({count})."
         )
     told = _told(row) if row["low"] > 0 or row["high"] < 0 else None
     if told:
         verb, size, interval = told
-        return f"D{doubling} {verb} {quantity} by {size} (95 % interval: {interval}; {count})."
+        return f"{doing[0].upper()}{doing[1:]} {verb} {quantity} by {size} (95 % interval: {interval}; {count})."
     value, low, high = _change(row)
     return (
-        f"These networks do not show whether d{doubling} raises or lowers {quantity}: the estimate is {value} "
+        f"These networks do not show whether {doing} raises or lowers {quantity}: the estimate is {value} "
         f"(95 % interval: {low} to {high}; {count})."
     )
+
+
+def _step(row: pd.Series) -> str:
+    """What an axis does for an effect: it doubles, or goes over its range if it contains zero."""
+    if row["step"] == "doubling":
+        return f"doubling the {axis_words(row['term'])}"
+    return f"going from {axis_words(row['term'])} {row['smallest']:g} to {row['largest']:g}"
 
 
 def _told(row: pd.Series) -> tuple[str, str, str]:
@@ -105,10 +113,12 @@ def answers(study: str, effects: pd.DataFrame, networks: pd.DataFrame) -> list[A
     """
     rows, trained = rows_of_study(effects, study), rows_of_study(networks, study)
     rows = rows[rows["selection"] == "all"]
-    return [_answer(axis, rows[rows["term"] == axis], trained[axis]) for axis in AXES]
+    others = [term for term in dict.fromkeys(rows["term"]) if term not in AXES and ":" not in term]
+    return [_answer(axis, rows[rows["term"] == axis], trained) for axis in (*AXES, *others)]
 
 
-def _answer(axis: str, rows: pd.DataFrame, values: pd.Series) -> Answer:
+def _answer(axis: str, rows: pd.DataFrame, trained: pd.DataFrame) -> Answer:
+    values = trained[axis] if axis in AXES else pd.Series(dtype=float)
     if values.nunique() == 1:
         same = f"All networks of this study have the same {axis_words(axis)}, {values.iloc[0]}"
         return Answer(axis, [f"{same}, so they say nothing about its effect."], [])

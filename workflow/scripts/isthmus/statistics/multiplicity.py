@@ -64,3 +64,20 @@ def _without(chosen: int, shares: np.ndarray, passing: np.ndarray) -> tuple[np.n
     rest[chosen, :] = rest[:, chosen] = 0.0
     np.fill_diagonal(rest, 0.0)
     return shares, rest
+
+
+def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Holm's (1979) adjusted p-values [hypotheses], NaN for those that cannot be tested.
+
+    They are those of `adjusted` with equal shares that are passed on equally.
+
+    >>> holm([0.01, 0.04, 0.03, float("nan")]).tolist()
+    [0.03, 0.06, 0.06, nan]
+    """
+    p = np.asarray(p, dtype=float)
+    order = np.argsort(p, kind="stable")  # NaN comes last
+    tested = int((~np.isnan(p)).sum())
+    found = np.full(len(p), np.nan)
+    scaled = p[order[:tested]] * np.arange(tested, 0, -1)
+    found[order[:tested]] = np.minimum(1.0, np.maximum.accumulate(scaled))
+    return found

@@ -1,4 +1,5 @@
-"""What a claim measures, with an interval and p-values: a difference, its exponential, or the extreme of several.
+"""What a claim measures, with an interval and p-values: a difference, its exponential, the extreme of several, or what
+a table has already.
 
 All of these have the same four members as `isthmus.statistics.contrasts.Estimate` and
 `isthmus.statistics.proportions.Proportion`: the value, its interval, and p-values for lying above or below a bound.
@@ -151,6 +152,36 @@ class Plateau:
     def p_below(self, bound: float) -> float:
         gains = self._from(bound)
         return _every([each.p_below(self.tolerance) for each in gains]) if gains else math.nan
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A coefficient that a table has with its 95 % interval and with p-values for lying above and below zero."""
+
+    value: float
+    low: float
+    high: float
+    above: float
+    below: float
+
+    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """The interval of the table. Raises ValueError for another level."""
+        if level != LEVEL:
+            raise ValueError(f"the table has intervals of the level {LEVEL}, not {level}")
+        return self.low, self.high
+
+    def p_above(self, bound: float) -> float:
+        """The p-value of the table. Raises ValueError for a bound other than zero."""
+        return self._at_zero(bound, self.above)
+
+    def p_below(self, bound: float) -> float:
+        """As `p_above`."""
+        return self._at_zero(bound, self.below)
+
+    def _at_zero(self, bound: float, p: float) -> float:
+        if bound != 0:
+            raise ValueError(f"the table has p-values for coefficients above and below 0, not {bound}")
+        return p
 
 
 def direction(measured: Measured, above: float, below: float) -> tuple[float, float]:

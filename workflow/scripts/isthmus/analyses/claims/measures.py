@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isthmus.analyses.claims.estimates import Largest, Measured, Plateau, Ratio, Smallest
+from isthmus.analyses.claims.estimates import Largest, Measured, Plateau, Ratio, Reported, Smallest
 from isthmus.analyses.claims.losses import at_equal_loss
 from isthmus.analyses.claims.rows import (
     CELL,
@@ -28,9 +28,10 @@ from isthmus.analyses.claims.rows import (
     evaluate,
     level_of,
     select,
+    settings_of,
     spelled,
 )
-from isthmus.analyses.claims.statements import EQUAL_LOSS, SIDES, STEPS, Claim
+from isthmus.analyses.claims.statements import COEFFICIENT, EQUAL_LOSS, SIDES, STEPS, Claim
 from isthmus.recipes.cell_table import axes_in
 from isthmus.recipes.cells import cell_name, network_axes
 from isthmus.statistics.contrasts import FEWEST_NETWORKS, Estimate, estimate, slope_weights
@@ -91,9 +92,11 @@ def measure(claim: Claim, rows: pd.DataFrame) -> Found:
     rows = select(rows, claim.where)
     if rows.empty:
         raise NotMeasured(f"no row with {', '.join(f'{name} {spelled(each)}' for name, each in claim.where.items())}")
+    if claim.kind == COEFFICIENT:
+        return _reported(claim, rows)
     if claim.twin is not None:
         rows = _cross_entropy(rows)
-    rows, words = _with_levels(claim, rows.assign(setting=_settings(claim, rows)))
+    rows, words = _with_levels(claim, rows.assign(setting=settings_of(claim, rows)))
     value = evaluate(rows, claim.quantity).astype(float)
     kept = value.notna() & np.isfinite(value) & ~diverged(rows)
     if not kept.any():
@@ -118,6 +121,18 @@ def measure(claim: Claim, rows: pd.DataFrame) -> Found:
         words = f"{claim.by} {spelled(result.value * widest)} of {spelled(widest)}"
     by_setting = {setting: _result(claim, cells, [setting]) for setting in settings}
     return Found(result, by_setting, words, _networks(used), excluded)
+
+
+def _reported(claim: Claim, rows: pd.DataFrame) -> Found:
+    """What a table of statistics has in its one row for a claim."""
+    if len(rows) > 1:
+        raise NotMeasured(f"the table has {len(rows)} rows where the claim's conditions hold, not one")
+    row = rows.iloc[0]
+    if pd.isna(row[claim.quantity]):
+        raise NotMeasured("there are too few networks, or nothing varies")
+    ends = (row[name] for name in ("low", "high", "p_above", "p_below"))
+    result = Reported(float(row[claim.quantity]), *(np.nan if pd.isna(each) else float(each) for each in ends))
+    return Found(result, {"": result}, "", int(row["networks"]), 0)
 
 
 def _cross_entropy(rows: pd.DataFrame) -> pd.DataFrame:
@@ -158,13 +173,6 @@ def _networks(rows: pd.DataFrame) -> int:
         return len(rows[[*keys, *(["parameters"] if "cell" not in rows else []), "seed"]].drop_duplicates())
     ends = [rows[[*keys, each]].set_axis([*keys, "seed"], axis=1) for each in PAIR]
     return len(pd.concat(ends).drop_duplicates())
-
-
-def _settings(claim: Claim, rows: pd.DataFrame) -> pd.Series:
-    """The setting of each row, as text: the combination of all axes except the compared one."""
-    if "cell" not in rows:
-        return rows["sweep"] if "sweep" in rows else pd.Series("", index=rows.index)
-    return rows["cell"].map({cell: cell_name(axes, without=[claim.by or ""]) for cell, axes in axes_in(rows).items()})
 
 
 def _with_levels(claim: Claim, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from isthmus.analyses.claims.statements import ENDS, Claim, literal, operands
 from isthmus.recipes.cell_table import axes_in, with_axes
-from isthmus.recipes.cells import spell
+from isthmus.recipes.cells import cell_name, spell
 
 COMPARISONS = {"above": np.greater, "at_least": np.greater_equal, "below": np.less, "at_most": np.less_equal}
 CELL = ["study", "cell"]
@@ -125,6 +125,18 @@ def select(rows: pd.DataFrame, conditions: Mapping[str, Any]) -> pd.DataFrame:
         values = evaluate(rows, expression)
         keep &= holds(values, condition) | (diverged(rows) & values.isna())
     return rows[keep]
+
+
+def settings_of(claim: Claim, rows: pd.DataFrame) -> pd.Series:
+    """The setting of each row, as text: all axes except the compared one, and what is held in place of other axes."""
+    if "cell" not in rows:
+        return rows["sweep"] if "sweep" in rows else pd.Series("", index=rows.index)
+    held = claim.measure.get("held", [])
+    free = [claim.by or "", *(name for each in held for name in operands(each)[0])]
+    setting = rows["cell"].map({cell: cell_name(axes, without=free) for cell, axes in axes_in(rows).items()})
+    for each in held:
+        setting += f" {each} " + evaluate(rows, each).map("{:.6g}".format)
+    return setting
 
 
 def diverged(rows: pd.DataFrame) -> pd.Series:

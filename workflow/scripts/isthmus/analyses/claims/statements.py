@@ -28,6 +28,8 @@ SIDES = ("difference", "ratio")  # measures of one level against another
 STEPS = ("smallest_step", "largest_step", "plateau")  # measures of all levels of an axis
 AXIS_MEASURES = ("slope", *STEPS)
 WHOLE = ("mean", "proportion")  # measures of all rows together
+COEFFICIENT = "coefficient"  # a measure that the table has already
+REPORTED = ("low", "high", "p_above", "p_below", "networks")
 LOGARITHMIC = ("ratio", "plateau")
 OVER_LOSS, EQUAL_LOSS = "over_loss", "equal_loss"
 
@@ -87,6 +89,7 @@ class Claim:
         """All columns and axes that the claim names."""
         names = {self.quantity, *self.where, *self.setup, *self.requires, *self.spans}
         names |= {self.by} if self.by else set()
+        names |= {*self.measure.get("held", ()), *(REPORTED if self.kind == COEFFICIENT else ())}
         for side in ("of", "to"):
             if isinstance(self.measure.get(side), dict):
                 names |= set(self.measure[side])
@@ -172,6 +175,7 @@ def _twins(complete: dict[str, Any], sources: dict[str, str]) -> Iterator[Claim]
         unpublished = {"published": None, "published_interval": None, "published_text": "", "tolerance": None}
         where = {name: each for name, each in complete["where"].items() if twin != EQUAL_LOSS or name != "final"}
         reference = complete["published"] if complete["reference"] is None else complete["reference"]
+        given = given | {"where": where | given.get("where", {})}
         yield _claim(complete | unpublished | {"where": where, "reference": reference} | given, twin, sources)
 
 
@@ -189,8 +193,10 @@ def _measure_errors(name: str, measure: dict[str, Any]) -> Iterator[str]:
         yield f"{name}.measure: a {kind} goes along the axis `by`, and has neither `of` nor `to`"
     if any(isinstance(side, dict) == (by is not None) for side in sides):
         yield f"{name}.measure: `of` and `to` must be values of the axis `by`, or conditions if there is no `by`"
-    if kind in WHOLE and (by or sides):
+    if kind in (*WHOLE, COEFFICIENT) and (by or sides):
         yield f"{name}.measure: a {kind} is over all rows, and has neither `by` nor `of` nor `to`"
+    if "held" in measure and by is None:
+        yield f"{name}.measure.held: this is for measures along an axis `by`"
     if (kind == "plateau") != ("tolerance" in measure):
         yield f"{name}.measure.tolerance: a plateau needs it, and no other measure takes it"
     if "scale" in measure and kind != "slope":
@@ -209,6 +215,8 @@ def _other_errors(name: str, claim: dict[str, Any], sources: dict[str, str]) -> 
         yield f"{name}.published_interval: a {kind} is not compared with one"
     if kind in WHOLE and claim.get("baseline") is None:
         yield f"{name}.baseline: a {kind} needs one"
+    if kind == COEFFICIENT and (published is not None or set(claim["expect"].values()) != {0}):
+        yield f"{name}: the p-values of a {kind} are about the bound 0; expect it above or below 0, and publish nothing"
     if kind == "plateau" and "above" in claim["expect"]:
         yield f"{name}.expect: a plateau is expected to begin `below` a fraction of the axis"
     if claim.get("spans") and claim["measure"].get("by") is None:

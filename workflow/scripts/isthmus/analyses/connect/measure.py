@@ -259,15 +259,21 @@ def sharpness_columns(found: Sharpness | None, examples: int) -> Row:
 def path_sharpness(rows: Rows) -> Row:
     """Sharpness of a whole path, from its rows in `paths`, over the measured points; nulls if there are none."""
     measured = [row for row in rows if row["top_eigenvalue"] is not None]
+    inside = [row for row in measured if row["t"] not in (0.0, 1.0)]
     tops = [row["top_eigenvalue"] for row in measured]
     ends = [row["top_eigenvalue"] for row in measured if row["t"] in (0.0, 1.0)]
-    ratios = [row["top_eigenvalue"] / row["sharpness_loss"] for row in measured if row["sharpness_loss"] > 0]
+    ratios, ratios_inside = (
+        [row["top_eigenvalue"] / row["sharpness_loss"] for row in some if row["sharpness_loss"] > 0]
+        for some in (measured, inside)
+    )
     traces = [row["trace"] for row in measured if row["trace"] is not None]
     return {
         "sharpness_mean": float(np.mean(tops)) if tops else None,
         "sharpness_max": max(tops, default=None),
         "sharpness_ends": float(np.mean(ends)) if len(ends) == 2 else None,
+        "sharpness_interior": float(np.mean([row["top_eigenvalue"] for row in inside])) if inside else None,
         "sharpness_over_loss_mean": finite(np.mean(ratios)) if ratios else None,
+        "sharpness_over_loss_interior": finite(np.mean(ratios_inside)) if ratios_inside else None,
         "trace_mean": float(np.mean(traces)) if traces else None,
         "hessian_examples": measured[0]["hessian_examples"] if measured else None,
     }

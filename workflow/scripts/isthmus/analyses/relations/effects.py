@@ -1,27 +1,34 @@
-"""How a quantity changes when the width, depth or batch size doubles, and from which width on it no longer changes.
+"""How a quantity changes along the numeric axes of a study, and from which value of an axis on it no longer changes.
+
+**Axes.** Every axis whose values are numbers has effects: width, depth and batch size, a learning rate, the fraction of
+random labels, an argument of one's own. Where all its values are positive, the effect is that of doubling it. Where an
+axis contains zero (or less), there is no doubling, and the effect is that of going from its smallest to its largest
+value.
 
 **Effects.** The effect of an axis is the slope of the least-squares line through the cell means over the binary
-logarithm of the axis, with the other axes fixed, averaged over their combinations (the settings). Like the claims'
+logarithm of the axis (or over its values, if it contains zero), with the other axes fixed, averaged over their
+combinations (the settings). Like the claims'
 measure `slope` (`isthmus.analyses.claims.statements`), it is a comparison over a fixed grid
 (`isthmus.statistics.contrasts`), so the two agree. It says how the quantity changes over this grid on average, whether
 or not the change is linear or the same in every setting. Its interval comes only from the scatter of networks within
 cells.
 
-**Saturation.** Welch's interval compares the mean at each width with the mean at the largest width. A width is within
-the noise of the largest if this interval contains 0. Saturation begins at the width from which on all widths are.
+**Saturation.** Welch's interval compares the mean at each value of an axis with the mean at its largest value. A value
+is within the noise of the largest if this interval contains 0. Saturation begins where all further values are.
 
 This module does not import torch.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from isthmus.recipes.cell_table import AxisValues
-from isthmus.recipes.cells import cell_name, network_axes
+from isthmus.recipes.cells import axis_order, cell_name, network_axes
 from isthmus.statistics.contrasts import FEWEST_NETWORKS, estimate, slope_weights
 
 
@@ -40,12 +47,50 @@ class Effect:
     settings: int = 0
 
 
+@dataclass(frozen=True)
+class NumericAxis:
+    """An axis whose values are numbers, `smallest` to `largest` in the study."""
+
+    smallest: float
+    largest: float
+
+    @property
+    def doubles(self) -> bool:
+        """Whether an effect is that of doubling the axis; otherwise it is that of its whole range."""
+        return self.smallest > 0
+
+    def level(self, value: float) -> float:
+        """A value on the scale of effects: in doublings, or as a fraction of the range.
+
+        >>> NumericAxis(8, 32).level(16), NumericAxis(0, 0.4).level(0.1)
+        (4.0, 0.25)
+        """
+        return float(np.log2(value)) if self.doubles else value / (self.largest - self.smallest)
+
+
+def numeric_axes(axes: Mapping[str, AxisValues]) -> dict[str, NumericAxis]:
+    """The axes of cells that have several values, all of them numbers, in the order of a cell's name.
+
+    >>> cells = {"a": {"depth": 1, "optimizer": "sgd", "label_noise": 0.0}}
+    >>> list(numeric_axes(cells | {"b": {"depth": 1, "optimizer": "adam", "label_noise": 0.4}}))
+    ['label_noise']
+    """
+    found = {}
+    for axis in axis_order(next(iter(axes.values()))):
+        values = [each[axis] for each in axes.values()]
+        if all(isinstance(value, Real) and not isinstance(value, bool | np.bool_) for value in values):
+            smallest, largest = float(min(values)), float(max(values))
+            if smallest < largest:
+                found[axis] = NumericAxis(smallest, largest)
+    return found
+
+
 def effect(values: pd.Series, terms: Sequence[str], axes: Mapping[str, AxisValues]) -> Effect:
-    """The effect per doubling of an axis, or the interaction of two axes.
+    """The effect of an axis, per doubling or over its range, or the interaction of two axes.
 
     values: [networks] by cell and seed, finite, on the scale of the model; for pairs, the values from
-    `isthmus.statistics.pairs`. terms: one axis, or two axes for their interaction, which is how the effect of one
-    changes per doubling of the other. axes: those of each cell. Settings with a single value of the axis, or with cells
+    `isthmus.statistics.pairs`. terms: one numeric axis, or two for their interaction, which is how the effect of one
+    changes with the other. axes: those of each cell. Settings with a single value of the axis, or with cells
     of too few networks, are left out. The order of the networks does not matter.
     """
     frame = values.unstack("cell").sort_index(axis="columns") if len(values) else pd.DataFrame()
@@ -53,9 +98,8 @@ def effect(values: pd.Series, terms: Sequence[str], axes: Mapping[str, AxisValue
     for column, cell in enumerate(frame):
         settings.setdefault(cell_name(axes[cell], without=terms), []).append(column)
     shapes = [cell_name(network_axes(axes[cell])) for cell in frame]
-    levels = (
-        np.log2([[float(axes[cell][axis]) for axis in terms] for cell in frame]) if len(frame) else np.empty((0, 1))
-    )
+    scales = numeric_axes(axes)
+    levels = np.array([[scales[axis].level(axes[cell][axis]) for axis in terms] for cell in frame])
     told = []
     for columns in settings.values():
         weights = np.zeros(len(shapes))
@@ -93,19 +137,19 @@ def opposite(effects: Mapping[str, Effect]) -> str | None:
     return "same" if (width.low > 0) == (depth.low > 0) else "opposite"
 
 
-def saturation(values: pd.Series, width: pd.Series) -> list[dict[str, Any]]:
-    """The difference between each width and the largest, and the width from which on there is none.
+def saturation(values: pd.Series, level: pd.Series) -> list[dict[str, Any]]:
+    """The difference between each value of an axis and the largest, and the value from which on there is none.
 
-    values: [networks], finite; for pairs, the values from `isthmus.statistics.pairs`; width: [networks]. Returns one
-    dictionary per width, in rising order, with `width`, `mean`, `difference` (mean at the largest width minus mean
-    here), `low`, `high`, `within_noise` (None without an interval), `saturation_width` (None if there is none) and
-    `networks`.
+    values: [networks], finite; for pairs, the values from `isthmus.statistics.pairs`; level: [networks], of the axis.
+    Returns one dictionary per level, in rising order, with `level`, `mean`, `difference` (mean at the largest level
+    minus mean here), `low`, `high`, `within_noise` (None without an interval), `saturation_level` (None if there is
+    none) and `networks`.
     """
-    samples = {int(each): np.sort(values[width == each].to_numpy(dtype=float)) for each in sorted(width.unique())}
+    samples = {float(each): np.sort(values[level == each].to_numpy(dtype=float)) for each in sorted(level.unique())}
     largest = max(samples)
     rows = []
     for here, sample in samples.items():
-        row: dict[str, Any] = {"width": here, "mean": float(sample.mean()), "networks": len(sample)}
+        row: dict[str, Any] = {"level": here, "mean": float(sample.mean()), "networks": len(sample)}
         row |= {"difference": float(samples[largest].mean() - sample.mean())}
         row |= dict.fromkeys(("low", "high", "within_noise"))
         if here != largest and min(len(sample), len(samples[largest])) >= FEWEST_NETWORKS:
@@ -118,5 +162,5 @@ def saturation(values: pd.Series, width: pd.Series) -> list[dict[str, Any]]:
     for row in reversed(rows[:-1]):
         if not row["within_noise"]:
             break
-        reached = row["width"]
-    return [row | {"saturation_width": reached} for row in rows]
+        reached = row["level"]
+    return [row | {"saturation_level": reached} for row in rows]

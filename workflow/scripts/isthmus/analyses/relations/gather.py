@@ -25,15 +25,14 @@ class Gathered:
     """The quantities of the networks in a study's statistics.
 
     frame: one row per network, indexed and sorted by cell and seed, with its axes and one column per quantity, NaN
-    where there is no value. pairs: for each quantity of pairs, its `value` for each pair of these networks. line: each
-    network's axes except the width, as text. axes: those of each cell. quantities: those that the study measured. at:
+    where there is no value. pairs: for each quantity of pairs, its `value` for each pair of these networks. axes: those
+    of each cell. quantities: those that the study measured. at:
     for quantities measured at several sizes, the size that was used. diverged, not_interpolating: numbers of networks
     left out for this reason.
     """
 
     frame: pd.DataFrame
     pairs: Mapping[str, pd.DataFrame]
-    line: pd.Series
     axes: Mapping[str, AxisValues]
     quantities: tuple[Quantity, ...]
     at: Mapping[str, float]
@@ -78,9 +77,7 @@ def gather(
             found.append(quantity)
             at |= {} if size is None else {quantity.name: size}
     axes = axes_by_cell(own["cells"], study)
-    lines = [cells.cell_name(axes[cell], without=["width"]) for cell, _ in frame.index]
-    line = pd.Series(lines, index=frame.index, dtype=object)
-    return Gathered(frame, pairs, line, axes, tuple(found), at, len(networks) - len(whole), len(whole) - len(kept))
+    return Gathered(frame, pairs, axes, tuple(found), at, len(networks) - len(whole), len(whole) - len(kept))
 
 
 def _rows(quantity: Quantity, table: pd.DataFrame, networks: pd.Index) -> tuple[pd.DataFrame, float | None]:

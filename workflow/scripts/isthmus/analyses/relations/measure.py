@@ -1,4 +1,4 @@
-"""The rows of the tables that relate geometry to generalization, from the gathered quantities of a study.
+"""The rows of the tables that relate geometry to generalization and to the axes, from the quantities of a study.
 
 All statistics are computed twice: for `all` networks that did not diverge, and for the `interpolating` ones, whose
 training accuracy reaches a threshold. The rows also say how many networks were left out and why.
@@ -12,8 +12,11 @@ from typing import Any
 import pandas as pd
 
 from isthmus.analyses.relations.correlations import METHODS, SCOPES, correlate
-from isthmus.analyses.relations.effects import effect, opposite, saturation
+from isthmus.analyses.relations.effects import effect, numeric_axes, opposite, saturation
 from isthmus.analyses.relations.gather import AXES, NETWORK, Gathered, gather, modelled
+from isthmus.analyses.relations.path_rows import path_rows
+from isthmus.recipes.cells import cell_name
+from isthmus.statistics.multiplicity import holm
 from isthmus.tables.quantities import OUTCOME
 from isthmus.tables.rows import Rows, finite
 
@@ -26,7 +29,7 @@ def relate(
     options: Mapping[str, Any],
     quantities: Collection[str] | None = None,
 ) -> dict[str, Rows]:
-    """A study's rows of the tables `quantities`, `correlations`, `effects` and `saturation`, by table.
+    """A study's rows of the analysis's tables, by table.
 
     tables: collected tables by name, `networks` and `cells` among them; options: the analysis's options;
     quantities: their names, None for all that the tables have.
@@ -39,11 +42,13 @@ def relate(
         "correlations": [],
         "effects": [],
         "saturation": [],
+        "path_relations": [],
     }
     for selection, chosen in (("all", gathered), ("interpolating", gather(study, tables, threshold, quantities))):
         made["correlations"] += [row | {"selection": selection} for row in correlation_rows(chosen, fewest)]
         for name, rows in (("effects", effect_rows), ("saturation", saturation_rows)):
             made[name] += [row | {"selection": selection} for row in rows(chosen)]
+        made["path_relations"] += [row | {"selection": selection} for row in path_rows(study, tables, chosen, fewest)]
     return {name: [{"study": study} | row for row in rows] for name, rows in made.items()}
 
 
@@ -85,12 +90,22 @@ def correlation_rows(gathered: Gathered, fewest: int) -> Iterator[dict[str, Any]
             yield row | {"left_out_not_measured": len(gathered.frame) - found.networks}
 
 
-def effect_rows(gathered: Gathered) -> Iterator[dict[str, Any]]:
-    """Rows of `effects`, without study and selection: each quantity with each axis that varies."""
+def effect_rows(gathered: Gathered) -> list[dict[str, Any]]:
+    """Rows of `effects`, without study and selection: each quantity with each numeric axis that varies."""
+    rows = list(_effect_rows(gathered))
+    for row, p in zip(rows, holm([math.nan if row["p"] is None else row["p"] for row in rows]), strict=True):
+        row["p_corrected"] = finite(p)
+    return rows
+
+
+def _effect_rows(gathered: Gathered) -> Iterator[dict[str, Any]]:
+    scales = numeric_axes(gathered.axes)
     for quantity in gathered.quantities:
         value, scale = modelled(gathered, quantity)
-        axes = gathered.frame.loc[value.index, AXES]
-        terms: list[tuple[str, ...]] = [(axis,) for axis in AXES if axes[axis].nunique() > 1]
+        cells = value.index.get_level_values("cell").unique()
+        terms: list[tuple[str, ...]] = [
+            (axis,) for axis in scales if len({gathered.axes[cell][axis] for cell in cells}) > 1
+        ]
         terms += [INTERACTION] if all((axis,) in terms for axis in INTERACTION) else []
         found = {term: effect(value, term, gathered.axes) for term in terms}
         spread = float(value.std()) if value.nunique() > 1 else math.nan
@@ -100,22 +115,25 @@ def effect_rows(gathered: Gathered) -> Iterator[dict[str, Any]]:
             numbers |= {name: number / spread for name, number in zip(names, list(numbers.values()), strict=True)}
             numbers |= {"p": each.p, "freedom": each.freedom}
             row: dict[str, Any] = {"quantity": quantity.name, "group": quantity.group, "scale": scale}
-            row |= {"term": ":".join(term), "settings": each.settings}
+            row |= {"term": ":".join(term), "step": "doubling" if scales[term[0]].doubles else "range"}
+            row |= {end: getattr(scales[term[0]], end) if len(term) == 1 else None for end in ("smallest", "largest")}
             row |= {name: finite(number) for name, number in numbers.items()}
             row |= {"opposite": opposite({axis: found[axis,] for axis in INTERACTION if (axis,) in found})}
-            yield row | {"networks": len(value), "cells": value.index.get_level_values("cell").nunique()}
+            yield row | {"settings": each.settings, "networks": len(value), "cells": len(cells)}
 
 
 def saturation_rows(gathered: Gathered) -> Iterator[dict[str, Any]]:
-    """Rows of `saturation`, without study and selection: each quantity on each line of widths."""
-    for quantity in gathered.quantities:
-        value, scale = modelled(gathered, quantity)
-        rows = gathered.frame.loc[value.index]
-        for line, members in rows.groupby(gathered.line.loc[rows.index]):
-            first = members.iloc[0]
+    """Rows of `saturation`, without study and selection: each quantity on each line of values of a numeric axis."""
+    each = [(quantity, *modelled(gathered, quantity)) for quantity in gathered.quantities]
+    for (quantity, value, scale), axis in product(each, numeric_axes(gathered.axes)):
+        cells = value.index.get_level_values("cell")
+        level = pd.Series([float(gathered.axes[cell][axis]) for cell in cells], index=value.index)
+        for line, members in value.groupby([cell_name(gathered.axes[cell], without=[axis]) for cell in cells]):
             fixed: dict[str, Any] = {"quantity": quantity.name, "group": quantity.group}
-            fixed |= {"scale": scale, "line": str(line)}
-            fixed |= {axis: int(first[axis]) for axis in AXES if axis != "width"}
-            for row in saturation(value.loc[members.index], members["width"]):
+            fixed |= {"scale": scale, "axis": axis, "line": str(line)}
+            own = {level[place]: place[0] for place in members.index}
+            for row in saturation(members, level[members.index]):
+                cell = own[row["level"]]
                 mean = 2.0 ** row["mean"] if scale == "log" else row["mean"]
-                yield fixed | row | {"mean": mean}
+                common = gathered.frame.loc[cell].iloc[0]
+                yield fixed | row | {"cell": cell, "mean": mean} | {name: int(common[name]) for name in AXES}

@@ -1,0 +1,226 @@
+"""Rank correlations between the flatness of networks and the paths between them: Do flatter ends have simpler paths?
+
+Flatness belongs to networks and geometry to pairs, and the pairs (0, 1) and (0, 2) share a network. A pair's flatness
+is the mean of the ranks of its two ends, so that it does not matter whether values are averaged or their logarithms. It
+is correlated with the rank of the path among the pairs. Three scopes answer three questions:
+
+- `between`: are the means of cells correlated (Spearman's rho)? Cells differ in width and depth, so this may have no
+  other reason than these.
+- `within` cells: ranks are those among the networks, or pairs, of one cell, and deviations from their mean are pooled
+  over cells. No difference between cells enters.
+- `partial`: the same with ranks among all networks, or pairs, of one width and depth, and with the training loss held
+  constant: Pearson's partial correlation, given the ranks of the losses and their logarithms (a pair's is the mean of
+  its ends'). Ranks alone would hold the loss too loosely, because they forget how far losses lie apart.
+
+Ranks within blocks are Taylor's (1987) answer to blocking variables, partial correlations of ranks Quade's (1974).
+
+**Tests** are by permutation of the *networks'* flatness, which leaves the dependence between pairs as it is: the
+quadratic assignment procedure (Krackhardt 1988). Flatness is permuted among the networks of a cell, and for `partial`,
+cells of one width and depth with equal numbers of networks are also exchanged as wholes, because networks of one cell
+are more alike than others. Held losses are first taken out of the flatness (Dekker, Krackhardt & Snijders 2007).
+`between` permutes cells. With B = 9999 permutations, a p-value is (1 + permutations at least as extreme) / (1 + B)
+(Phipson & Smyth 2010).
+
+**Intervals** for `between` are bootstrap intervals over cells (`isthmus.analyses.relations.correlations`). The others
+leave out one network after the other (the jackknife, with ranks as they are), on Fisher's scale, with Student's
+distribution.
+
+COVERAGE
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from isthmus.analyses.relations.correlations import LEVEL, correlate
+from isthmus.analyses.relations.pair_ranks import SAME, PairRanks, held_losses, ranks_within
+from isthmus.core.seeds import generator
+
+PERMUTATIONS = 9999
+FEWEST_IN_STRATUM = 3  # networks: the pairs of two networks are one
+SCOPES = ("between", "within", "partial")
+STREAM = "flatness of ends against paths"
+
+
+@dataclass(frozen=True)
+class PathCorrelation:
+    """A coefficient with its interval, dimensionless, and one-sided p-values; NaN if there is none.
+
+    p_above is small if the coefficient is clearly positive, p_below if it is clearly negative. networks, pairs, cells:
+    how many entered.
+    """
+
+    coefficient: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    p_above: float = math.nan
+    p_below: float = math.nan
+    networks: int = 0
+    pairs: int = 0
+    cells: int = 0
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Networks of a study and what is known of them, each [networks]; NaN where it is not known.
+
+    cell, stratum: the numbers of their cell, and of what is held constant of it for `partial`, such as its width and
+    depth. flat: their flatness. loss: their training loss.
+    """
+
+    cell: np.ndarray
+    stratum: np.ndarray
+    flat: np.ndarray
+    loss: np.ndarray
+
+    def chosen(self, kept: np.ndarray) -> "Networks":
+        """Some of the networks; kept: [networks], booleans."""
+        return Networks(*(getattr(self, name)[kept] for name in ("cell", "stratum", "flat", "loss")))
+
+
+def correlate_paths(
+    networks: Networks,
+    ends: np.ndarray,
+    paths: np.ndarray,
+    scope: str,
+    fewest: int = 5,
+    *,
+    seed: int = 0,
+    permutations: int = PERMUTATIONS,
+) -> list[PathCorrelation]:
+    """The rank correlation of the flatness of ends with what paths between them are like, for each quantity of paths.
+
+    ends: [pairs, 2], indices of the networks; paths: [pairs, quantities], NaN where unknown. scope: one of `SCOPES`.
+    There is no coefficient with fewer than `fewest` networks (or cells, for `between`), or if nothing varies.
+    """
+    known = np.isfinite(networks.flat) & (np.isfinite(networks.loss) | (scope != "partial"))
+    blocks = networks.stratum if scope == "partial" else networks.cell
+    alike: dict[bytes, list[int]] = {}  # quantities of the same pairs are permuted together
+    masks = []
+    for number, path in enumerate(paths.T):
+        used = np.isfinite(path) & known[ends].all(axis=1)
+        if scope != "between":
+            used &= np.isin(blocks[ends[:, 0]], _blocks_that_vary(networks.flat, path, blocks, ends, used))
+        masks.append(used)
+        alike.setdefault(used.tobytes(), []).append(number)
+    found = [PathCorrelation()] * len(masks)
+    for numbers in alike.values():
+        used = masks[numbers[0]]
+        kept = np.zeros(len(known), dtype=bool)
+        kept[ends[used]] = True
+        some, own = networks.chosen(kept), (np.cumsum(kept) - 1)[ends[used]]
+        counts = {"networks": int(kept.sum()), "pairs": int(used.sum()), "cells": len(np.unique(some.cell))}
+        told = [PathCorrelation()] * len(numbers)
+        if scope == "between":
+            told = [_between(some, own, paths[used, number], fewest, seed, permutations) for number in numbers]
+        elif counts["networks"] >= fewest:
+            told = _inside(some, own, paths[np.ix_(used, numbers)], scope, seed, permutations)
+        for number, each in zip(numbers, told, strict=True):
+            found[number] = replace(each, **counts)
+    return found
+
+
+def _blocks_that_vary(
+    flat: np.ndarray, path: np.ndarray, blocks: np.ndarray, ends: np.ndarray, used: np.ndarray
+) -> list[int]:
+    """The blocks with enough networks in pairs that are `used`, in which flatness and paths vary."""
+    kept = []
+    for block in np.unique(blocks[ends[used]]):
+        own = used & (blocks[ends[:, 0]] == block)
+        members = np.unique(ends[own])
+        if len(members) >= FEWEST_IN_STRATUM and np.ptp(flat[members]) > 0 and np.ptp(path[own]) > 0:
+            kept.append(int(block))
+    return kept
+
+
+def _between(
+    networks: Networks, ends: np.ndarray, path: np.ndarray, fewest: int, seed: int, permutations: int
+) -> PathCorrelation:
+    """The correlation over the means of cells."""
+    cells = np.unique(networks.cell)
+    x = np.array([networks.flat[networks.cell == cell].mean() for cell in cells])
+    y = np.array([path[networks.cell[ends[:, 0]] == cell].mean() for cell in cells])
+    found = correlate(x, y, np.arange(len(cells)), "spearman", "all", fewest, seed=seed)
+    if np.isnan(found.coefficient):
+        return PathCorrelation()
+    first, second = (ranks_within(each, np.zeros(len(cells))) for each in (x, y))
+    order = _orders([(1, len(cells))], seed, permutations)
+    drawn = first[order] @ second / np.sqrt((first @ first) * (second @ second))
+    return PathCorrelation(found.coefficient, found.low, found.high, *_p_values(drawn, found.coefficient))
+
+
+def _inside(
+    networks: Networks, ends: np.ndarray, paths: np.ndarray, scope: str, seed: int, permutations: int
+) -> list[PathCorrelation]:
+    """The correlations inside cells or strata, one for each column of `paths`."""
+    blocks = np.unique(networks.stratum if scope == "partial" else networks.cell, return_inverse=True)[1]
+    block = blocks[ends[:, 0]]
+    ranks = PairRanks(
+        ranks_within(networks.flat, blocks),
+        held_losses(networks.loss, blocks) if scope == "partial" else np.empty((len(blocks), 0)),
+        np.column_stack([ranks_within(path, block) for path in paths.T]),
+        ends,
+        block,
+    )
+    values = ranks.coefficients(np.ones((1, len(paths))))[0]
+    order = _orders_within(tuple(networks.cell.tolist()), tuple(blocks.tolist()), seed, permutations)
+    drawn = ranks.permuted(order)
+    left = (ends[np.newaxis] != np.arange(len(blocks))[:, np.newaxis, np.newaxis]).all(axis=2).astype(float)
+    without, freedom = ranks.coefficients(left), len(blocks) - len(np.unique(networks.cell))
+    return [
+        PathCorrelation()
+        if np.isnan(value)
+        else PathCorrelation(value, *_jackknife(value, without[:, place], freedom), *_p_values(drawn[:, place], value))
+        for place, value in enumerate(values.tolist())
+    ]
+
+
+@lru_cache(maxsize=4)
+def _orders_within(cells: tuple[int, ...], blocks: tuple[int, ...], seed: int, permutations: int) -> np.ndarray:
+    """Permutations [permutations, networks] within cells, and of cells of one block with equally many networks.
+
+    cells, blocks: [networks], the numbers of their cell and of its block.
+    """
+    groups: dict[tuple[int, int], list[np.ndarray]] = {}
+    for cell in sorted(set(cells)):
+        own = np.flatnonzero(np.array(cells) == cell)
+        groups.setdefault((blocks[own[0]], len(own)), []).append(own)
+    listed = np.concatenate([np.concatenate(group) for group in groups.values()])
+    order = np.empty((permutations, len(cells)), dtype=np.int32)
+    order[:, listed] = listed[_orders([(len(group), size) for (_, size), group in groups.items()], seed, permutations)]
+    return order
+
+
+def _orders(shapes: Sequence[tuple[int, int]], seed: int, permutations: int) -> np.ndarray:
+    """Permutations [permutations, networks] of groups of (cells, networks) that follow each other.
+
+    Cells of a group change places as wholes, and networks within their cells.
+    """
+    random, parts, start = generator(seed, STREAM), [], 0
+    for cells, networks in shapes:
+        outer = random.random((permutations, cells)).argsort(axis=1)
+        inner = random.random((permutations, cells, networks)).argsort(axis=2)
+        parts.append((start + outer[:, :, np.newaxis] * networks + inner).reshape(permutations, -1).astype(np.int32))
+        start += cells * networks
+    return np.concatenate(parts, axis=1)
+
+
+def _p_values(drawn: np.ndarray, value: float) -> tuple[float, float]:
+    """One-sided p-values: how often a permutation is at least, and at most, `value`, which counts as one of them."""
+    above, below = (drawn >= value - SAME).sum(), (drawn <= value + SAME).sum()
+    return float(1 + above) / (1 + len(drawn)), float(1 + below) / (1 + len(drawn))
+
+
+def _jackknife(value: float, without: np.ndarray, freedom: int) -> tuple[float, float]:
+    """Student's interval on Fisher's scale; without: [networks], the coefficient without each of them."""
+    from scipy.stats import t
+
+    if freedom < 1 or np.isnan(without).any() or abs(value) > 1 - SAME:
+        return math.nan, math.nan
+    found, networks = np.arctanh(np.clip(without, -1 + SAME, 1 - SAME)), len(without)
+    error = np.sqrt((networks - 1) / networks * np.sum((found - found.mean()) ** 2))
+    half = float(t.ppf((1 + LEVEL) / 2, freedom)) * error
+    return float(np.tanh(np.arctanh(value) - half)), float(np.tanh(np.arctanh(value) + half))
