@@ -120,14 +120,14 @@ def gradient_noise(gradients: Iterable[Tensor], training_examples: int) -> Gradi
     sums: Tensor | None = None
     squares, counts, seen = torch.zeros(GROUPS, dtype=torch.float64), torch.zeros(GROUPS, dtype=torch.float64), 0
     for part in gradients:
-        part = part.double()
         if sums is None:
-            sums = part.new_zeros(GROUPS, part.shape[1])
-            squares, counts = squares.to(part.device), counts.to(part.device)
-        group = torch.arange(seen, seen + len(part), device=part.device) % GROUPS  # files may be sorted by class
-        sums.index_add_(0, group, part)
-        squares.index_add_(0, group, part.square().sum(1))
-        counts.index_add_(0, group, torch.ones_like(group, dtype=torch.float64))
+            sums = part.new_zeros(GROUPS, part.shape[1], dtype=torch.float64)
+        norms = torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).cpu()
+        for group in range(GROUPS):  # every twentieth example, since files may be sorted by class
+            members = slice((group - seen) % GROUPS, None, GROUPS)
+            sums[group] += part[members].sum(0, dtype=torch.float64)
+            squares[group] += norms[members].square().sum()
+            counts[group] += len(norms[members])
         seen += len(part)
     if sums is None:
         raise ValueError("the noise of gradients was asked of no gradient")
