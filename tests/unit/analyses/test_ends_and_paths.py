@@ -79,6 +79,14 @@ def test_between_cells_it_is_spearmans_over_their_means() -> None:
     assert found("between", (flat, loss, pairs, strata)).coefficient == pytest.approx(expected)
 
 
+def test_cells_in_perfect_order_have_no_interval() -> None:
+    flat, loss, pairs, strata = drawn(1, cells=5)
+    place = {cell: 100.0 * number for number, cell in enumerate(strata)}
+    far = flat + flat.index.get_level_values("cell").map(place).to_numpy()
+    one = found("between", (far, loss, pairs.assign(value=pairs["value"] + pairs["cell"].map(place)), strata))
+    assert (one.coefficient, np.isnan(one.low), np.isnan(one.high)) == (1.0, True, True)
+
+
 def test_partial_is_the_correlation_of_what_the_loss_leaves() -> None:
     flat, loss, pairs, strata = drawn(2, cells=1, networks=8, related=0.7, share=0.6, loss=0.7)
     held = [np.ones(len(pairs)), of_pairs(loss.rank(), pairs), of_pairs(np.log(loss), pairs)]

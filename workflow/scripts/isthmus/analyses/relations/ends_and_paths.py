@@ -25,7 +25,31 @@ are more alike than others. Held losses are first taken out of the flatness (Dek
 leave out one network after the other (the jackknife, with ranks as they are), on Fisher's scale, with Student's
 distribution.
 
-COVERAGE
+How often tests of 5 % and nominal 95 % intervals are right, for normal values of networks that correlate with r, over
+all pairs; "share" is the ends' part of a path's variance, and intervals are to hold the coefficient that is found on
+average (300 and 200 draws: one standard deviation is 1.3 and 1.5 %):
+
+    cells x networks                        4 x 4    8 x 3    8 x 5   16 x 5   6 x 10
+    false alarms, share 10 % to 100 %
+    within                                 2 to 4   3 to 4   5 to 6   4 to 5   4 to 5 %
+    partial, no relation to the loss       3 to 7   4 to 5     5        4      5 to 6 %
+    partial, r = 0.6 with the loss           5      4 to 7   5 to 8   3 to 5     4    %
+    the same, pairs of cells in a stratum,
+    cells apart by their scatter             5        5      4 to 5   4 to 6   4 to 5 %
+    partial, r = 0.9 with the loss         4 to 6   5 to 6   6 to 8   3 to 10  4 to 10 %
+    between, cells apart                     0      3 to 5   2 to 4   2 to 3     4    %
+
+    cells x networks                        4 x 4    8 x 3    8 x 5   16 x 5   5 x 10
+    coverage
+    within       share 10 %               99-100   98-100     100      100      100 %
+                       50 %               98-100   98-100    99-100   98-100     98 %
+                      100 %                94-97   96-100    96-99    95-100   95-97 %
+    partial      share 10 %                100     98-100    98-100    100      100 %
+                       50 %               98-100   99-100    98-100   99-100     98 %
+PARTIAL100
+Intervals are too wide where networks matter little, as those of `isthmus.statistics.pairs` are. Where both sides depend
+on the loss very strongly, and much is known, holding it leaves a little of it: take small p-values of `partial` with
+care if the scope `within` has none.
 """
 
 import math
@@ -149,7 +173,8 @@ def _between(
     first, second = (ranks_within(each, np.zeros(len(cells))) for each in (x, y))
     order = _orders([(1, len(cells))], seed, permutations)
     drawn = first[order] @ second / np.sqrt((first @ first) * (second @ second))
-    return PathCorrelation(found.coefficient, found.low, found.high, *_p_values(drawn, found.coefficient))
+    ends_of = (found.low, found.high) if found.low < found.high else (math.nan, math.nan)  # all resamples are in order
+    return PathCorrelation(found.coefficient, *ends_of, *_p_values(drawn, found.coefficient))
 
 
 def _inside(
