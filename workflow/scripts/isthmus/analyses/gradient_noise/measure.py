@@ -60,7 +60,8 @@ def alignment(evaluator: Evaluator, seed: int, weights: Tensors) -> Row:
     random = generator(seed, "gradient noise")
     with evaluation_mode(setup.network, setup.statistics_images):
         hessian = CurvatureOperator(setup.network, setup.images, labels, setup.loss, keep=setup.keep)
-        top = eigenvalues(hessian, 1, random, "largest", setup.tolerance, setup.maximum_products, look_for_copies=False)
+        how = (setup.tolerance, setup.maximum_products)
+        top = eigenvalues(hessian, 1, random, "largest", *how, look_for_copies=False, start=hessian.gradient)
         trace = traces(hessian, top.space, random, TRACE_PRECISION, maximum_products=setup.maximum_products)
         pairs = _gradients(evaluator, seed, weights, evaluator.hessian_indices)
         curved, spread = curvature_along_noise(hessian, (gradients for _, gradients in pairs))
