@@ -31,6 +31,7 @@ def repairable(recipe: AnyNetwork, shape: Shape, classes: int, dtype: torch.dtyp
     There are none if batch normalization follows each of them. dtype: of the inputs. Raises UserError if hidden units
     of a user's own network cannot be repaired.
 
+    >>> from isthmus.recipes.recipe import NetworkRecipe
     >>> recipe = NetworkRecipe("mlp", 4, 2, "none", "relu", blocks=1, hidden_units=0, taper=1)
     >>> repairable(recipe, (1, 8, 8), 10)
     ('1', '3')
