@@ -157,6 +157,12 @@ def test_numbers_of_flat_ends_are_those_of_the_table_and_bold_where_they_are_cle
     assert "n = 23 networks" in note(figures["path-relations"])
 
 
+def test_two_columns_of_flatness_have_room_for_titles() -> None:
+    made = related("networks", "connections", "curvature", widths=(8,), depths=(1,), seeds=5)
+    kept = made["path_relations"]["flatness"] == "trace"
+    assert_laid_out(relations.draw_path_relations("digits", made | {"path_relations": made["path_relations"][kept]}))
+
+
 def test_other_axes_have_bars_and_keys_of_their_own() -> None:
     extra = tuple({"label_noise": noise, "learning_rate": rate} for noise in (0.0, 0.2) for rate in (0.1, 0.2))
     made = related("networks", widths=(16,), depths=(1,), seeds=3, extra=extra)

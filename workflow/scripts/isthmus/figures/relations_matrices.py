@@ -24,9 +24,9 @@ FLAT, WRAP = 1.0, 14  # inches: width of a cell of flatness; letters of its labe
 COLOURS = "RdBu_r"
 DARK = 0.5  # the coefficient from which its colour is dark
 SCOPES = {
-    "between": "between cells: means of cells",
-    "within": "within cells: networks that differ in their seed alone",
-    "partial": "partial: at equal width and depth, with the training loss held constant",
+    "between": "between cells",
+    "within": "within cells",
+    "partial": "width, depth and loss held",
 }
 NO_PATHS = (
     "Nothing to relate: that takes paths between networks, and sharpness at their ends or the analysis curvature."
