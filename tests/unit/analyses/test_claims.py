@@ -117,6 +117,9 @@ def test_rates_that_change_with_the_batch_size_are_not_one_rate() -> None:
     measure = {"kind": "slope", "by": "batch_size", "held": ["learning_rate"]}
     (row,) = verdicts.judge([claim(measure=measure, expect={"above": 0})], scaled)
     assert row["direction"] == "not measured"
+    unknown = tables | {"networks": tables["networks"].assign(learning_rate=None)}
+    (row,) = verdicts.judge([claim(measure=measure, expect={"above": 0})], unknown)
+    assert (row["direction"], row["reason"]) == ("not measured", "`learning_rate` is not known")
 
 
 def test_a_linear_slope_is_the_change_per_doubling() -> None:

@@ -30,6 +30,7 @@ from isthmus.analyses.claims.rows import (
     select,
     settings_of,
     spelled,
+    with_held,
 )
 from isthmus.analyses.claims.statements import COEFFICIENT, EQUAL_LOSS, SIDES, STEPS, Claim
 from isthmus.recipes.cell_table import axes_in
@@ -96,6 +97,7 @@ def measure(claim: Claim, rows: pd.DataFrame) -> Found:
         return _reported(claim, rows)
     if claim.twin is not None:
         rows = _cross_entropy(rows)
+    rows = with_held(claim, rows)
     rows, words = _with_levels(claim, rows.assign(setting=settings_of(claim, rows)))
     value = evaluate(rows, claim.quantity).astype(float)
     kept = value.notna() & np.isfinite(value) & ~diverged(rows)

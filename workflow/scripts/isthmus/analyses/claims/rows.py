@@ -135,8 +135,17 @@ def settings_of(claim: Claim, rows: pd.DataFrame) -> pd.Series:
     free = [claim.by or "", *(name for each in held for name in operands(each)[0])]
     setting = rows["cell"].map({cell: cell_name(axes, without=free) for cell, axes in axes_in(rows).items()})
     for each in held:
-        setting += f" {each} " + evaluate(rows, each).map("{:.6g}".format)
+        setting += f" {each} " + evaluate(rows, each).astype(float).map("{:.6g}".format)
     return setting
+
+
+def with_held(claim: Claim, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows for which everything that the claim holds is known. Raises NotMeasured if there are none."""
+    for each in claim.measure.get("held", []):
+        rows = rows[evaluate(rows, each).notna() | diverged(rows)]
+        if diverged(rows).all():
+            raise NotMeasured(f"`{each}` is not known")
+    return rows
 
 
 def diverged(rows: pd.DataFrame) -> pd.Series:
