@@ -29,7 +29,7 @@ from isthmus.tables.parquet import read_table
 
 ROOT = Path(__file__).resolve().parents[2]
 GALLERY = ROOT / "docs" / "gallery"
-QUOTED = ("summaries", "effects", "correlations", "saturation")
+QUOTED = ("summaries", "effects", "correlations", "path_relations", "saturation")
 BEGIN, END = "<!-- written by `make gallery` -->\n", "<!-- end -->\n"
 COLORS = 128  # of a kept figure
 
