@@ -42,7 +42,9 @@ def test_values_of_an_axis_are_told_apart(axis: str) -> None:
     assert looks_of("depth", [1, 2])[1] == looks_of("depth", [1, 3, 8])[1]
 
 
-@pytest.mark.parametrize("found", [list(KINDS)[:5], list(KINDS)[5:]], ids=["paths", "pruned networks"])
+@pytest.mark.parametrize(
+    "found", [list(KINDS)[:6], list(KINDS)[6:9], list(KINDS)[9:]], ids=["paths", "layers", "pruned networks"]
+)
 def test_kinds_are_told_apart(found: list[str]) -> None:
     looks = [KINDS[kind] for kind in found]
     assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == len(found)

@@ -186,10 +186,13 @@ def test_imports_that_cannot_be_followed_are_refused(copy: Copy, statement: str)
         copy.digests([TRAINING])
 
 
+EIGENVALUES = ("measure_curvature.py", "measure_gradient_noise.py", "measure_local_learning_coefficient.py")
+
+
 @pytest.mark.parametrize(
     ("module", "scripts"),
     [
-        ("landscape/hessian/lanczos.py", {"connect.py", "find_tickets.py", "measure_curvature.py"}),
+        ("landscape/hessian/lanczos.py", {"connect.py", "find_tickets.py", *EIGENVALUES}),
         ("landscape/tangent_kernel.py", {"measure_movement.py"}),
         ("landscape/curves.py", {"connect.py"}),
         ("data/corruptions.py", {"find_tickets.py", "measure_robustness.py"}),

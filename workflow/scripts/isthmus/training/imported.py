@@ -28,7 +28,7 @@ def imported(
     seeds = tuple(snapshots)
     network = build(recipe.network, dataset.shape, dataset.classes).to(settings.device)
     examples = place_examples(recipe, dataset, seeds[:1], settings)
-    statistics = examples.images[examples.subset(recipe.training.statistics_size)][None]
+    statistics = examples.subset(recipe.training.statistics_size)
     scoring = Scoring(examples, statistics, recipe.training.loss, settings.evaluation_batch_size, noisy=False)
     results = {}
     for seed, each in snapshots.items():
