@@ -145,7 +145,7 @@ def assert_equal_tables(first: Path, second: Path) -> None:
     for name in names:
         read = [pq.read_table(folder / name) for folder in (first, second)]
         kept = [column for column in read[0].column_names if not column.startswith("seconds")]
-        assert read[0].num_rows > 0
+        assert read[0].num_rows > 0 or str(name) not in MEASURED  # others may have nothing to hold
         assert read[0].select(kept).equals(read[1].select(kept)), name
 
 
