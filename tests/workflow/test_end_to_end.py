@@ -1,4 +1,4 @@
-"""The whole workflow on a grid of seconds: its tables against a plain PyTorch loop, its figures, its report."""
+"""The whole workflow on a grid of seconds: its tables against a plain PyTorch loop, and its figures."""
 
 from pathlib import Path
 
@@ -10,8 +10,6 @@ from shared_study import CONFIG, SIZES
 
 from isthmus.core import seeds
 from isthmus.data.dataset import Dataset, normalized
-from isthmus.overview.sentences import count_sentence
-from isthmus.overview.verdicts import verdict_sentence
 from isthmus.training.weights import load_network, load_weights
 
 CELL = "width=8+depth=2+batch_size=128+label_noise=0.0"
@@ -108,20 +106,6 @@ def test_figures_are_drawn_and_redrawn_from_the_tables_alone(finished_copy: Path
 
 
 @pytest.mark.slow
-def test_the_report_opens_on_the_overview_and_holds_every_figure_with_its_caption(finished_copy: Path) -> None:
-    config = {"studies": {"sizes": SIZES}, "jobs": CONFIG["jobs"]}
-    succeed(finished_copy, config)
-    succeed(finished_copy, config, "all", "--report", "report.html")
-    report = (finished_copy / "report.html").read_text()
-    opening = report.split('<script id="workflow-desc">')[1].split("</script>")[0]
-    claims, networks = read(finished_copy, "claims"), read(finished_copy, "networks")
-    assert verdict_sentence(claims) in opening
-    assert count_sentence("sizes", networks) in opening
-    for title in ("Test accuracy and generalization gap", "Learning curves", "Published claims, and what was measured"):
-        assert title in report
-    assert '"1. Claims"' in report  # the first of the categories, which are sorted by name
-
-
 def test_claims_are_tested_on_the_collected_tables(finished: Path) -> None:
     claims, paths = read(finished, "claims").set_index("claim"), read(finished, "connections", "plain")
     drawn = {path.name for path in (finished / "results/figures").glob("*.*")}

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import configuration, copied, planned, run_once, small_study, succeed
+from running import configuration, copied, planned, read, run_once, small_study, succeed
+
+from isthmus.overview.sentences import count_sentence
+from isthmus.overview.verdicts import verdict_sentence
 
 WIDTHS = (4, 8)
 
@@ -65,6 +68,23 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_nothing_is_run_twice(small: tuple[Path, Path]) -> None:
     root, folder = small
     assert planned(folder, configuration(small=study()), root=root) == set()
+
+
+@pytest.mark.slow
+def test_the_report_opens_on_the_overview_and_holds_every_figure_with_its_caption(
+    small: tuple[Path, Path], tmp_path: Path
+) -> None:
+    root, run = small
+    folder = shutil.copytree(run, tmp_path / "run")
+    succeed(folder, configuration(small=study()), "all", "--report", "report.html", root=root)
+    report = (folder / "report.html").read_text()
+    opening = report.split('<script id="workflow-desc">')[1].split("</script>")[0]
+    claims, networks = read(folder, "claims"), read(folder, "networks")
+    assert verdict_sentence(claims) in opening
+    assert count_sentence("small", networks) in opening
+    for title in ("Test accuracy and generalization gap", "Learning curves", "Published claims, and what was measured"):
+        assert title in report
+    assert '"1. Claims"' in report  # the first of the categories, which are sorted by name
 
 
 @pytest.mark.slow

@@ -159,14 +159,14 @@ def false_alarms(draws: int, scope: str, **given: Any) -> int:
 
 
 @pytest.mark.parametrize("given", NOTHING, ids=str)
-@pytest.mark.parametrize("draws", [60, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("draws", [60, pytest.param(600, marks=pytest.mark.exhaustive)])
 def test_where_nothing_is_related_one_test_in_twenty_says_so(given: dict[str, Any], draws: int) -> None:
     assert false_alarms(draws, **given) <= binom.ppf(0.9999, draws, 0.05)
 
 
 @pytest.mark.parametrize("scope", ["within", "partial"])
 @pytest.mark.parametrize("related", [0.0, 0.8])
-@pytest.mark.parametrize("draws", [60, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("draws", [60, pytest.param(600, marks=pytest.mark.exhaustive)])
 def test_intervals_cover_what_is_found_on_average(scope: str, related: float, draws: int) -> None:
     held = 0.6 if scope == "partial" else 0.0
     each = [found(scope, drawn(s, related=related, share=0.7, loss=held), permutations=1) for s in range(draws)]

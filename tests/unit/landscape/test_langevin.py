@@ -75,7 +75,7 @@ def test_localization_hides_weak_equations() -> None:
     assert 0.7 < found.acceptance < 0.9
 
 
-@pytest.mark.parametrize("repeats", [100, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("repeats", [100, pytest.param(1000, marks=pytest.mark.exhaustive)])
 def test_intervals_cover_the_coefficient(repeats: int) -> None:
     """Of five equations, by 16 chains of 25 draws: Student's 95 % intervals, within the exact limits of so many."""
     inside = 0

@@ -84,7 +84,8 @@ def test_every_study_has_its_count_and_its_sentences(page: str, tables: dict[str
         assert count_sentence(study, tables["networks"]) in text
     of_plain = answers("plain", tables["effects"], tables["networks"])
     found = [sentence for answer in of_plain for sentence in answer.leading + answer.others]
-    assert len(found) == 10  # one for width and depth, which do not vary, and eight quantities for the batch size
+    # One for width and depth, which do not vary; quantities of networks for the batch size, of paths, too, for noise.
+    assert len(found) == 2 + 8 + 22
     assert all(sentence in text for sentence in found)
     assert text.count("the study does not ask for the analysis relations") == 1
 
