@@ -114,6 +114,16 @@ def test_effects_and_intervals_are_those_of_the_table(
     assert "opposite" in wanted
 
 
+def test_nothing_is_said_of_width_and_depth_where_one_of_them_does_not_vary(tables: dict[str, pd.DataFrame]) -> None:
+    effects = tables["effects"].copy()
+    names = in_order(effects["quantity"])
+    effects.loc[effects["quantity"] == names[0], "opposite"] = np.nan  # as a null of the table is read
+    (axes,) = relations.draw_effects("digits", tables | {"effects": effects}).axes
+    first, *others = (text.get_text() for text in texts(axes, "verdict"))
+    assert first == ""
+    assert all(others)
+
+
 def test_widths_within_the_noise_are_filled_and_joined(
     tables: dict[str, pd.DataFrame], figures: dict[str, Figure]
 ) -> None:

@@ -21,10 +21,12 @@ from isthmus.models.networks import build
 SPIKED = np.concatenate([np.linspace(-1, 1, 190), np.arange(2.0, 12.0)])
 
 
-def deflated(operator: SymmetricOperator, seed: int, precision: float = 0.05, most: int = 1000) -> Traces:
+def deflated(
+    operator: SymmetricOperator, seed: int, precision: float = 0.05, most: int = 1000, start: torch.Tensor | None = None
+) -> Traces:
     """As in an analysis: the search for the top eigenvalue, then both sums from the space that it leaves."""
     generator = np.random.default_rng(seed)
-    top = eigenvalues(operator, 1, generator, look_for_copies=False)
+    top = eigenvalues(operator, 1, generator, look_for_copies=False, start=start)
     return traces(operator, top.space, generator, precision, precision, most)
 
 
@@ -33,13 +35,19 @@ def covers(estimate: Estimate, truth: float, scale: float) -> bool:
     return estimate.low - 1e-9 * scale <= truth <= estimate.high + 1e-9 * scale
 
 
-def simulated(repeats: int, most: int = 150) -> pd.DataFrame:
-    """A row for each spectrum of `spectra()` and repeat; with 50 repeats, the table of the module."""
+def simulated(repeats: int, most: int = 150, from_gradient: bool = False) -> pd.DataFrame:
+    """A row for each spectrum of `spectra()` and repeat; with 50 repeats, the table of the module.
+
+    from_gradient: the searches start from the gradient of the quadratic form at a random point.
+    """
     rows = []
     for number, (family, spectrum) in enumerate(spectra()):
         scale, operator = float(np.abs(spectrum).sum()), Diagonal(spectrum)
         for repeat in range(repeats):
-            found = deflated(operator, 1000 * number + repeat, most=most)
+            run = 1000 * number + repeat
+            point = torch.from_numpy(np.random.default_rng((1, run)).standard_normal(len(spectrum)))
+            start = operator(point[None])[0] if from_gradient else None
+            found = deflated(operator, run, most=most, start=start)
             row: dict[str, object] = {"family": family, "probes": found.probes}
             sums = {"trace": spectrum.sum(), "squared_frobenius": np.square(spectrum).sum()}
             for name, truth in sums.items():
@@ -73,6 +81,13 @@ def test_intervals_do_not_cover_significantly_less_than_93_percent(simulation: p
     """The exact upper 95 % confidence limit, over however many cases."""
     covered, cases = int(simulation[name].sum()), len(simulation)
     assert beta.ppf(0.95, covered + 1, cases - covered) > 0.93
+
+
+def test_the_same_holds_after_searches_that_start_from_the_gradient() -> None:
+    found = simulated(1, from_gradient=True)
+    for name in ("trace", "squared_frobenius"):
+        covered, cases = int(found[name].sum()), len(found)
+        assert beta.ppf(0.95, covered + 1, cases - covered) > 0.93, name
 
 
 @pytest.mark.parametrize("name", ["trace", "squared_frobenius"])

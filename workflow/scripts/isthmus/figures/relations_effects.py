@@ -112,7 +112,7 @@ def _write_verdicts(axes: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     axes.text(1.02, -0.62, "width and depth:", transform=across, va="bottom", color="0.25")
     for place, name in enumerate(names):
         verdict = verdicts.get(name)
-        text = str(verdict) if verdict in ("opposite", "same") else "undecided" if verdict else ""
+        text = str(verdict) if pd.notna(verdict) else ""
         colour, weight = GREY if text == "undecided" else "black", "bold" if text == "opposite" else "normal"
         axes.text(1.02, place, text, transform=across, va="center", gid="verdict", color=colour, weight=weight)
 

@@ -2,8 +2,7 @@
 
 The weights near w* whose loss K is at most epsilon fill a volume that shrinks as epsilon^lambda (Watanabe 2009). Where
 the equations are independent, lambda is half their number; where the loss is degenerate, it is less: 1 / (2 k) for
-x^(2k).
-With a density proportional to
+x^(2k). With a density proportional to
 
     exp(-U),   U(w) = beta K(w) + gamma |w - w*|^2 / 2,
 

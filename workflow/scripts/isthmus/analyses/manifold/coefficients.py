@@ -38,8 +38,8 @@ def coefficient_rows(problem: Problem, weights: Tensor, seed: int, name: str, op
     """The measured columns of `learning_coefficients` at the zero `weights` `[n]`: a row for each stiffness.
 
     name: that of the network among those of its seed, which all draw other numbers. options: `learning_coefficient` of
-    the analysis. The localization lets the n - q flat directions spread to a root
-    mean square of `radius` times the norm of the weights.
+    the analysis. The localization lets the n - q flat directions spread to a root mean square of `radius` times the
+    norm of the weights.
     """
     jacobian = problem.jacobian(weights)
     _, singular, right = torch.linalg.svd(jacobian, full_matrices=True)

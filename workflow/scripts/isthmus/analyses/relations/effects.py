@@ -7,11 +7,10 @@ value.
 
 **Effects.** The effect of an axis is the slope of the least-squares line through the cell means over the binary
 logarithm of the axis (or over its values, if it contains zero), with the other axes fixed, averaged over their
-combinations (the settings). Like the claims'
-measure `slope` (`isthmus.analyses.claims.statements`), it is a comparison over a fixed grid
-(`isthmus.statistics.contrasts`), so the two agree. It says how the quantity changes over this grid on average, whether
-or not the change is linear or the same in every setting. Its interval comes only from the scatter of networks within
-cells.
+combinations (the settings). Like the claims' measure `slope` (`isthmus.analyses.claims.statements`), it is a comparison
+over a fixed grid (`isthmus.statistics.contrasts`), so the two agree. It says how the quantity changes over this grid on
+average, whether or not the change is linear or the same in every setting. Its interval comes only from the scatter of
+networks within cells.
 
 **Saturation.** Welch's interval compares the mean at each value of an axis with the mean at its largest value. A value
 is within the noise of the largest if this interval contains 0. Saturation begins where all further values are.

@@ -47,6 +47,11 @@ anyway.
     like a Hessian       94.5   94.7    .10  .10      90.0  95.9    .09  .08      40   45
     all                  93.9   95.0    .07  .08      92.7  97.0    .06  .08      64   75
 
+Where the search starts from the gradient of a quadratic form at a random point instead of a random vector, which
+changes the space but not the probes, intervals covered the trace of 150 matrices each in 93 % (spiked), 97 % (power
+law) and 96 % (indefinite) of cases, and the squared norm in 98, 96 and 99 %; from random vectors 94, 95, 95 and 97, 97,
+99 %.
+
 Hutch++ was given a precision for the trace only; this module has one for the norm, too. Copies of a large eigenvalue
 cost more here, since a Krylov space holds only one of them. On 24 Hessians of multilayer perceptrons trained on the
 digits (460 to 980 weights, ten runs each), intervals covered the trace in 95.4 % of cases with Hutch++ and in 95.8 %
