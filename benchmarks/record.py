@@ -33,8 +33,9 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """The commit of the code, with a star if files were changed since."""
-    asked = [["git", "rev-parse", "--short", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"]]
+    """The commit of the code, with a star if files other than the page of records were changed since."""
+    files = [":/", ":(top,exclude)docs/speed.md"]
+    asked = [["git", "rev-parse", "--short", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no", *files]]
     head, changed = (subprocess.run(each, cwd=FOLDER, capture_output=True, text=True).stdout.strip() for each in asked)
     return f"{head}{'*' if changed else ''}"
 
@@ -50,7 +51,7 @@ def record(script: Path) -> str:
             lines.append(line)
     if run.returncode:
         raise SystemExit(f"{script.name} failed")
-    statement = re.findall(r'"""(.*)', script.read_text())[0]
+    statement = re.findall(r'"""([^"\n]*)', script.read_text())[0]
     used = f"Python {platform.python_version()}, PyTorch {version('torch')}, NumPy {version('numpy')}"
     when = f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}"
     return f"### `{script.name}`\n\n{statement}\n\n{machine()}; {used}; {when}.\n\n```text\n{''.join(lines)}```\n"
