@@ -198,14 +198,8 @@ assert not {"torch", "sklearn"} & set(sys.modules), "figures must not import the
 """
 
 
-@pytest.mark.parametrize(
-    "stage",
-    [
-        pytest.param("train", marks=pytest.mark.slow),
-        pytest.param("connect", marks=EXHAUSTIVE),
-        pytest.param("curvature", marks=EXHAUSTIVE),
-    ],
-)
+@EXHAUSTIVE
+@pytest.mark.parametrize("stage", ["train", "connect", "curvature"])
 def test_drawing_again_gives_the_same_bytes_and_never_imports_torch(tmp_path: Path, stage: str) -> None:
     make = {"train": invented_training, "connect": invented_paths, "curvature": invented_curvature}[stage]
     shown = [figure.lines for figure in stages()[stage].figures if figure.lines]

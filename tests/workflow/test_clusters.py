@@ -20,7 +20,7 @@ def profile() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_job_runs_from_what_a_cluster_tells_it(tmp_path: Path) -> None:
     config = configuration(small=small_study(width=[4]))
     job = f"train:study=small,cell={CELL},block=0"

@@ -13,6 +13,7 @@ from isthmus.overview.sentences import count_sentence
 from isthmus.overview.verdicts import verdict_sentence
 
 WIDTHS = (4, 8)
+pytestmark = pytest.mark.slow
 
 
 def study(**grid: Any) -> dict[str, Any]:
@@ -70,7 +71,6 @@ def test_nothing_is_run_twice(small: tuple[Path, Path]) -> None:
     assert planned(folder, configuration(small=study()), root=root) == set()
 
 
-@pytest.mark.slow
 def test_the_report_opens_on_the_overview_and_holds_every_figure_with_its_caption(
     small: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -87,7 +87,6 @@ def test_the_report_opens_on_the_overview_and_holds_every_figure_with_its_captio
     assert '"1. Claims"' in report  # the first of the categories, which are sorted by name
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
@@ -120,14 +119,12 @@ def test_an_addition_adds_exactly_its_own_jobs(
     assert planned(folder, config, root=root) == expected | CLAIMS
 
 
-@pytest.mark.slow
 def test_a_changed_recipe_trains_again(small: tuple[Path, Path]) -> None:
     root, folder = small
     changed = study() | {"training": {"epochs": 3}}
     assert planned(folder, configuration(small=changed), root=root) == TRAINING | AFTER_TRAINING
 
 
-@pytest.mark.slow
 def test_cells_that_stay_are_not_measured_again(small: tuple[Path, Path]) -> None:
     root, folder = small
     narrowed, widened = study(), study()
@@ -138,7 +135,6 @@ def test_cells_that_stay_are_not_measured_again(small: tuple[Path, Path]) -> Non
     assert planned(folder, configuration(small=widened), root=root) == jobs
 
 
-@pytest.mark.slow
 def test_how_jobs_are_run_is_no_reason_to_run_them_again(small: tuple[Path, Path]) -> None:
     root, folder = small
     config = configuration(small=study())
@@ -152,7 +148,6 @@ CHANGED = ("\nfrom isthmus.", "\nCHANGED = True\nfrom isthmus.")
 CURVATURE_AGAIN = {measuring("curvature", 4, "0 1")} | CURVED | drawing("curvature") | CLAIMS
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("edits", "expected"),
     [
@@ -195,7 +190,6 @@ def test_a_change_of_the_library_runs_exactly_what_depends_on_it(
     assert jobs == expected
 
 
-@pytest.mark.slow
 def test_adding_an_analysis_runs_its_own_jobs_and_no_others(small: tuple[Path, Path]) -> None:
     root, folder = small
     begin = [sys.executable, str(root / "workflow/scripts/new_analysis.py"), "sparsity"]
@@ -216,7 +210,6 @@ def test_adding_an_analysis_runs_its_own_jobs_and_no_others(small: tuple[Path, P
     }
 
 
-@pytest.mark.slow
 def test_a_new_claim_tests_all_claims_again_and_runs_nothing_else(small: tuple[Path, Path]) -> None:
     root, folder = small
     path = root / "workflow" / "claims.yaml"
@@ -229,7 +222,6 @@ def test_a_new_claim_tests_all_claims_again_and_runs_nothing_else(small: tuple[P
     assert jobs == CLAIMS
 
 
-@pytest.mark.slow
 def test_a_block_that_grows_keeps_its_finished_networks(tmp_path: Path) -> None:
     weights = f"results/small/train/{cell(4)}/0.safetensors"
     succeed(tmp_path, configuration(small=small_study(width=[4], seed=1)), weights)

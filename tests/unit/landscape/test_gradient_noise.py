@@ -131,7 +131,7 @@ def covered(examples: int, share: float, tail: float, draws: int, population: in
     return inside, known
 
 
-@pytest.mark.parametrize("draws", [60, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("draws", [60, pytest.param(1000, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize(
     ("examples", "share", "tail", "population", "least"),
     [

@@ -60,13 +60,13 @@ def simulated(repeats: int, most: int = 150, from_gradient: bool = False) -> pd.
     return pd.DataFrame(rows)
 
 
-@pytest.fixture(scope="module", params=[1, pytest.param(7, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[1, pytest.param(7, marks=pytest.mark.exhaustive)])
 def simulation(request: pytest.FixtureRequest) -> pd.DataFrame:
     """So many estimates for each of 200 spectra."""
     return simulated(request.param)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("simulation", [7], indirect=True)
 @pytest.mark.parametrize("name", ["trace", "squared_frobenius"])
 def test_intervals_cover_the_truth_in_at_least_93_percent_of_cases(simulation: pd.DataFrame, name: str) -> None:
@@ -121,7 +121,7 @@ def hessians(digits: Dataset, times: int) -> Iterator[np.ndarray]:
                 yield dense(operator).numpy()
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.exhaustive)])
 def test_errors_over_hessians_of_real_networks_are_as_large_as_they_say(digits: Dataset, times: int) -> None:
     """The sum of the squared z of independent estimates is chi-square, were they normal: within its 99.9 % bounds."""
     squares: dict[str, list[float]] = {"trace": [], "squared_frobenius": []}
