@@ -70,7 +70,7 @@ def test_a_pair_that_diverged_has_no_map() -> None:
 
 def test_where_no_planes_were_asked_for_the_figure_says_so() -> None:
     figure = draw_planes("digits", frames(widths=(8,), plane_points=0))
-    assert note(figure) == "No planes were asked for."
+    assert note(figure).startswith("No planes were asked for. Set `points` to 2 or more under `planes` of")
     figure.draw_without_rendering()
 
 

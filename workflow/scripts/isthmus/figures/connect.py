@@ -185,7 +185,9 @@ def draw_planes(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """
     connections = rows_of(study, tables, "connections")
     if not (tables["planes"]["study"] == study).any():
-        return nothing("No planes were asked for.")
+        return nothing(
+            "No planes were asked for. Set `points` to 2 or more under `planes` of the analysis `connect` to have them."
+        )
     planes = rows_of(study, tables, "planes")
     others = {name: 1 for axes in axes_in(planes).values() for name in axes}
     planes, chosen = choose(planes, others | SHOWN)
