@@ -1,7 +1,7 @@
 # Everything a person types: `make figures` and `make test` set up what they need by themselves.
 # Another interpreter: make figures PYTHON=python3.12      Another study: make figures CONFIG=presets/mnist.yaml
 # Other versions of the packages than those of constraints.txt: make setup CONSTRAINTS=mine.txt, or CONSTRAINTS= for none
-# On a SLURM cluster: make figures PROFILE=profiles/slurm (docs/cluster.md)
+# On a SLURM cluster: make figures PROFILE=profiles/slurm (docs/cluster.md)      Jobs in conda environments: DEPLOY=conda
 
 PYTHON ?= python3
 CORES ?= all
@@ -11,9 +11,11 @@ CONSTRAINTS ?= constraints.txt
 UPGRADE ?=
 NAME ?=
 OPTIONS ?=
+DEPLOY ?=
 KILLS ?= 6
 FLIPS ?= 600
 TABLE ?=
+TESTS ?=
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
@@ -21,26 +23,36 @@ SNAKEMAKE := $(BIN)/snakemake $(if $(CONFIG),--configfile $(CONFIG)) $(if $(PROF
 # The rules that draw: allowed with the two that prepare what they read, they work from the tables as these are.
 DRAW := $(shell sed -nE 's/^(rule|use rule draw_training as) (draw_[a-z_]+)( with)?:$$/\2/p' workflow/rules/*.smk)
 
+SNAKEMAKE += $(if $(DEPLOY),--software-deployment-method $(DEPLOY))
+
 .DEFAULT_GOAL := help
-.PHONY: help setup readable unlocked constraints figures tables redraw report plan new-analysis check-analysis \
-  test test-slow test-exhaustive test-slurm test-faults check format bench gallery docs clean
+.PHONY: help setup install readable unlocked constraints figures tables redraw report plan new-analysis check-analysis \
+  test test-slow test-exhaustive test-slurm test-faults test-lowest test-newest check format bench gallery docs doctor release clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## the virtual environment in .venv: the packages of pyproject.toml in the versions of constraints.txt
 
-# The stamp is written last, so a set-up that was interrupted is taken up again the next time.
+# The stamp holds what was installed, and is written last, so a set-up that was interrupted is taken up again the next
+# time. An environment that another folder uses is left alone: what is installed here would change what runs there.
 $(READY): pyproject.toml $(CONSTRAINTS)
+	@cat $^ | cmp -s - $@ || $(MAKE) --no-print-directory install
+
+install:
+	@! test -L $(VENV) || \
+	  { echo "$(VENV) is a link, and nothing is installed where it leads. Run make there, or delete the link: rm $(VENV)" >&2; exit 1; }
+	@! test -e $(VENV)/pyvenv.cfg || grep -qF "$(CURDIR)/$(VENV)" $(BIN)/activate || \
+	  { echo "$(VENV) was made for another folder, whose Python it would start. Delete it: rm -r $(VENV)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Isthmus needs Python 3.11 or newer; $(PYTHON) is older. Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	  { echo "Isthmus needs Python 3.11 or newer; $(PYTHON) is older. Try: make setup PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "Python's venv module is missing. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m ensurepip --upgrade >/dev/null
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable . --group dev $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
-	@touch $@
+	@cat pyproject.toml $(CONSTRAINTS) > $(READY)
 
 # Versions that are in the list already stay as they are, unless UPGRADE says otherwise.
 constraints: $(READY) ## constraints.txt, after a change of pyproject.toml; with UPGRADE=1 the newest versions of everything
@@ -77,12 +89,16 @@ new-analysis: $(READY) ## the files of a new analysis, which already work: make 
 check-analysis: $(READY) ## an analysis's files, its unit test and a small study: make check-analysis NAME=sparsity
 	@$(BIN)/python workflow/scripts/check_analysis.py $(NAME) $(if $(OPTIONS),--options '$(OPTIONS)')
 
-check: $(READY) ## formatting, types and the order of the packages
+check: $(READY) ## formatting, types, the order of the packages, and the files for GitHub
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow templates
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/zizmor --offline --quiet .github
 
 test: check ## these checks, and all tests but the slow ones (tests/README.md)
 	$(BIN)/python -m pytest
@@ -100,6 +116,18 @@ test-faults: $(READY) ## attacks: kills, flipped bits, full disks; make test-fau
 	$(BIN)/python -m pytest -m faults -n 0 tests/workflow/test_faults.py --kills $(KILLS) --flips $(FLIPS) \
 	  $(if $(TABLE),--faults-table $(TABLE))
 
+# In an environment of its own, so that the one in .venv stays as it is. With other Pythons: make test-newest PYTHON=python3.14
+test-lowest: RESOLUTION := lowest-direct
+test-newest: RESOLUTION := highest
+test-lowest: ## `make test` with the oldest packages that pyproject.toml admits; some tests: TESTS=tests/unit/core
+test-newest: ## the same with the newest ones
+test-lowest test-newest: test-%:
+	$(PYTHON) -m venv --clear $(VENV)-$*
+	$(VENV)-$*/bin/python -m pip install --quiet uv
+	$(VENV)-$*/bin/python -m uv pip install --quiet --python $(VENV)-$* --resolution $(RESOLUTION) \
+	  --editable . --group dev
+	$(VENV)-$*/bin/python -m pytest $(TESTS)
+
 format: $(READY) ## format Python and Snakemake files
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -113,6 +141,12 @@ gallery: readable ## pages of docs/gallery: of one finished study with CONFIG, o
 
 docs: $(READY) ## docs/configuration.md and docs/tables.md, from the schemas
 	$(BIN)/python -m isthmus.study.reference
+
+doctor: ## what this machine has, what will be used, what is missing and how to get it
+	@$(or $(wildcard $(BIN)/python),$(PYTHON)) workflow/scripts/doctor.py
+
+release: $(READY) ## whether this commit can be released, and the commands that do it
+	@$(BIN)/python workflow/scripts/release.py
 
 clean: ## remove results (the environment stays)
 	rm -rf results .snakemake

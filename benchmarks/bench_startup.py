@@ -22,7 +22,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", name]
-        command += ["--configfile", str(ROOT / "config.yaml")]
+        command += ["--configfile", str(ROOT / "config" / "config.yaml")]
         command += ["--workflow-profile", str(ROOT / "profiles" / "default"), "--cores", str(cores)]
         started = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)

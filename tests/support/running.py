@@ -53,9 +53,9 @@ def loaded_from(folder: Path | str, config: dict[str, Any]) -> Configuration:
 
 def copied(root: Path) -> Path:
     """A copy of the repository, to be edited: the workflow, and what analyses are made of and tested with."""
-    for part in ("workflow", "profiles", "envs", "templates", "tests"):
+    for part in ("workflow", "config", "profiles", "envs", "templates", "tests"):
         shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for file in ("Snakefile", "config.yaml", "pyproject.toml"):
+    for file in ("Snakefile", "pyproject.toml"):
         shutil.copy(ROOT / file, root)
     return root
 

@@ -59,7 +59,8 @@ def test_another_workflow_uses_the_tables_and_figures_of_a_study(tmp_path: Path)
 @pytest.mark.exhaustive
 def test_the_folder_that_snakemake_is_started_in_gets_the_results(tmp_path: Path) -> None:
     study = small_study(width=[4]) | {"training": {"epochs": 1}}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"studies": {"mine": study}}))
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").write_text(yaml.safe_dump({"studies": {"mine": study}}))
     snakemake(tmp_path, "-s", f"{ROOT}/workflow/Snakefile", "results/tables/networks.parquet")
     assert pq.read_table(tmp_path / "results/tables/networks.parquet")["study"].to_pylist() == ["mine"] * 2
 

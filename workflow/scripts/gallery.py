@@ -1,8 +1,8 @@
 """Keep what a preset found, and write the pages of the gallery: `make gallery CONFIG=presets/mnist.yaml`.
 
 Without a configuration, every page is written again from what is kept. A page is a folder in docs/gallery, called as
-the preset (`default` for config.yaml), with what a person wrote in `page.md.jinja` (`isthmus.overview.gallery`); beside
-it are the claims, the rows that the page quotes, its figures and its cost.
+the preset (`default` for config/config.yaml), with what a person wrote in `page.md.jinja` (`isthmus.overview.gallery`);
+beside it are the claims, the rows that the page quotes, its figures and its cost.
 """
 
 import argparse
@@ -127,7 +127,7 @@ def main() -> None:
     given = parser.parse_args()
     try:
         if given.configfile:
-            default = given.configfile.resolve() == ROOT / "config.yaml"
+            default = given.configfile.resolve() == ROOT / "config" / "config.yaml"
             folder = GALLERY / ("default" if default else given.configfile.stem)
             if not (folder / "page.md.jinja").exists():
                 raise UserError(

@@ -86,8 +86,8 @@ def graph_of(files: list[str], folder: Path) -> Graph:
     for path in files:
         update_config(config, load_configfile(path))
     if "studies" not in config:
-        own = folder / "config.yaml"
-        default = str(own if own.exists() else WORKFLOW / "config.yaml")
+        places = (folder / "config" / "config.yaml", folder / "config.yaml", WORKFLOW / "config" / "config.yaml")
+        default = str(next(filter(Path.exists, places)))
         base = load_configfile(default)
         update_config(base, config)
         config, files = base, [default]

@@ -76,7 +76,7 @@ OWN = ("own-model", "checkpoints", "yang2021")
 @pytest.mark.parametrize(
     "path",
     [
-        ROOT / "config.yaml",
+        ROOT / "config" / "config.yaml",
         *(path for path in sorted(ROOT.glob("presets/*.yaml")) if not path.stem.startswith(OWN)),
     ],
     ids=lambda path: path.name,

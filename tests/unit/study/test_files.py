@@ -47,7 +47,7 @@ def test_what_means_what_it_says_passes(tmp_path: Path) -> None:
 
 
 def test_the_configurations_that_come_with_the_workflow_have_no_such_mistake() -> None:
-    assert file_errors([ROOT / "config.yaml", *ROOT.glob("presets/*.yaml")]) == []
+    assert file_errors([ROOT / "config" / "config.yaml", *ROOT.glob("presets/*.yaml")]) == []
 
 
 def test_they_are_refused_before_anything_else(tmp_path: Path) -> None:

@@ -3,5 +3,3 @@
 The library behind the workflow. It does not depend on Snakemake. Each module imports only what it needs, so reading a
 configuration or drawing a figure does not import torch. Every module starts with a paragraph that says what it is for.
 """
-
-__version__ = "0.1.0"

@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from isthmus import __version__
+from isthmus.core.version import VERSION
 from isthmus.overview.sentences import answers, axis_words, count_sentence, directions
 from isthmus.overview.verdicts import claims_not_measured, measured_claims, verdict_sentence
 
@@ -29,7 +29,7 @@ def render(
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["embedded"] = embedded
     return environment.from_string(template).render(
-        version=__version__,
+        version=VERSION,
         verdicts=verdict_sentence(tables["claims"]),
         claims=claims,
         tested=list(measured_claims(tables["claims"])),

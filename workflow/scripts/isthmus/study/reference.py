@@ -107,8 +107,8 @@ def _allowed(described: dict[str, Any]) -> str:
     return ", ".join([text, *(form.format(described[key]) for key, form in bounds.items() if key in described)])
 
 
-INTRODUCTION = """A configuration is one YAML file: `config.yaml`, or the file given with `--configfile`
-(`make figures CONFIG=...`). A file with `studies` replaces `config.yaml`; a file without amends it, for example with
+INTRODUCTION = """A configuration is one YAML file: `config/config.yaml`, or the file given with `--configfile`
+(`make figures CONFIG=...`). A file with `studies` replaces that one; a file without amends it, for example with
 the `datasets` and `jobs` of a machine. The configuration is checked as a whole before anything runs. All mistakes of
 a kind are reported at once, each with the key, what was given and what is allowed.
 

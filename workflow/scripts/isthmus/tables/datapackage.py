@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from isthmus import __version__
+from isthmus.core.version import VERSION
 from isthmus.tables.descriptions import table
 
 TYPES = {"string": "string", "int64": "integer", "double": "number", "bool": "boolean"}
@@ -29,8 +29,8 @@ def data_package(paths: Iterable[Path | str], studies: Iterable[str]) -> dict[st
         "profile": "data-package",
         "name": "isthmus-tables",
         "title": "Tables of Isthmus",
-        "description": f"What the studies {', '.join(studies)} measured, made by Isthmus {__version__}.",
-        "version": __version__,
+        "description": f"What the studies {', '.join(studies)} measured, made by Isthmus {VERSION}.",
+        "version": VERSION,
         "licenses": [LICENSE],
         "resources": [_resource(Path(path)) for path in paths],
     }
