@@ -85,6 +85,7 @@ SIZES: dict[str, Any] = {
             "spectrum": {"probes": 1, "steps": 4, "points": 5},
             "noise": {"images": 1000, "sigmas": [0.01], "relative_sigmas": [], "radii": [0.05], "adaptive_radii": []},
         },
+        "fragility": {"images": 150, "draws": 2, "test_size": 70, "robustness": {"corruptions": ["contrast"]}},
         "gradient_noise": {"images": 200, "alignment_images": 30},
         "local_learning_coefficient": {
             "localizations": [100, 1000],

@@ -17,6 +17,8 @@ EXPECTED: dict[str, dict[str, int]] = {
     "eigenvalues": {"images": 50},
     "spectrum": {"images": 50},
     "perturbations": {"images": 300},
+    "fragility": {"images": 150, "test_images": 70},
+    "fragility_corruptions": {"images": 70},
     "gradient_noise": {"images": 200, "examples": 300},
     "local_learning_coefficients": {"examples": 300},
     "kernels": {"images": 20},

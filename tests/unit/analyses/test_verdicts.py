@@ -119,6 +119,27 @@ def test_pairs_that_agree_perfectly_are_measured() -> None:
     assert row["direction"] == "reproduced"
 
 
+@pytest.mark.parametrize(
+    ("name", "dataset", "height", "expected"),
+    [
+        ("D11", "MNIST", 0.01, "reproduced"),
+        ("D11", "MNIST", 0.05, "contradicted"),
+        ("D11", "digits", 0.01, "not measured"),
+        ("D14", "CIFAR10", 0.003, "reproduced"),
+        ("D14", "CIFAR10", 0.03, "contradicted"),
+    ],
+)
+def test_barriers_of_a_few_points_are_none(name: str, dataset: str, height: float, expected: str) -> None:
+    """D11 is about matched networks of 512 units on MNIST alone, D14 about the worst point of a curve on any data."""
+    (statement,), of = parse_claims(_claims(name)), networks(dataset=dataset, depths=(3,)).assign(architecture="mlp")
+    paths = connections(of, kinds=("linear-aligned", "bezier")).assign(points=25, dataset=dataset, architecture="mlp")
+    heights = height + 0.01 * (paths["barrier_test_error"] - paths["barrier_test_error"].mean())
+    paths["barrier_test_error" if name == "D11" else "barrier_max_test_error"] = heights
+    (row,) = judge([statement], {"networks": of, "connections": paths})
+    assert row["direction"] == expected
+    assert not row["as_published"]
+
+
 def _claims(*wanted: str) -> dict[str, Any]:
     from isthmus.analyses.claims.statements import read_claims
 

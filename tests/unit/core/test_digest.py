@@ -195,7 +195,7 @@ EIGENVALUES = ("measure_curvature.py", "measure_gradient_noise.py", "measure_loc
         ("landscape/hessian/lanczos.py", {"connect.py", "find_tickets.py", *EIGENVALUES}),
         ("landscape/tangent_kernel.py", {"measure_movement.py"}),
         ("landscape/curves.py", {"connect.py"}),
-        ("data/corruptions.py", {"find_tickets.py", "measure_robustness.py"}),
+        ("data/corruptions.py", {"find_tickets.py", "measure_fragility.py", "measure_robustness.py"}),
     ],
 )
 def test_a_measuring_tool_reruns_what_measures_with_it_and_nothing_else(module: str, scripts: set[str]) -> None:

@@ -123,7 +123,7 @@ def means(study: str, tables: dict[str, pd.DataFrame], lines: Lines, **layout: A
     blocks = panels_of(rows, panel_axes(lines))
     labels = [_label(quantity, tables, study) for quantity in shown]
     quantity = x_quantity(lines)
-    x_label = _with_unit(quantity.label, quantity.unit) if quantity else label_of(lines.x)
+    x_label = _with_unit(quantity.label, _unit(quantity, tables, study)) if quantity else label_of(lines.x)
     figure, placed = lay_out(blocks, labels, x_label, **layout)
     for above, below in pairwise(range(len(shown))):  # values of one quantity share a scale, unless it is logarithmic
         if names[above] == names[below] and not shown[below].log:
@@ -141,9 +141,14 @@ def _with_unit(label: str, unit: str) -> str:
     return f"{label} ({unit})" if unit else label
 
 
+def _unit(quantity: Quantity, tables: dict[str, pd.DataFrame], study: str) -> str:
+    """The unit of a quantity; where it is that of the loss, the one that the study's loss has."""
+    return loss_unit(rows_of(study, tables, "networks")["loss"]) if quantity.unit == "loss" else quantity.unit
+
+
 def _label(quantity: Quantity, tables: dict[str, pd.DataFrame], study: str) -> str:
     """The label of an axis of values, with its unit."""
-    unit = loss_unit(rows_of(study, tables, "networks")["loss"]) if quantity.unit == "loss" else quantity.unit
+    unit = _unit(quantity, tables, study)
     label = _with_unit(quantity.label, unit)
     parts = [label] if len(label) <= LABEL_LETTERS or len(unit) < 4 else [quantity.label, f"({unit})"]
     return "\n".join("\n".join(wrap(part, LABEL_LETTERS)) for part in parts)
