@@ -95,9 +95,12 @@ SIZES: dict[str, Any] = {
             "images": 50,
         },
         "movement": {"kernel_images": 20},
+        "stability": {"steps": [0, 5], "line_points": 3, "evaluation_examples": 340},
+        "further_training": {"corruption": "contrast", "epochs": 1},
         "tickets": {
             "kept_fractions": [0.5],
             "controls": ["random"],
+            "kept_controls": ["random"],
             "line_points": 3,
             "evaluation_examples": 340,
             "curvature": {"images": 40},

@@ -41,6 +41,7 @@ def test_robustness_is_tested_on_corrupted_and_on_shifted_images(finished: Path)
     [
         ("robustness", 2 * 2, ["accuracy", "relative_accuracy", "loss"]),
         ("tickets", 2 * (1 + 2), ["test_loss", "test_accuracy"]),
+        ("stability", 2 * 2, ["barrier_test_error", "stable"]),
         ("layers", 1, ["distance", "barrier_train_loss", "halfway_test_error", "replaced_test_loss"]),
     ],
 )
@@ -80,6 +81,23 @@ def test_what_is_kept_of_tickets_is_counted_by_layer_and_stored(finished: Path) 
     chosen = layers.query("seed == 1 and level == 3 and kind == 'ticket' and layer == '1' and kept == kept")
     assert int(tensors["1/3/mask/1.weight"].sum()) == int(chosen["kept"].iloc[0])
     assert (tensors["1/3/weights/1.weight"][~tensors["1/3/mask/1.weight"]] == 0).all()
+
+
+def test_tickets_go_on_from_where_they_ended_and_twins_are_those_of_tickets(finished: Path) -> None:
+    keys, columns = ["cell", "seed", "kind", "level"], ["train_loss", "test_loss", "test_accuracy"]
+    tickets, further = read(finished, "tickets", "sizes"), read(finished, "further_training", "sizes")
+    assert (further["diverged"] == further["cell"].str.contains("1e+20", regex=False)).all()
+    began = further.query("epoch == 0 and not diverged").merge(tickets, on=keys)
+    assert len(began) == 2 * 3
+    for column in columns:
+        assert np.allclose(began[f"first_{column}"], began[f"{column}_y"], rtol=1e-5)
+    ends = further.query("final and not diverged")
+    assert (ends["epoch"] == 1).all()
+    assert ends[[*columns, "forgotten"]].notna().all(axis=None)
+    twins = read(finished, "stability", "sizes").query("step == 0 and not diverged")
+    dense = twins.merge(tickets.query("kind == 'dense'"), on=["cell", "seed"])
+    assert len(dense) == 2
+    assert np.allclose(dense["barrier_test_loss"], dense["stability_test_loss"], rtol=1e-3, atol=1e-5)
 
 
 def test_a_sweep_has_a_row_for_each_of_its_networks(finished: Path) -> None:

@@ -24,6 +24,8 @@ EXPECTED: dict[str, dict[str, int]] = {
     "kernels": {"images": 20},
     "robustness": {"images": 90},
     "tickets": {"corrupted_examples": 340},
+    "stability": {"train_examples": 300, "test_examples": 340},
+    "further_training": {"train_examples": 300, "test_examples": 360},
 }
 
 

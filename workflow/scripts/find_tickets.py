@@ -8,13 +8,14 @@ from typing import Any
 from isthmus.analyses.tickets.chain import Chain
 from isthmus.analyses.tickets.levels import Level, LevelFiles, absent, tensors_of
 from isthmus.analyses.tickets.measure import Outcome, TicketMeasures
-from isthmus.analyses.tickets.pruning import Origin, Plan, Start, rewound
+from isthmus.analyses.tickets.pruning import Origin, Plan, rewound
 from isthmus.core.logs import StopRequest, job_log
 from isthmus.core.tensors import Tensors, checksum, save_tensors
 from isthmus.landscape.block import Block, Snapshots
 from isthmus.tables.parquet import read_table, write_table
 from isthmus.tables.rows import Row, Rows, complete
 from isthmus.training.stacks import plan_stacks, train_stacks
+from isthmus.training.starts import Start
 from isthmus.training.trainer import new_state, train
 
 Levels = dict[int, dict[int, Level]]  # by level and seed

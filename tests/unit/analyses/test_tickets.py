@@ -9,8 +9,8 @@ from helpers import CPU, recipe, trained
 
 from isthmus.analyses.tickets.chain import Chain
 from isthmus.analyses.tickets.levels import LevelFiles, absent
-from isthmus.analyses.tickets.measure import Outcome, TicketMeasures, curvature, first_at, lowest, stability
-from isthmus.analyses.tickets.pruning import Found, Origin, Plan, Start, begin, rewound
+from isthmus.analyses.tickets.measure import Outcome, TicketMeasures, curvature, first_at, lowest
+from isthmus.analyses.tickets.pruning import Found, Origin, Plan, rewound
 from isthmus.core.errors import ConfigurationError, UserError
 from isthmus.core.logs import StopRequest
 from isthmus.core.tensors import Tensors
@@ -18,12 +18,14 @@ from isthmus.data.dataset import Dataset
 from isthmus.landscape.evaluator import Evaluator
 from isthmus.landscape.hessian.operator import CurvatureOperator, dense
 from isthmus.landscape.sharpness import Restricted
+from isthmus.landscape.stability import twin_barriers
 from isthmus.models.evaluation import evaluation_mode
 from isthmus.models.masks import Kept, free, magnitude_mask, masked, pools, prunable
 from isthmus.models.networks import build
 from isthmus.recipes.recipe import Recipe
 from isthmus.study.config import load
 from isthmus.training.checkpoint import State
+from isthmus.training.starts import Start, begin
 from isthmus.training.trainer import Member, TrainingRun, new_state, train
 
 SGD = {"epochs": 2, "learning_rate": 0.05, "weight_decay": 1e-3}
@@ -180,7 +182,8 @@ def test_controls_differ_from_the_ticket_in_one_thing_each(digits: Dataset, arch
 
 
 def test_levels_do_not_depend_on_who_trains_together(digits: Dataset, tmp_path: Path) -> None:
-    asked = options(kept_fractions=[0.3, 0.1], curvature={"kinds": []}, line_points=5)
+    kept = ["random", "reinitialized"]
+    asked = options(kept_fractions=[0.3, 0.1], curvature={"kinds": []}, line_points=5, kept_controls=kept)
     reached = []
     for stack in (1, 50):
         chain = chain_of(digits, tmp_path / str(stack), chosen(), asked, stack=stack)
@@ -190,6 +193,12 @@ def test_levels_do_not_depend_on_who_trains_together(digits: Dataset, tmp_path: 
             for row, same in zip(one[seed].tickets, other[seed].tickets, strict=True):
                 assert row["test_loss"] == pytest.approx(same["test_loss"], rel=2e-3), (row, same)
                 assert (row["kept"], row["kind"]) == (same["kept"], same["kind"])
+    for level in reached[0][2].values():  # as it was written and read back
+        assert list(level.controls) == kept
+        for control in level.controls.values():
+            assert control.weights is not None
+            for name, mask in control.mask.items():
+                assert ((control.weights[name] != 0) == mask).all()
 
 
 def test_where_the_ticket_diverged_only_what_needs_no_ticket_goes_on(digits: Dataset) -> None:
@@ -211,7 +220,7 @@ def test_networks_that_start_at_different_steps_are_no_stack(digits: Dataset) ->
     initial = new_state(cell, digits, (0,)).snapshots[0]["initial"]
     origin = Origin(initial, Start(initial, {}, 7), initial)
     with pytest.raises(ValueError, match="same step"):
-        begin(plan.entries(0, 1, origin, Found(plan.whole(initial), initial)))
+        begin({each.number: each.start for each in plan.entries(0, 1, origin, Found(plan.whole(initial), initial))})
 
 
 def test_a_network_that_stopped_before_the_rewind_step_is_named(digits: Dataset) -> None:
@@ -239,15 +248,15 @@ def test_a_network_is_stable_against_itself_and_the_barrier_is_that_of_the_middl
     state = trained(cell, digits, (0, 1))
     evaluator = evaluator_of(digits, cell)
     one, other = (state.snapshots[seed]["final"] for seed in (0, 1))
-    assert {value for name, value in stability(evaluator, 3, 0, one, one).items() if "examples" not in name} == {0.0}
-    found = stability(evaluator, 3, 0, one, other)
+    assert set(twin_barriers(evaluator, 3, 0, one, one, "barrier").values()) == {0.0}
+    found = twin_barriers(evaluator, 3, 0, one, other, "barrier")
     losses = []
     for share in (0.0, 0.5, 1.0):
         weights = {name: torch.lerp(value, other[name], share)[None] for name, value in one.items()}
         with evaluation_mode(evaluator.single, evaluator.statistics_images, weights), torch.no_grad():
             outputs = torch.func.functional_call(evaluator.single, weights, (evaluator.examples.test_images[None],))[0]
         losses.append(torch.nn.functional.cross_entropy(outputs, digits.test_labels).item())
-    assert found["stability_test_loss"] == pytest.approx(max(losses[1] - (losses[0] + losses[2]) / 2, 0), abs=1e-5)
+    assert found["barrier_test_loss"] == pytest.approx(max(losses[1] - (losses[0] + losses[2]) / 2, 0), abs=1e-5)
 
 
 def test_curvature_is_that_of_the_rows_and_columns_that_are_kept(digits: Dataset) -> None:
@@ -288,6 +297,7 @@ def test_curvature_is_that_of_the_rows_and_columns_that_are_kept(digits: Dataset
         ({"kept_fractions": [1.2]}, "kept_fractions[0]: 1.2 was given; allowed is a number above 0, at most 1"),
         ({"kept_fractions": []}, "kept_fractions: [] was given"),
         ({"fraction": 1}, "fraction: 1 was given; allowed is a number above 0 below 1"),
+        ({"controls": ["random"], "kept_controls": ["one_shot"]}, 'one_shot was given; controls has ["random"]'),
         ({"rewind_step": 1380}, "rewind_step: 1380 was given; at batch size 64 the run has 1380 steps"),
         ({"controls": ["snip"]}, "controls[0]"),
         ({"prune": 1}, "unknown key"),

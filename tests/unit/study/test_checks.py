@@ -237,6 +237,24 @@ def test_an_analysis_is_limited_along_axes_the_grid_has() -> None:
     assert len(where_mistakes({"momentum": [0.9]}, grid)) == 1
 
 
+def test_an_analysis_that_starts_from_another_works_where_that_one_does() -> None:
+    place = "studies.s.analyses.further_training"
+    alone = mistake(analyses={"further_training": {}})
+    assert alone == f"{place}: it starts from what the analysis tickets keeps; ask for that one, too"
+    few, grid = {"width": [8]}, {"width": [8, 16]}
+    beyond = mistake(grid, analyses={"further_training": {}, "tickets": {"where": few}})
+    assert beyond == f"{place}.where: it starts from what tickets keeps, which is not asked for in all these cells"
+    for analyses in ({"further_training": {"where": few}, "tickets": {}}, {"further_training": {}, "tickets": {}}):
+        assert study_of(grid, analyses=analyses).cells_of("further_training")
+
+
+def test_steps_from_which_stability_is_measured_are_steps_of_the_run() -> None:
+    training = {"epochs": 1, "steps": 100}
+    assert mistake(training=training, analyses={"stability": {"steps": [0, 100]}}) == (
+        "studies.s.analyses.stability.steps: 100 was given; at batch size 32 the run has 100 steps"
+    )
+
+
 # A second data set to test on
 
 

@@ -53,6 +53,11 @@ def test_corruptions_take_8_bit_images_with_classes() -> None:
             {"training": SQUARED, "analyses": {"robustness": {}}},
             "analyses.robustness: it corrupts 8-bit images",
         ),
+        (
+            "vectors",
+            {"analyses": {"tickets": {}, "further_training": {"corruption": "jpeg"}}},
+            "analyses.further_training.corruption: it corrupts 8-bit images",
+        ),
         ("vectors", {"analyses": {"robustness": {}}}, "values of shape [5] and 3 classes"),
         ("floats", {"analyses": {"robustness": {}}}, "not in 8 bits"),
         (

@@ -10,17 +10,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from isthmus.figures.axes import zero_axis
-from isthmus.figures.looks import GREY, Look, key_of
-from isthmus.figures.means import Means, draw_means, extent
+from isthmus.figures.looks import Look, key_of
+from isthmus.figures.means import Means, draw_means
 from isthmus.figures.notes import span
 from isthmus.figures.panels import rows_of, say
+from isthmus.figures.stable import mark_stable
 from isthmus.tables.descriptions import Lines
 
 SCOPES = {"global": "over the whole network", "layerwise": "within every layer"}
 FEW = 10  # networks: shares of fewer have no bars
-STABLE = 0.02  # barrier in test error below which Frankle et al. (2020) call a network stable
-STABLE_LOOK = Look(GREY, "none", (0, (4, 2)))
 EVEN = Look("#a8a8a8", "none", "-")
 
 
@@ -80,12 +78,7 @@ def _add_even(made: Means) -> None:
 
 def _add_stable(made: Means) -> None:
     _say_how_pruned(made)
-    if made.shown[0].name != "ticket_error_barrier":
-        return
-    for _, stack in made.placed:
-        stack[0].axhline(STABLE, color=GREY, linestyle=STABLE_LOOK.line, linewidth=0.8, gid="stable", zorder=1)
-    zero_axis(made.placed[0][1][0], [*extent(made, made.shown[0]), STABLE])
-    made.keys.append(key_of("0.02: stable below", STABLE_LOOK, marker=False))
+    mark_stable(made, "ticket_error_barrier")
 
 
 def _say_who_arrived(made: Means) -> None:

@@ -22,6 +22,7 @@ from isthmus.study.idle import idle_errors
 from isthmus.study.own_losses import loss_errors
 from isthmus.study.own_networks import argument_errors, module_errors
 from isthmus.study.schema import study_schema
+from isthmus.tables.descriptions import stages
 
 MOST_CELLS = 20_000  # a bound on slips of the pen, far beyond the largest study
 
@@ -51,6 +52,7 @@ def study_errors(
         return
     yield from _where_errors(where, study)
     yield from _pair_errors(where, study)
+    yield from _read_errors(where, study)
     yield from idle_errors(where, study)
     unusable, trained = set[str](), not is_trained_elsewhere(study)
     found_in_cells: dict[str, None] = {}  # a dictionary keeps the order and drops repetitions
@@ -119,6 +121,27 @@ def _where_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
             absent = [value for value in values if value not in study["grid"][axis]]
             if absent:
                 yield f"{place}: {shown(absent[0])} was given; the grid has {shown(study['grid'][axis])}"
+
+
+def _read_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
+    """Analyses that start from what another one keeps, without it, or in cells where it is not asked for."""
+    analyses = study["analyses"]
+    for analysis, options in analyses.items():
+        place, other = f"{where}.analyses.{analysis}", stages()[analysis].reads
+        if other and other not in analyses:
+            yield f"{place}: it starts from what the analysis {other} keeps; ask for that one, too"
+        elif other and any(
+            _chosen(options, axes) and not _chosen(analyses[other], axes) for axes in cells(study["grid"])
+        ):
+            yield f"{place}.where: it starts from what {other} keeps, which is not asked for in all these cells"
+        unmade = [kind for kind in options.get("kept_controls", ()) if kind not in options["controls"]]
+        if unmade:
+            yield f"{place}.kept_controls: {unmade[0]} was given; controls has {shown(options['controls'])}"
+
+
+def _chosen(options: dict[str, Any], axes: dict[str, Any]) -> bool:
+    """Whether the `where` of an analysis selects a cell."""
+    return all(axes[axis] in values for axis, values in options.get("where", {}).items() if axis in axes)
 
 
 def _pair_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
@@ -208,15 +231,16 @@ def _run_length(training: dict[str, Any], examples: int) -> tuple[int, int]:
 def _rewind_errors(
     where: str, analyses: dict[str, Any], sections: dict[str, dict[str, Any]], known: Facts
 ) -> Iterator[str]:
-    """Mistakes in the step of training to which an analysis rewinds."""
+    """Mistakes in the steps of training to which an analysis rewinds."""
     training, examples = sections["training"], sections["data"]["train_size"] or known.train_size
     if training["batch_size"] > examples:
         return  # this has an error of its own
     _, steps = _run_length(training, examples)
     for analysis, options in analyses.items():
-        if options.get("rewind_step", 0) >= steps:
-            given = f"{options['rewind_step']} was given; at batch size {training['batch_size']}"
-            yield f"{where}.analyses.{analysis}.rewind_step: {given} the run has {steps} steps"
+        for key, given in (("rewind_step", [options.get("rewind_step", 0)]), ("steps", options.get("steps", []))):
+            if max(given, default=0) >= steps:
+                what = f"{max(given)} was given; at batch size {training['batch_size']} the run has {steps} steps"
+                yield f"{where}.analyses.{analysis}.{key}: {what}"
 
 
 def _selection_errors(

@@ -86,6 +86,9 @@ def task_errors(
     if known.task == "classification" and known.corruptible:
         return
     for analysis, options in analyses.items():
+        if options.get("corruption"):
+            place = f"{where}.analyses.{analysis}.corruption"
+            yield f"{place}: it corrupts 8-bit images in gray or colour with classes; {data['name']} has {_kind(known)}"
         if "corruptions" in options or options.get("robustness", {}).get("corruptions"):
             place = f"{where}.analyses.{analysis}" + ("" if "corruptions" in options else ".robustness.corruptions")
             yield f"{place}: it corrupts 8-bit images in gray or colour with classes; {data['name']} has {_kind(known)}"

@@ -145,6 +145,8 @@ class Jobs:
     def _priced(self, wildcards: Any) -> tuple[Any, ...]:
         """The first arguments of every function in a module `cost`."""
         options, count = self._options(wildcards), len(self.members(wildcards))
+        if read := stages()[self.stage].reads:  # what there is to be done follows from what that one keeps
+            options = options | {read: self.graph.configuration.studies[wildcards.study].analyses[read]}
         if self.unit == "sweep":
             return options, self._sweep(wildcards), count
         return self.cell_recipe(wildcards), self.facts(wildcards), options, count

@@ -121,7 +121,8 @@ class Figure:
 class Stage:
     """A stage: its tables, its figures and the schema of its options; None if the configuration cannot ask for it.
 
-    needs: `initial` or `training`, if the weights at the end of training are not enough for it.
+    needs: `initial` or `training`, if the weights at the end of training are not enough for it. reads: the analysis
+    whose results it starts from, if any.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Stage:
     tables: tuple[Table, ...]
     figures: tuple[Figure, ...]
     needs: str = ""
+    reads: str = ""
 
 
 def key_of(unit: str, further: Iterable[str]) -> tuple[str, ...]:
@@ -168,7 +170,7 @@ def _read(path: Path) -> Stage:
         for figure, content in described.get("figures", {}).items()
     )
     given = (name, described["title"], described["description"], unit, described.get("options"))
-    return Stage(*given, tables, figures, described.get("needs", ""))
+    return Stage(*given, tables, figures, described.get("needs", ""), described.get("reads", ""))
 
 
 @cache

@@ -26,6 +26,9 @@ Below, too much of a barrier is missed: 13 points find 97 to 99 % of the loss ba
 test-error barriers, 5 points 89 to 95 % and 58 to 80 % (docs/claims.md).
 """
 
+STABLE_BARRIER = 0.02
+"""Barrier in test error below which Frankle et al. (2020) call a network stable to SGD noise."""
+
 
 @dataclass(frozen=True)
 class Quantity:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from isthmus.analyses.tickets.levels import Level, LevelFiles
 from isthmus.analyses.tickets.measure import Outcome, TicketMeasures
-from isthmus.analyses.tickets.pruning import Entry, Found, Origin, Plan, begin
+from isthmus.analyses.tickets.pruning import Entry, Found, Origin, Plan
 from isthmus.core.logs import StopRequest
 from isthmus.core.resume import fingerprint
 from isthmus.core.tensors import checksum, flatten
 from isthmus.training.checkpoint import State
 from isthmus.training.stacks import plan_stacks, train_stacks
+from isthmus.training.starts import begin
 from isthmus.training.trainer import train
 
 
@@ -65,6 +66,9 @@ class Chain:
             wanted = [entries[number] for number in numbers if number in entries]
             return fingerprint([(self.files.fingerprint(entry.seed), _digest(entry)) for entry in wanted])
 
+        def first(stack: tuple[int, ...]) -> State:
+            return begin({n: entries[n].start for n in stack}, {n: entries[n].mask for n in stack})
+
         def finish(state: State, save: Callable[[State], None]) -> State:
             members = {number: entries[number].member for number in state.seeds}
             settings, dataset = evaluator.settings, self.measures.dataset
@@ -78,7 +82,7 @@ class Chain:
                 apart.setdefault((entry.start.step, entry.kind == "ticket"), []).append(number)
         for wanted in apart.values():
             planned = plan_stacks(tuple(wanted), self.stack_size(len(wanted)), folder, mark)
-            for state in train_stacks(planned, folder, mark, lambda stack: begin([entries[n] for n in stack]), finish):
+            for state in train_stacks(planned, folder, mark, first, finish):
                 for number in state.seeds:
                     weights = state.snapshots[number]["final"]
                     outcomes[number] = Outcome(weights, state.results[number], state.history[number])

@@ -49,4 +49,4 @@ def memory_mb(
 def disk_bytes(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> float:
     """Bytes of the weights and masks of all levels that stay on disk."""
     one = 4 * parameters(recipe.network, facts.shape, facts.classes) * networks
-    return 2.0 * (levels_of(options) + 1) * one
+    return 2.0 * (levels_of(options) * (1 + len(options["kept_controls"])) + 1) * one

@@ -6,8 +6,9 @@ A level is not repeated if its file is on disk.
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from isthmus.analyses.tickets.pruning import Found, Plan
 from isthmus.core.errors import DataError
@@ -17,11 +18,15 @@ from isthmus.tables.rows import Row, Rows
 
 @dataclass(frozen=True)
 class Level:
-    """A network's results at a level: rows of `tickets` and `ticket_layers` without keys, and `found` for the next."""
+    """A network's results at a level: rows of `tickets` and `ticket_layers` without keys, and `found` for the next.
+
+    controls: those whose trained weights are kept, by kind.
+    """
 
     tickets: Rows
     layers: Rows
     found: Found | None
+    controls: Mapping[str, Found] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,18 +67,26 @@ class LevelFiles:
             return None
         rows, nested = json.loads(metadata["rows"]), unflatten(tensors)
         found = Found(nested["mask"], nested.get("weights")) if "mask" in nested else None
-        return Level(rows["tickets"], rows["layers"], found)
+        controls = {kind: Found(each["mask"], each.get("weights")) for kind, each in nested.get("controls", {}).items()}
+        return Level(rows["tickets"], rows["layers"], found, controls)
 
 
-def _tensors(level: Level) -> dict[str, Tensors]:
-    """The mask and the trained weights of a ticket, if there are any."""
-    if level.found is None:
-        return {}
-    return {"mask": level.found.mask, "weights": level.found.weights or {}}
+def _tensors(level: Level) -> dict[str, Any]:
+    """The mask and the trained weights of a ticket, and of the controls that are kept, if there are any."""
+    controls = {
+        # Some controls have the ticket's mask, and a file holds no tensor twice.
+        kind: {"mask": {name: kept.clone() for name, kept in each.mask.items()}, "weights": each.weights or {}}
+        for kind, each in level.controls.items()
+    }
+    ticket = {} if level.found is None else {"mask": level.found.mask, "weights": level.found.weights or {}}
+    return ticket | {"controls": controls}
 
 
 def tensors_of(levels: Mapping[int, Mapping[int, Level]]) -> Tensors:
-    """Masks and trained weights of the tickets of all levels, by `{seed}/{level}/{mask or weights}/{name}`."""
+    """Masks and trained weights of the tickets of all levels, by `{seed}/{level}/{mask or weights}/{name}`.
+
+    Those of controls that are kept have `controls/{kind}` after the level.
+    """
     return flatten(
         {f"{seed}/{level}": _tensors(each) for level, reached in levels.items() for seed, each in reached.items()}
     )

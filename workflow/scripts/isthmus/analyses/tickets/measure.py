@@ -6,20 +6,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from isthmus.analyses.tickets.levels import Level, unmeasured
-from isthmus.analyses.tickets.pruning import KINDS, Entry, Found, Origin, Plan, Start
+from isthmus.analyses.tickets.pruning import KINDS, Entry, Found, Origin, Plan
 from isthmus.core import seeds
 from isthmus.core.tensors import Tensors
 from isthmus.data.dataset import Dataset
-from isthmus.landscape.barriers import barrier
 from isthmus.landscape.corrupted_images import CorruptedTest, corrupted_accuracy
 from isthmus.landscape.evaluator import Evaluator
-from isthmus.landscape.paths import line
 from isthmus.landscape.sharpness import Setup, sharpness, trace_columns
+from isthmus.landscape.stability import twin_barriers
 from isthmus.models.masks import free
-from isthmus.tables.rows import Row, Rows, finite
+from isthmus.tables.rows import Row, Rows
+from isthmus.training.starts import Start
 
 # Columns of `tickets` that training reports, for the dense network and the pruned ones alike.
 TRAINED = ("stopped", "steps", "seconds", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -65,10 +63,12 @@ class TicketMeasures:
                 parts = [part | density for part, density in zip(parts, kept, strict=True)]
             tickets.append(row)
             layers += parts
-        if kinds[0] not in own:
-            return Level(tickets, layers, None)
-        entry, outcome = own[kinds[0]]
-        return Level(tickets, layers, Found(entry.mask, None if outcome.result["diverged"] else outcome.weights))
+        found = {
+            kind: Found(entry.mask, None if outcome.result["diverged"] else outcome.weights)
+            for kind, (entry, outcome) in own.items()
+        }
+        controls = {kind: found[kind] for kind in self.plan.options["kept_controls"] if kind in found}
+        return Level(tickets, layers, found.get(kinds[0]), controls)
 
     def _corrupted(self, outcomes: Mapping[str, Outcome]) -> dict[str, Row]:
         """The columns for corrupted images, by kind, of the networks that did not diverge."""
@@ -101,7 +101,10 @@ class TicketMeasures:
         row["early_stopping_step"] = lowest(outcome.history)[0]
         row["steps_to_dense"] = first_at(outcome.history, lowest(self.dense[seed].history)[1])
         if twin is not None and not twin.result["diverged"]:
-            row |= stability(self.evaluator, options["line_points"], seed, outcome.weights, twin.weights)
+            ends = outcome.weights, twin.weights
+            row |= twin_barriers(self.evaluator, options["line_points"], seed, *ends, named="stability")
+            sets = self.evaluator.sets(self.evaluator.labels(seed)[None])
+            row |= {f"stability_{name}_examples": len(images) for name, (images, _) in sets.items()}
         wanted = options["curvature"]["kinds"]
         if entry.kind in wanted or (wanted and entry.kind == "dense"):
             number = KINDS.index(entry.kind) if entry.kind in KINDS else len(KINDS)
@@ -130,22 +133,6 @@ def first_at(history: Sequence[Mapping[str, Any]], loss: float | None) -> int | 
         return None
     below = (row["step"] for row in history if row["test_loss"] is not None and row["test_loss"] <= loss)
     return next(below, None)
-
-
-def stability(evaluator: Evaluator, points: int, seed: int, weights: Tensors, twin: Tensors) -> Row:
-    """Barriers on the straight line between a network and its twin, which differs only in the order of the data.
-
-    points: on the line. weights, twin: by name `[...]`. In loss and error, on training and test data (Frankle et al.
-    2020).
-    """
-    t, labels = np.linspace(0, 1, points), evaluator.labels(seed)[None]
-    scores = evaluator.along(line(evaluator.placed(weights), evaluator.placed(twin)), t, labels)
-    sets = evaluator.sets(labels)
-    found: Row = {f"stability_{name}_examples": len(images) for name, (images, _) in sets.items()}
-    for name, (loss, accuracy) in scores.items():
-        found[f"stability_{name}_loss"] = finite(barrier(loss.numpy(), t))
-        found[f"stability_{name}_error"] = finite(barrier(1 - accuracy.numpy(), t))
-    return found
 
 
 def curvature(

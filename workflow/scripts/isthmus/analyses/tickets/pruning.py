@@ -23,24 +23,16 @@ import torch
 from isthmus.core import seeds
 from isthmus.core.errors import UserError
 from isthmus.core.tensors import Tensors
-from isthmus.models.masks import Kept, Pool, magnitude_mask, masked, pools, prunable, random_mask, schedule
+from isthmus.models.masks import Kept, Pool, magnitude_mask, pools, prunable, random_mask, schedule
 from isthmus.models.networks import build
 from isthmus.recipes.recipe import Recipe
 from isthmus.training.checkpoint import State
+from isthmus.training.starts import Start, start_of
 from isthmus.training.trainer import Member
 
 CONTROLS = ("one_shot", "random", "reinitialized", "magnitude_at_initialization")
 KINDS = ("ticket", *CONTROLS, "twin")
 FROM_TICKET = ("ticket", "random", "reinitialized", "twin")  # kinds with a mask derived from the ticket's
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where a network starts: its weights by name `[...]`, the optimizer's state by slot, and the step of the run."""
-
-    weights: Tensors
-    optimizer: dict[str, Tensors]
-    step: int
 
 
 @dataclass(frozen=True)
@@ -151,26 +143,6 @@ def fractions(options: Mapping[str, Any]) -> list[float]:
     return [(1 - options["fraction"]) ** level for level in range(1, options["levels"] + 1)]
 
 
-def begin(entries: Sequence[Entry]) -> State:
-    """The state of a stack before its first step. Raises ValueError if its networks start at different steps."""
-    starts = [entry.start for entry in entries]
-    if len({start.step for start in starts}) != 1:
-        raise ValueError("networks of a stack start at the same step")
-    numbers = tuple(entry.number for entry in entries)
-    first = [masked(entry.start.weights, entry.mask) for entry in entries]
-    weights = {name: torch.stack([each[name] for each in first]) for name in first[0]}
-    slots = starts[0].optimizer
-    optimizer = {
-        slot: {
-            name: value if value.dim() == 0 else torch.stack([start.optimizer[slot][name] for start in starts])
-            for name, value in content.items()
-        }
-        for slot, content in slots.items()
-    }
-    snapshots = {number: {"initial": each} for number, each in zip(numbers, first, strict=True)}
-    return State(numbers, numbers, starts[0].step, weights, optimizer, snapshots, {number: [] for number in numbers})
-
-
 def rewound(states: Sequence[State], initial: Mapping[int, Tensors], step: int) -> dict[int, Start]:
     """Weights and optimizer states after `step` steps, by seed, from the states at which training paused.
 
@@ -181,11 +153,5 @@ def rewound(states: Sequence[State], initial: Mapping[int, Tensors], step: int) 
         state = next(state for state in states if seed in state.seeds)
         if seed not in state.live:
             raise UserError(f"network {seed} stopped at step {state.results[seed]['steps']}, before rewind_step {step}")
-        member = state.live.index(seed)
-
-        def own(tensors: Tensors, member: int = member) -> Tensors:
-            return {name: (value[member] if value.dim() else value).cpu().clone() for name, value in tensors.items()}
-
-        slots = {slot: own(content) for slot, content in state.optimizer.items()}
-        found[seed] = Start(own(state.weights), slots, step)
+        found[seed] = start_of(state, seed)
     return found

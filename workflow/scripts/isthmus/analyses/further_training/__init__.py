@@ -1,0 +1,1 @@
+"""Tickets, their controls and dense networks trained further on a second data set."""
