@@ -7,6 +7,7 @@ PYTHON ?= python3
 CORES ?= all
 CONFIG ?=
 PROFILE ?=
+VERBOSE ?=
 CONSTRAINTS ?= constraints.txt
 UPGRADE ?=
 NAME ?=
@@ -19,7 +20,9 @@ TESTS ?=
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
-SNAKEMAKE := $(BIN)/snakemake $(if $(CONFIG),--configfile $(CONFIG)) $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES))
+# The console is a logger plugin beside the library; with VERBOSE=1, Snakemake speaks for itself.
+SNAKEMAKE := PYTHONPATH="$(CURDIR)/workflow/scripts$(if $(PYTHONPATH),:$(PYTHONPATH))" \
+  $(BIN)/snakemake $(if $(VERBOSE),,--logger isthmus) $(if $(CONFIG),--configfile $(CONFIG)) $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES))
 # The rules that draw: allowed with the two that prepare what they read, they work from the tables as these are.
 DRAW := $(shell sed -nE 's/^(rule|use rule draw_training as) (draw_[a-z_]+)( with)?:$$/\2/p' workflow/rules/*.smk)
 
@@ -27,7 +30,7 @@ SNAKEMAKE += $(if $(DEPLOY),--software-deployment-method $(DEPLOY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup install readable unlocked constraints figures tables redraw report plan new-analysis check-analysis \
-  test test-slow test-exhaustive test-slurm test-faults test-lowest test-newest check format bench gallery docs doctor release clean
+  test test-slow test-exhaustive test-slurm test-faults test-lowest test-newest check format bench gallery docs site doctor release clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -139,8 +142,19 @@ bench: $(READY) ## one script per statement about speed, into docs/speed.md; som
 gallery: readable ## pages of docs/gallery: of one finished study with CONFIG, otherwise all of them from what is kept
 	$(BIN)/python workflow/scripts/gallery.py $(if $(CONFIG),--configfile $(CONFIG))
 
-docs: $(READY) ## docs/configuration.md and docs/tables.md, from the schemas
+docs: $(READY) ## docs/configuration.md and docs/tables.md from the schemas, docs/rules.md from the workflow
 	$(BIN)/python -m isthmus.study.reference
+	$(BIN)/python workflow/scripts/draw_rules.py
+
+# Laid out as here, so that links lead to the same places; --strict refuses those that lead nowhere.
+site: $(READY) ## the documentation as a web site: site/html/index.html
+	$(BIN)/python -m pip install --quiet --group docs $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
+	rm -rf site
+	mkdir -p site/source/workflow site/source/tests
+	cp -r $(wildcard *.md LICENSE CITATION.cff config docs presets benchmarks) site/source
+	cp workflow/claims.yaml site/source/workflow
+	cp tests/README.md site/source/tests
+	$(BIN)/zensical build --strict
 
 doctor: ## what this machine has, what will be used, what is missing and how to get it
 	@$(or $(wildcard $(BIN)/python),$(PYTHON)) workflow/scripts/doctor.py

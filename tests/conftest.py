@@ -74,8 +74,15 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the real workflow ran the study of shared_study.py. Only to be read."""
-    return run_once(tmp_path_factory, "study", lambda folder: succeed(folder, CONFIG, *TARGETS))
+    """The folder in which the real workflow ran the study of shared_study.py. Only to be read.
+
+    What it printed, with Isthmus's own console, is in the file `printed`.
+    """
+
+    def run(folder: Path) -> None:
+        (folder / "printed").write_text(succeed(folder, CONFIG, *TARGETS, "--logger", "isthmus"))
+
+    return run_once(tmp_path_factory, "study", run)
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def started(folder: Path, config: dict[str, Any], *arguments: str) -> Iterator[s
 
 def run(folder: Path, config: dict[str, Any], *arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run the workflow to its end; what it printed is in `stdout`, both streams together."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root / "workflow" / "scripts")}
     return subprocess.run(
         command(folder, config, *arguments, root=root),
         stdout=subprocess.PIPE,

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from running import ROOT, blocks
@@ -31,6 +32,24 @@ def test_links_within_the_repository_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
             if not target.startswith("https://"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_page_on_rules_names_them_all() -> None:
+    rules = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    names = set(re.findall(r"^(?:use rule \w+ as |rule )(\w+)", rules, re.MULTILINE)) - {"figures", "tables"}
+    page = (ROOT / "docs" / "rules.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE)) == names, "run `make docs`"
+    drawn = set(re.findall(r"^    (\w+) -\S+> (\w+)$", page, re.MULTILINE))
+    assert {("train", "connect"), ("summarize", "draw_training"), ("judge_claims", "draw_claims")} <= drawn
+    assert {name for edge in drawn for name in edge} <= names
+
+
+def test_the_site_leads_to_every_page() -> None:
+    site = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]
+    listed = re.findall(r"[\w./-]+\.md", str(site["nav"]))
+    pages = [path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    assert set(pages) <= set(listed)
+    assert all((ROOT / page).exists() for page in listed)
 
 
 def test_the_page_on_figures_draws_what_it_says(finished: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The whole workflow on a grid of seconds: its tables against a plain PyTorch loop, and its figures."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,20 @@ def test_a_network_is_rebuilt_from_its_file(finished: Path, digits: Dataset) -> 
     accuracy = (outputs.argmax(1) == digits.test_labels).double().mean().item()
     networks = read(finished, "networks", "plain").set_index(["cell", "seed"])
     assert networks.loc[(CELL, 2), "test_accuracy"] == accuracy
+
+
+def test_the_console_has_one_line_for_every_job(finished: Path) -> None:
+    lines = (finished / "printed").read_text().splitlines()
+    ended = [line for line in lines if re.match(r"\d\d:\d\d:\d\d  +\d:\d\d:\d\d  ", line)]
+    states = [
+        int(each[1]) for line in lines if (each := re.match(r"(\d+)% of the work, \d+ of \d+ jobs, about ", line))
+    ]
+    assert len(set(ended)) == len(ended) == len(list((finished / "results/benchmarks").rglob("*.tsv")))
+    assert states == sorted(states)
+    assert len(states) >= 10
+    assert re.fullmatch(r"All \d+ jobs have finished, in \d:\d\d:\d\d\.", lines[-1])
+    assert max(map(len, ended)) <= 160
+    assert len(lines) < 1.5 * len(ended)
 
 
 def test_figures_are_drawn_and_redrawn_from_the_tables_alone(finished_copy: Path) -> None:

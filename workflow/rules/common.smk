@@ -15,6 +15,7 @@ from isthmus.core.files import require_room
 from isthmus.core.hardware import has_gpu
 from isthmus.core.occupancy import take_note
 from isthmus.study.config import load
+from isthmus.study.expected import expected_seconds
 from isthmus.study.figure_files import figure_tables, figures_of, in_report, kinds, overall_stages
 from isthmus.study.graph import DATA_PACKAGE, Graph, code
 from isthmus.study.jobs import Jobs
@@ -63,3 +64,13 @@ def figure_files(stage, *requires):
         for path in [f"results/figures/{folder}{figure.name}.{kind}"]
         for file in [path if kind == "pdf" else report(path, **in_report(figure, kind))]
     ]
+
+
+def announce(jobs):
+    """Tell the console how long jobs should take: by number, the rule and the seconds of each that does anything."""
+    expected = {
+        job.jobid: (job.rule.name, expected_seconds(graph, Path(job.log[0]).parts[2], job.wildcards_dict))
+        for job in jobs
+        if job.log
+    }
+    logger.info(None, extra={"expected_seconds": expected})

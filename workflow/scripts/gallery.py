@@ -28,7 +28,7 @@ from isthmus.overview.gallery import Rows, kept_claims, page, verdicts_by_preset
 from isthmus.tables.parquet import read_table
 
 ROOT = Path(__file__).resolve().parents[2]
-GALLERY = ROOT / "docs" / "gallery"
+GALLERY, README = ROOT / "docs" / "gallery", ROOT / "README.md"
 QUOTED = ("summaries", "effects", "correlations", "path_relations", "saturation")
 BEGIN, END = "<!-- written by `make gallery` -->\n", "<!-- end -->\n"
 COLORS = 128  # of a kept figure
@@ -103,11 +103,22 @@ def write_index() -> None:
     """Write the table of verdicts by preset into the gallery's own page."""
     claims = yaml.safe_load((ROOT / "workflow" / "claims.yaml").read_text(encoding="utf-8"))["claims"]
     kept = {f"[{path.parent.name}]({path.parent.name}/README.md)": pd.read_csv(path) for path in pages("claims.csv")}
-    index = GALLERY / "README.md"
-    before, _, rest = index.read_text(encoding="utf-8").partition(BEGIN)
-    table = verdicts_by_preset(kept, [claim["id"] for claim in claims])
-    text = f"{before}{BEGIN}\n{table}\n\n{END}{rest.partition(END)[2]}"
-    write_whole(index, lambda path: path.write_text(text, encoding="utf-8"))
+    write_between(GALLERY / "README.md", verdicts_by_preset(kept, [claim["id"] for claim in claims]))
+
+
+def write_readme() -> None:
+    """Write what the default study found into the README."""
+    default, template = Page(GALLERY / "default", None), (GALLERY / "found.md.jinja").read_text(encoding="utf-8")
+    counts = default.claims.loc[default.claims["twin"].isna(), "direction"].value_counts().to_dict()
+    about = {"networks": default.cost["networks"], "counts": counts}
+    write_between(README, page(template, default.rows, default.claims, about))
+
+
+def write_between(file: Path, text: str) -> None:
+    """Replace what stands between the marks of a page."""
+    before, _, rest = file.read_text(encoding="utf-8").partition(BEGIN)
+    whole = f"{before}{BEGIN}\n{text.strip()}\n\n{END}{rest.partition(END)[2]}"
+    write_whole(file, lambda path: path.write_text(whole, encoding="utf-8"))
 
 
 def pages(name: str) -> list[Path]:
@@ -138,6 +149,7 @@ def main() -> None:
             for template in pages("page.md.jinja"):
                 Page(template.parent, None).write()
         write_index()
+        write_readme()
     except (UserError, DataError) as error:
         sys.exit(str(error))
 

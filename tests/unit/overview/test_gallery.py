@@ -95,12 +95,15 @@ def test_a_claim_is_found_where_a_single_study_tested_it() -> None:
 
 
 def test_every_page_is_what_its_folder_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No number was typed or is older than its row, and the verdicts of all pages stand in the gallery's table."""
+    """No number was typed or is older than its row, the README's included; the gallery's table has all verdicts."""
     copy = shutil.copytree(gallery.GALLERY, tmp_path / "gallery")
+    readme = Path(shutil.copy(gallery.README, tmp_path))
     written = {path: path.read_text(encoding="utf-8") for path in copy.rglob("README.md")}
     monkeypatch.setattr(gallery, "GALLERY", copy)
+    monkeypatch.setattr(gallery, "README", readme)
     monkeypatch.setattr("sys.argv", ["gallery.py"])
     gallery.main()
+    assert readme.read_text(encoding="utf-8") == (gallery.ROOT / "README.md").read_text(encoding="utf-8")
     assert {path: path.read_text(encoding="utf-8") for path in copy.rglob("README.md")} == written
     shown = {path.parent / name for path, text in written.items() for name in gallery.shown(text)}
     assert shown == set(copy.rglob("*.png"))

@@ -56,14 +56,18 @@ class Work:
     calls: tuple[Calls, ...]
     seconds: float = 0.0
 
-    def minutes(self) -> int:
-        """A generous guess of the minutes this takes on one slow core, at least 10."""
+    def slow_seconds(self, likely: bool = False) -> float:
+        """Seconds on one slow core. likely: searches take their expected number of calls, not the number allowed."""
         seconds = self.seconds
         for each in self.calls:
             passes, steps = GENEROUS[each.kind]
             once = passes * each.size / MULTIPLICATIONS_PER_SECOND + steps * SECONDS_PER_STEP
-            seconds += each.count * each.networks * once
-        return 10 + round(seconds / 60)
+            seconds += (each.likely if likely else 1.0) * each.count * each.networks * once
+        return seconds
+
+    def minutes(self) -> int:
+        """A generous guess of the minutes this takes on one slow core, at least 10."""
+        return 10 + round(self.slow_seconds() / 60)
 
 
 def evaluations(examples: float, forward: int, networks: int, batch_size: int) -> Calls:
