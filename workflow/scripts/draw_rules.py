@@ -14,7 +14,7 @@ ABOUT = """<!-- Generated from the workflow by `make docs`; edit workflow/rules,
 
 # Rules
 
-How the rules of the default study follow one another, from the data set at the top to the overview at the bottom. An
+How the rules of the default study follow one another, from the data set on the left to the overview on the right. An
 arrow is left out where a longer way leads to the same rule. `collect_table` makes every table, also of what was
 computed from other tables, which is what a dotted arrow means.
 """
@@ -66,7 +66,7 @@ def page() -> str:
     drawn = [(first, "-->", second) for first, second in without_short_cuts(edges - back)]
     drawn += [(first, "-.->", second) for first, second in back]
     rows = [f"| `{name}` | {words} | `workflow/rules/{file}` |" for name, file, words in described()]
-    graph = ["```mermaid", "flowchart TB", *(f"    {' '.join(each)}" for each in sorted(drawn)), "```"]
+    graph = ["```mermaid", "flowchart LR", *(f"    {' '.join(each)}" for each in sorted(drawn)), "```"]
     return "\n".join([ABOUT, *graph, "", "| rule | what it does | where |", "| --- | --- | --- |", *rows]) + "\n"
 
 

@@ -18,7 +18,7 @@ from snakemake_logger_plugin_isthmus.screen import Screen
 
 SECOND = 1.0  # how often a terminal is redrawn
 SILENCE = 600.0  # seconds without a line, after which a file gets one
-STEP = 0.05  # share of the work after which a file gets a line about it
+STEP = 0.1  # share of the work after which a file gets a line about it
 SHOWN = 4  # running jobs on a terminal
 CELLS = 20  # of the bar
 TAIL = 12  # lines of a log
@@ -52,7 +52,7 @@ class Console:
         self.remote = False  # whether jobs run on other machines, where they may have to wait
         self._full_log, self._listed, self._interrupted = "", False, False
         self._said = self._latest = time.time()
-        self._next = STEP
+        self._next, self._drawn = STEP, 0.0
         self._lock, self._ended = threading.RLock(), threading.Event()
         self._takes = {
             LogEvent.RUN_INFO: self._begin,
@@ -114,7 +114,7 @@ class Console:
         job = self.run.finish(record.job_id, record.created) if self.run else None
         if self.run and job:
             self._say(self._cut(_line(_clock(record.created), self._seconds(job, record.created), job.what)))
-            if not self.screen.terminal and self.run.share(record.created) >= self._next:
+            if not self.screen.terminal and self._next <= self.run.share(record.created) < 1:
                 self._say(self._state(record.created))
 
     def _fail(self, record: Any) -> None:
@@ -161,7 +161,9 @@ class Console:
                     self._say("\n".join([self._state(now), *self._running(now)]))
 
     def _draw(self, now: float) -> None:
-        if self.run and self.screen.terminal:
+        """Redraw a terminal, but not for every record: of thousands of jobs, this takes a moment."""
+        if self.run and self.screen.terminal and abs(now - self._drawn) > SECOND / 5:
+            self._drawn = now
             full = round(CELLS * self.run.share(now))
             self.screen.draw([*self._running(now), f"[{'#' * full}{'.' * (CELLS - full)}] {self._state(now)}"])
 
@@ -189,7 +191,7 @@ class Console:
         assert self.run
         took, finished, total = _duration(self._latest - self.run.started), len(self.run.finished), self.run.total
         if finished == total:
-            yield f"All {total} jobs have finished, in {took}."
+            yield f"All jobs have finished: {total} in {took}."
             return
         yield f"{finished} of {total} jobs have finished, in {took}. The same command goes on from here."
         for job in self.run.failed.values() if not self._interrupted else ():
