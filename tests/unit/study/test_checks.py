@@ -215,7 +215,7 @@ def where_mistakes(where: dict[str, list[Any]], grid: dict[str, Any]) -> list[st
     """What is wrong with an analysis of the study `s` limited to `where`, whichever analyses there are."""
     given = configuration(grid)["studies"]["s"]
     described = schema()["properties"]["studies"]["additionalProperties"]
-    study = with_defaults(given, described) | {"analyses": {"any": {"where": where}}}
+    study = with_defaults(given, described) | {"analyses": {"movement": {"where": where}}}
     digits = {"digits": {"source": "builtin"}}
     return list(study_errors("studies.s", given, study, digits, look_up, {}))
 
@@ -224,13 +224,13 @@ def test_an_analysis_is_limited_to_values_the_grid_has() -> None:
     grid = {"depth": [1, 3], "label_noise": [0.0, 0.2]}
     assert where_mistakes({"depth": [3], "label_noise": [0]}, grid) == []
     assert where_mistakes({"depth": [3, 4]}, grid) == [
-        "studies.s.analyses.any.where.depth: 4 was given; the grid has [1, 3]"
+        "studies.s.analyses.movement.where.depth: 4 was given; the grid has [1, 3]"
     ]
 
 
 def test_an_analysis_is_limited_along_axes_the_grid_has() -> None:
     grid = {"label_noise": [0.0, 0.2]}
-    place = "studies.s.analyses.any.where"
+    place = "studies.s.analyses.movement.where"
     allowed = "allowed are: width, depth, batch_size, label_noise"
     assert where_mistakes({"seed": [0]}, grid) == [f"{place}.seed: unknown key; {allowed}"]
     assert where_mistakes({"dept": [1]}, grid) == [f"{place}.dept: unknown key (did you mean `depth`?); {allowed}"]
