@@ -119,16 +119,16 @@ test-faults: $(READY) ## attacks: kills, flipped bits, full disks; make test-fau
 	$(BIN)/python -m pytest -m faults -n 0 tests/workflow/test_faults.py --kills $(KILLS) --flips $(FLIPS) \
 	  $(if $(TABLE),--faults-table $(TABLE))
 
-# In an environment of its own, so that the one in .venv stays as it is. With other Pythons: make test-newest PYTHON=python3.14
-test-lowest: RESOLUTION := lowest-direct
-test-newest: RESOLUTION := highest
+# In an environment of its own, so that the one in .venv stays as it is. The oldest versions go without most packages of the
+# group `dev`, which ask for newer ones. With other Pythons: make test-newest PYTHON=python3.14
+test-lowest: VERSIONS := --resolution lowest-direct --group test
+test-newest: VERSIONS := --resolution highest --group dev
 test-lowest: ## `make test` with the oldest packages that pyproject.toml admits; some tests: TESTS=tests/unit/core
 test-newest: ## the same with the newest ones
 test-lowest test-newest: test-%:
 	$(PYTHON) -m venv --clear $(VENV)-$*
 	$(VENV)-$*/bin/python -m pip install --quiet uv
-	$(VENV)-$*/bin/python -m uv pip install --quiet --python $(VENV)-$* --resolution $(RESOLUTION) \
-	  --editable . --group dev
+	$(VENV)-$*/bin/python -m uv pip install --quiet --python $(VENV)-$* --editable . $(VERSIONS)
 	$(VENV)-$*/bin/python -m pytest $(TESTS)
 
 format: $(READY) ## format Python and Snakemake files

@@ -15,7 +15,13 @@ from packaging.utils import canonicalize_name
 from running import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-DIRECT = [Requirement(each) for each in PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]]
+GROUPS = PROJECT["dependency-groups"]
+LISTED = [
+    *PROJECT["project"]["dependencies"],
+    *GROUPS["test"],
+    *(each for each in GROUPS["dev"] if isinstance(each, str)),
+]
+DIRECT = [Requirement(each) for each in LISTED]
 LINES = (ROOT / "constraints.txt").read_text().splitlines()
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 PLATFORMS = (("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darwin", "Darwin", "arm64"))
@@ -82,9 +88,12 @@ def others() -> list[str]:
 
 @pytest.fixture
 def as_listed() -> None:
-    """Skips, naming them, where somebody chose other versions: these may require other packages."""
-    if others():
-        pytest.skip(f"other versions than those of constraints.txt are installed: {', '.join(others())}")
+    """Skips, naming them, where somebody chose other versions, which may require other packages, or left some out."""
+    try:
+        if others():
+            pytest.skip(f"other versions than those of constraints.txt are installed: {', '.join(others())}")
+    except metadata.PackageNotFoundError as error:
+        pytest.skip(f"{error.name} is not installed")
 
 
 def test_a_line_is_a_name_a_version_and_at_most_a_marker() -> None:

@@ -6,10 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
-import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+import torch
 from running import ROOT
 
 OUTER = ("MAKEFLAGS", "MAKELEVEL", "PYTHONPATH")
@@ -88,14 +89,10 @@ def test_the_doctor_does_without_any_package_and_says_what_is_missing(tmp_path: 
     assert f"; {os.cpu_count()} cores, " in done.stdout
 
 
-@pytest.mark.slow
-def test_the_doctor_sees_this_machine_in_seconds(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    started = time.monotonic()
+def test_the_doctor_sees_what_is_there(tmp_path: Path) -> None:
     done = doctor(folder=tmp_path)
-    assert time.monotonic() - started < 6
     assert done.returncode == 0, done.stdout
-    assert f"torch {torch.__version__}," in done.stdout
+    assert f"torch {metadata.version('torch')}," in done.stdout
     assert f"on the {'GPU' if torch.cuda.is_available() else 'CPU'}, as many" in done.stdout
     assert done.stdout.endswith("Nothing is missing.\n")
 

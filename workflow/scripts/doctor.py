@@ -125,7 +125,7 @@ def look_at_gpu(report: Report) -> str:
     """Show what the driver and PyTorch see. Returns the device that `jobs.device: auto` takes here."""
     driver = printed("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
     report.show("GPU", "; ".join((driver or "").splitlines()) or ("a driver is loaded" if has_gpu() else "none"))
-    if importlib.util.find_spec("torch") is None:
+    if importlib.util.find_spec("torch") is None or not has_gpu():  # importing PyTorch takes seconds
         return "cpu"
     answer = printed(sys.executable, "-c", TORCH, seconds=120)
     if answer is None:
@@ -133,7 +133,7 @@ def look_at_gpu(report: Report) -> str:
         return "cpu"
     toolkit, names = json.loads(answer)
     report.show("PyTorch sees", f"{', '.join(names) or 'no GPU'}; it is built for {toolkit or 'CPUs alone'}")
-    if has_gpu() and not names:
+    if not names:
         report.notes.append(
             "PyTorch does not see the GPU: it is built for CPUs alone (https://pytorch.org has others), the driver is "
             "older than the CUDA that it is built for, or CUDA_VISIBLE_DEVICES hides it."
