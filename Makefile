@@ -117,7 +117,8 @@ test-faults: $(READY) ## attacks: kills, flipped bits, full disks; make test-fau
 	  $(if $(TABLE),--faults-table $(TABLE))
 
 # In an environment of its own, so that the one in .venv stays as it is. The oldest versions go without most packages of the
-# group `dev`, which ask for newer ones, and call what their own dependencies have deprecated since. With other Pythons: make test-newest PYTHON=python3.14
+# group `dev`, which ask for newer ones, and call what their own dependencies have deprecated since.
+# With another Python: make test-newest PYTHON=python3.14
 test-lowest: VERSIONS := --resolution lowest-direct --group test
 test-newest: VERSIONS := --resolution highest --group dev
 test-lowest: ## `make test` with the oldest packages that pyproject.toml admits; some tests: TESTS=tests/unit/core
