@@ -166,9 +166,10 @@ def test_what_a_release_lacks_is_named(released: Path, file: str, text: str, pro
 
 def test_a_release_is_a_commit_that_was_tested_and_not_released_before(released: Path) -> None:
     git(released, "tag", "v1.2.3")
+    (released / "CHANGELOG.md").write_text("# Changelog\n\n## 1.2.3 - 2026-12-24\n\n- Another change.\n")
     (released / "new.txt").write_text("new")
     assert "the tag v1.2.3 exists already" in release(released)
-    assert "not committed: new.txt" in release(released)
+    assert "not committed: CHANGELOG.md, new.txt" in release(released)
     git(released, "add", "--all")
     git(released, "commit", "--quiet", "--message", "new")
     assert "the tests have not passed on this commit" in release(released)

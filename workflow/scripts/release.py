@@ -24,7 +24,7 @@ ZENODO = {"title", "description", "upload_type", "creators", "license"}
 
 def git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.rstrip("\n")
 
 
 def different_versions(folder: Path, version: str) -> Iterator[str]:
@@ -65,7 +65,7 @@ def unfinished_repository(folder: Path, version: str) -> Iterator[str]:
     if not passed.exists() or passed.read_text().strip() != git(folder, "rev-parse", "HEAD^{tree}"):
         yield "the tests have not passed on this commit: run .ci/run"
     if placeholders := subprocess.run(
-        ["git", "-C", str(folder), "grep", "-l", "github.com/OWNER/"], capture_output=True, text=True
+        ["git", "-C", str(folder), "grep", "-l", "github.com/OWNER/", "--", "*.md"], capture_output=True, text=True
     ).stdout.split():
         yield f"the address of the repository is still github.com/OWNER in {', '.join(placeholders)}"
 
