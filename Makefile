@@ -23,7 +23,7 @@ DRAW := $(shell sed -nE 's/^(rule|use rule draw_training as) (draw_[a-z_]+)( wit
 
 .DEFAULT_GOAL := help
 .PHONY: help setup readable unlocked constraints figures tables redraw report plan new-analysis check-analysis \
-  test test-slow test-exhaustive test-slurm test-faults check format bench gallery docs clean
+  test test-slow test-exhaustive test-slurm test-faults gpu-check check format bench gallery docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,10 @@ test-slurm: $(READY) ## a study on a SLURM of one node on this machine (Debian, 
 test-faults: $(READY) ## attacks: kills, flipped bits, full disks; make test-faults KILLS=200 FLIPS=5000 TABLE=table.md
 	$(BIN)/python -m pytest -m faults -n 0 tests/workflow/test_faults.py --kills $(KILLS) --flips $(FLIPS) \
 	  $(if $(TABLE),--faults-table $(TABLE))
+
+# Without an environment, as where there is no network, with the machine's own Python: what that lacks is skipped by name.
+gpu-check: ## what the workflow does on this machine's GPU, in eight minutes (docs/gpu.md); make gpu-check OPTIONS='--data DIR'
+	@PYTHONPATH=workflow/scripts $(or $(wildcard $(BIN)/python),$(PYTHON)) -m gpu_check $(OPTIONS)
 
 format: $(READY) ## format Python and Snakemake files
 	$(BIN)/ruff check --fix .
