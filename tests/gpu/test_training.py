@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,18 @@ def test_a_run_that_was_killed_and_resumed_ends_where_an_unbroken_one_does(
     for seed in SEEDS:
         for name, value in whole.snapshots[seed]["final"].items():
             torch.testing.assert_close(resumed.snapshots[seed]["final"][name], value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "sam"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_captured_steps_are_those_that_python_makes(
+    network: str, optimizer: str, digits: Dataset, settings: Settings
+) -> None:
+    cell = chosen(network, optimizer)
+    plain, captured = (trained(cell, digits, SEEDS, each) for each in (settings, replace(settings, capture=True)))
+    for seed in SEEDS:
+        for name, value in plain.snapshots[seed]["final"].items():
+            torch.testing.assert_close(captured.snapshots[seed]["final"][name], value, rtol=1e-3, atol=1e-5)
 
 
 REPEATED = """

@@ -59,7 +59,7 @@ def snakemake(
     with log.open("w", encoding="utf-8") as printed:
         # A process group of its own, so that its jobs hear the signal as well.
         process = subprocess.Popen(
-            [*command, *targets],
+            [*command, "--", *targets],
             cwd=folder,
             env=environment,
             stdout=printed,

@@ -74,8 +74,9 @@ def training_speed(work: Work, precision: str) -> Measured:
             settings = Settings(work.device, channels_last=last)
             step = training_step(recipe, dataset, 1, work.batch, settings)
             found["channels_last" if last else "contiguous"] = work.batch / _seconds(step, work)
-        step = training_step(recipe, dataset, SEEDS, work.batch, Settings(work.device))
-        found["stacked"] = SEEDS * work.batch / _seconds(step, work)
+        for name, capture in (("stacked", False), ("captured", True)):
+            step = training_step(recipe, dataset, SEEDS, work.batch, Settings(work.device, capture=capture))
+            found[name] = SEEDS * work.batch / _seconds(step, work)
         plain = work.batch / _seconds(plain_step(work, recipe, dataset, precision), work)
         speed = max(found.values())
         tflops = speed * 6 * multiplications(recipe.network, SHAPE, CLASSES) / 1e12

@@ -20,11 +20,12 @@ from isthmus.models.networks import build
 from isthmus.recipes.recipe import NetworkRecipe, TrainingRecipe
 from isthmus.study.config import load
 from isthmus.training import optimizers
+from isthmus.training.replay import WARM_UP, Replay
 
 SHAPES = {"mlp": (1, 28, 28), "cnn": (3, 32, 32), "resnet": (3, 32, 32)}
 DEPTHS = {"mlp": 3, "cnn": 2, "resnet": 8}
 STACK, BATCH, CLASSES, RATE, MOMENTUM = 8, 128, 10, 0.01, 0.9
-CHECKED_STEPS = 4  # that `Way.begin` makes; three of them warm a captured step up
+CHECKED_STEPS = WARM_UP + 1  # that `Way.begin` makes: a captured step is replayed from then on
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Way:
     def prepare(self) -> None:
         raise NotImplementedError
 
-    def step(self) -> object:
+    def step(self) -> None:
         raise NotImplementedError
 
     def first_loss(self) -> Tensor:
@@ -160,10 +161,13 @@ class One(Way):
     def first_loss(self) -> Tensor:
         return self.forward()[0]
 
-    def step(self) -> object:
+    def take(self, rate: float | Tensor) -> None:
+        """Make a step at this learning rate."""
         gradients = torch.autograd.grad(self.forward().sum(), tuple(self.weights.values()))
-        optimizers.step(self.training, RATE, self.weights, gradients, self.slots)
-        return None
+        optimizers.step(self.training, rate, self.weights, gradients, self.slots)
+
+    def step(self) -> None:
+        self.take(RATE)
 
 
 class Stack(One):
@@ -194,27 +198,15 @@ class Vmap(Stack):
 
 
 class Captured(Stack):
-    """The stacked step, captured once as a CUDA graph and replayed.
+    """The stacked step, captured once as a CUDA graph and replayed, as with `jobs.capture`."""
 
-    The rate is a constant of the graph here; a schedule would have to keep it in a tensor.
-    """
+    def prepare(self) -> None:
+        super().prepare()
+        self.rate = torch.full((), RATE, device=self.device)
+        self.replay = Replay(self.take)
 
-    def begin(self) -> None:
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(CHECKED_STEPS - 1):
-                super().step()
-        torch.cuda.current_stream().wait_stream(aside)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            super().step()
-        self.step()
-
-    def step(self) -> object:
-        if not hasattr(self, "graph"):
-            return super().step()
-        return self.graph.replay()
+    def step(self) -> None:
+        self.replay(self.rate)
 
 
 class Compiled(Stack):

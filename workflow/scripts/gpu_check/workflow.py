@@ -8,7 +8,7 @@ from gpu_check.case import Case, Measured, Options, Skipped
 from gpu_check.snakemake_runs import Configuration, on_device, snakemake
 
 SHARING = 3
-TARGETS = ("results/tables/networks.parquet", "results/tables/connect.parquet", "results/tables/curvature.parquet")
+TARGETS = ("results/tables/networks.parquet", "results/tables/connections.parquet", "results/tables/curvature.parquet")
 SAME = 1e-2  # how far losses after few steps may be from those of the CPU, relative
 
 

@@ -15,12 +15,16 @@ from isthmus.core.errors import UserError
 
 @dataclass(frozen=True)
 class Settings:
-    """How to compute. None of these settings changes a result beyond rounding."""
+    """How to compute. None of these settings changes a result beyond rounding.
+
+    capture: whether steps of training are replayed as CUDA graphs (`isthmus.training.replay`).
+    """
 
     device: torch.device
     channels_last: bool = False
     evaluation_batch_size: int = 256
     checkpoint_seconds: float = 60.0
+    capture: bool = False
 
 
 def choose_device(wanted: str) -> torch.device:
