@@ -1,6 +1,7 @@
 """A small study through Snakemake: jobs that ask for the GPU, one at a time and several at once, and on SLURM."""
 
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,8 @@ def _losses(folder: Path) -> dict[tuple[str, int], float]:
 
 def slurm(options: Options, seconds: float) -> Measured:
     """The same through profiles/slurm. Its partitions are the site's: edit the profile first."""
-    if shutil.which("sbatch") is None:
-        raise Skipped("there is no SLURM here")
+    if shutil.which("sinfo") is None or subprocess.run(["sinfo"], capture_output=True).returncode:
+        raise Skipped("there is no SLURM here, or none that `sinfo` can ask")
     run = snakemake(
         options.folder / "slurm", on_device(options, study(options)), seconds, SHARING, *TARGETS, profile="slurm"
     )
