@@ -30,7 +30,7 @@ SNAKEMAKE += $(if $(DEPLOY),--software-deployment-method $(DEPLOY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup install readable unlocked constraints figures tables redraw report plan new-analysis check-analysis \
-  test test-slow test-exhaustive test-slurm test-faults test-lowest test-newest check format bench gallery docs site doctor release clean
+  test test-slow test-exhaustive test-slurm test-faults test-lowest test-newest gpu-check check format bench gallery docs site doctor release clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -131,6 +131,10 @@ test-lowest test-newest: test-%:
 	$(VENV)-$*/bin/python -m pip install --quiet uv
 	$(VENV)-$*/bin/python -m uv pip install --quiet --python $(VENV)-$* --editable . $(VERSIONS)
 	$(VENV)-$*/bin/python -m pytest $(if $(filter lowest,$*),-W ignore::DeprecationWarning) $(TESTS)
+
+# Without an environment, as where there is no network, with the machine's own Python: what that lacks is skipped by name.
+gpu-check: ## what the workflow does on this machine's GPU, in eight minutes (docs/gpu.md); make gpu-check OPTIONS='--data DIR'
+	@PYTHONPATH=workflow/scripts $(or $(wildcard $(BIN)/python),$(PYTHON)) -m gpu_check $(OPTIONS)
 
 format: $(READY) ## format Python and Snakemake files
 	$(BIN)/ruff check --fix .

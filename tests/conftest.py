@@ -28,6 +28,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--kills", type=int, default=6, help="how many processes `make test-faults` kills")
     parser.addoption("--flips", type=int, default=600, help="how many bits `make test-faults` flips")
+    parser.addoption(
+        "--device", choices=["cuda", "cpu"], default="cuda", help="what the tests in tests/gpu run on (docs/gpu.md)"
+    )
     parser.addoption("--faults-table", type=Path, help="a file for the table that `make test-faults` prints")
 
 

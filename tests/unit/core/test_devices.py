@@ -3,8 +3,11 @@
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from isthmus.core.devices import GPU_STACK_LIMIT, gpu_stack_limit
 
 # Pages that a process gets from the kernel for ten tensors of 64 MiB, one after another, once it has had as many.
 REPEATED = """
@@ -27,3 +30,11 @@ def test_the_memory_of_freed_tensors_is_used_again() -> None:
         return int(done.stdout)
 
     assert pages("keep") < pages("return") / 100
+
+
+def test_a_measured_card_has_limits_of_its_own_and_another_one_the_guess(tmp_path: Path) -> None:
+    table = tmp_path / "limits.toml"
+    table.write_text('["NVIDIA H200"]\ndense = 3e8\nconvolutional = 2e7\n')
+    assert gpu_stack_limit("NVIDIA H200", False, table) == 3e8
+    assert gpu_stack_limit("NVIDIA H200", True, table) == 2e7
+    assert gpu_stack_limit("NVIDIA A100", True, table) == GPU_STACK_LIMIT

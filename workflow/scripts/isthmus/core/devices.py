@@ -3,7 +3,10 @@
 import ctypes
 import os
 import platform
+import tomllib
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -12,12 +15,16 @@ from isthmus.core.errors import UserError
 
 @dataclass(frozen=True)
 class Settings:
-    """How to compute. None of these settings changes a result beyond rounding."""
+    """How to compute. None of these settings changes a result beyond rounding.
+
+    capture: whether steps of training are replayed as CUDA graphs (`isthmus.training.replay`).
+    """
 
     device: torch.device
     channels_last: bool = False
     evaluation_batch_size: int = 256
     checkpoint_seconds: float = 60.0
+    capture: bool = False
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -63,8 +70,22 @@ def keep_memory() -> None:
 # benchmarks/bench_stacking.py (five MLPs, one thread): 5 times as fast at 2 x 10^4 weights x examples per step, equal
 # from 3 x 10^7 on, which depends on the machine; above the limit, studies measure it (isthmus.training.layouts).
 CPU_STACK_LIMIT = 2e7
-# A guess, not measured yet: on a GPU, launching a kernel costs as much as some 10^9 multiplications.
+# A guess, for cards without an entry in the table: launching a kernel costs as much as some 10^9 multiplications.
 GPU_STACK_LIMIT = 1e9
+GPU_STACK_LIMITS = Path(__file__).parents[3] / "gpu_stack_limits.toml"
+
+
+@cache
+def gpu_stack_limit(card: str, convolutional: bool, table: Path = GPU_STACK_LIMITS) -> float:
+    """Weights x examples of a step up to which a stack is faster on the card of this name, as PyTorch calls it.
+
+    table: measured limits by card, `dense` and `convolutional` (docs/gpu.md). A card that is not there gets the guess.
+
+    >>> gpu_stack_limit("a card that nobody has", convolutional=False) == GPU_STACK_LIMIT
+    True
+    """
+    measured = tomllib.loads(table.read_text(encoding="utf-8")).get(card)
+    return GPU_STACK_LIMIT if measured is None else float(measured["convolutional" if convolutional else "dense"])
 
 
 def stack_size(
@@ -80,5 +101,6 @@ def stack_size(
     if device.type == "cpu":
         small = not convolutional and parameters * batch_size <= CPU_STACK_LIMIT
     else:
-        small = parameters * batch_size <= GPU_STACK_LIMIT
+        card = torch.cuda.get_device_name(device)
+        small = parameters * batch_size <= gpu_stack_limit(card, convolutional)
     return networks if small else 1

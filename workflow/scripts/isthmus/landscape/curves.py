@@ -157,9 +157,13 @@ class _Fit(Descent):
         self.points = torch.from_numpy(np.stack(points, axis=1)).to(self.settings.device)
         return torch.from_numpy(np.stack(orders)).to(self.settings.device)
 
-    def gradients(self, chosen: Tensor) -> tuple[Tensor, ...]:
+    def inputs(self, chosen: Tensor) -> tuple[Tensor, ...]:
+        """The chosen examples `[P, B]`, and the points t `[P]` of the coming step."""
+        return chosen, self.points[self.state.step % self.steps_per_epoch]
+
+    def gradients(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The gradients of the penalized mean losses by the offsets. Adds the losses without penalty to `loss_sum`."""
-        t = self.points[self.state.step % self.steps_per_epoch]
+        chosen, t = inputs
         with torch.no_grad():
             weights = self.path.point(t)
         for value in weights.values():

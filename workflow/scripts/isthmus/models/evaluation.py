@@ -131,7 +131,8 @@ def evaluate(
                 batch_size = halved(min(batch_size, count - start))
                 continue
             total_loss, correct, start = total_loss + scored[0], correct + scored[1], start + batch_size
-    return torch.as_tensor(total_loss) / total, torch.as_tensor(correct) / total
+    # Fetched once: whoever asks a GPU after every batch makes it wait.
+    return (torch.as_tensor(total_loss) / total).cpu(), (torch.as_tensor(correct) / total).cpu()
 
 
 def _score_images(
@@ -141,10 +142,10 @@ def _score_images(
 
 
 def _score(outputs: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor]:
-    """Summed losses and numbers of correct answers of outputs `[S, B, classes]`, each `[K, S]`, float64, on the CPU."""
+    """Summed losses and numbers of correct answers of outputs `[S, B, classes]`, each `[K, S]`, float64."""
     outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
-    summed = torch.stack([losses(outputs, each, loss).double() * outputs.shape[1] for each in labels]).cpu()
+    summed = torch.stack([losses(outputs, each, loss).double() * outputs.shape[1] for each in labels])
     if labels.is_floating_point():
         return summed, torch.full_like(summed, torch.nan)
     predictions = outputs.argmax(-1)
-    return summed, torch.stack([(predictions == each).sum(1) for each in labels]).double().cpu()
+    return summed, torch.stack([(predictions == each).sum(1) for each in labels]).double()

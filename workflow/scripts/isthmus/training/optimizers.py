@@ -33,13 +33,14 @@ def new_slots(training: TrainingRecipe, weights: Mapping[str, Tensor]) -> dict[s
 
 def step(
     training: TrainingRecipe,
-    rate: float,
+    rate: float | Tensor,
     weights: Mapping[str, Tensor],
     gradients: tuple[Tensor, ...],
     slots: dict[str, Tensors],
 ) -> None:
     """Update `weights` and `slots` in place from the gradients, given in the order of the weights.
 
+    rate: a number, or a tensor without dimensions, in float32 on a GPU, which a captured step can be given anew.
     Weight decay is part of the gradient for `sgd` and `adam` and decoupled for `adamw` (Loshchilov & Hutter 2019).
     """
     parameters = list(weights.values())

@@ -41,7 +41,7 @@ class Placement:
         jobs = job.config["jobs"]
         device = devices.choose_device(jobs["device"])
         devices.set_up(job.threads, jobs["deterministic"])
-        settings = Settings(device, False, jobs["evaluation_batch_size"], jobs["checkpoint_seconds"])
+        settings = Settings(device, False, jobs["evaluation_batch_size"], jobs["checkpoint_seconds"], jobs["capture"])
         parameters = count_parameters(recipe.network, dataset.shape, dataset.classes)
         logging.info("%d parameters on %s", parameters, device)
         if isinstance(recipe.network, ModuleRecipe) and not recipe.network.stacks:

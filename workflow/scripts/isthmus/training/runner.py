@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from isthmus.core.devices import Settings
@@ -21,6 +22,7 @@ from isthmus.recipes.recipe import TrainingRecipe
 from isthmus.recipes.schedules import learning_rate, run_length
 from isthmus.training import optimizers
 from isthmus.training.checkpoint import State
+from isthmus.training.replay import Replay
 
 
 class Descent:
@@ -38,6 +40,7 @@ class Descent:
         self.training, self.state, self.examples, self.settings = training, state, examples, settings
         self.steps_per_epoch, self.total_steps = run_length(training, len(examples.images))
         self.drawn_epoch = -1
+        self.replay = Replay(self.take)
         self.clock = time.monotonic()
 
     @property
@@ -49,8 +52,12 @@ class Descent:
         """The order of the data in an epoch: a permutation per member, `[S, N]`."""
         raise NotImplementedError
 
-    def gradients(self, chosen: Tensor) -> tuple[Tensor, ...]:
-        """The gradients to descend along, in the order of the weights, on the chosen examples `[S, B]`."""
+    def inputs(self, chosen: Tensor) -> tuple[Tensor, ...]:
+        """What the gradients of the coming step are taken on: the chosen examples `[S, B]`, and what else it needs."""
+        return (chosen,)
+
+    def gradients(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """The gradients to descend along, in the order of the weights, on what `inputs` returned."""
         raise NotImplementedError
 
     def going(self) -> bool:
@@ -71,8 +78,23 @@ class Descent:
         rate = learning_rate(training, state.step, self.steps_per_epoch, self.total_steps)
         if isinstance(self.network, Stacked) and self.network.random:
             self.network.draw_seeds(self.noise_seeds, state.step)
-        optimizers.step(training, rate, self.weights, self.gradients(chosen), self.slots)
+        if self.settings.capture and self.repeatable and chosen.shape[1] == training.batch_size:
+            device = self.settings.device
+            precision = torch.float64 if device.type == "cpu" else torch.float32  # as fused optimizers have it
+            self.replay(torch.full((), rate, dtype=precision, device=device), *self.inputs(chosen))
+        else:
+            self.take(rate, *self.inputs(chosen))
         state.step += 1
+
+    def take(self, rate: float | Tensor, *inputs: Tensor) -> None:
+        """Move every member along its gradients."""
+        optimizers.step(self.training, rate, self.weights, self.gradients(*inputs), self.slots)
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether steps differ in their inputs and rate alone: none draws random numbers."""
+        random = isinstance(self.network, Stacked) and self.network.random
+        return not (random or self.training.flip or self.training.crop_padding)
 
     def images(self, chosen: Tensor) -> Tensor:
         """The (augmented) images `[S, B, C, H, W]` of the chosen examples `[S, B]`."""

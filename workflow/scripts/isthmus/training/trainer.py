@@ -27,6 +27,7 @@ from isthmus.recipes.schedules import learning_rate
 from isthmus.tables.rows import Row, Rows
 from isthmus.training import averaging, optimizers
 from isthmus.training.checkpoint import State
+from isthmus.training.replay import Replay
 from isthmus.training.runner import Descent
 from isthmus.training.sam import ascended
 from isthmus.training.scores import Scoring, not_finite, reason_to_stop
@@ -122,6 +123,7 @@ class TrainingRun(Descent):
                 parameter.copy_(weights[name])
             start = [self.state.snapshots[seed]["initial"][name] for seed in self.state.live]
             self.initial[name] = torch.stack(start).to(device)
+        self.replay = Replay(self.take)  # a captured step holds the tensors of the networks before
         self.pruned_masks = self._pruned_masks()
         _clear(self.weights, self.pruned_masks)
         for content in self.slots.values():
@@ -167,11 +169,12 @@ class TrainingRun(Descent):
         rows = [seeds.generator(seed, seeds.Stream.ORDER, epoch).permutation(count) for seed in self.noise_seeds]
         return torch.from_numpy(np.stack(rows)).to(self.settings.device)
 
-    def gradients(self, chosen: Tensor) -> tuple[Tensor, ...]:
+    def gradients(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The gradients of each network's mean loss over its examples `[S, B]`, zero for pruned weights.
 
         If the recipe has a `sharpness_radius`, they are taken at the worst weights nearby (`isthmus.training.sam`).
         """
+        (chosen,) = inputs
         training, images, labels = self.training, self.images(chosen), picked(self.labels, chosen)
         gradients = self._gradients_at(self.weights, images, labels)
         if not training.sharpness_radius:
