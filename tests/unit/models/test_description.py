@@ -132,9 +132,9 @@ def test_a_damaged_description_is_made_again(found: dict[str, Any], folder: Path
     """A flipped bit would make another number of parameters of it."""
     file = asked("mlp", width=6, depth=2).file
     whole = file.read_text()
-    parameters = str(found["mlp"].parameters)
+    parameters = f'"parameters": {found["mlp"].parameters}'
     assert whole.count(parameters) == 1
-    for damaged in (whole.replace(parameters, str(found["mlp"].parameters ^ 1)), whole[:-9]):
+    for damaged in (whole.replace(parameters, f'"parameters": {found["mlp"].parameters ^ 1}'), whole[:-9]):
         file.write_text(damaged)
         assert describe([asked("mlp", width=6, depth=2)]) == [found["mlp"]]
         assert file.read_text() == whole

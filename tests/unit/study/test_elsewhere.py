@@ -233,5 +233,5 @@ def test_the_example_of_the_page_is_a_study(tmp_path: Path) -> None:
 
 def test_claims_about_barriers_need_as_many_points_as_count_as_enough() -> None:
     claims = [claim for claim in parse_claims(read_claims()) if claim.quantity.startswith("barrier")]
-    assert len(claims) == 10
+    assert len(claims) == 13
     assert all(claim.where["points"] == {"at_least": FEWEST_POINTS} for claim in claims)
