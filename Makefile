@@ -30,7 +30,7 @@ SNAKEMAKE += $(if $(DEPLOY),--software-deployment-method $(DEPLOY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup install readable unlocked constraints figures tables redraw report plan new-analysis check-analysis \
-  test test-slow test-exhaustive test-slurm test-faults test-lowest test-newest gpu-check check format bench gallery docs site doctor release clean
+  test test-slow test-exhaustive test-slurm test-faults test-lowest test-newest gpu-check check types style format bench gallery docs site doctor release clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,10 +93,15 @@ check-analysis: $(READY) ## an analysis's files, its unit test and a small study
 	@$(BIN)/python workflow/scripts/check_analysis.py $(NAME) $(if $(OPTIONS),--options '$(OPTIONS)')
 
 check: $(READY) ## formatting, types, the order of the packages, and the files for GitHub
+	@$(MAKE) --no-print-directory --jobs 2 types style
+
+types:
+	$(BIN)/mypy
+
+style:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow templates
-	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml

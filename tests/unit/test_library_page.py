@@ -46,6 +46,7 @@ def test_all_blocks_of_isthmus_run_one_after_the_other(tmp_path: Path) -> None:
     ran(tmp_path, "\n".join([*own, CHECKS]))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(bool(ABSENT), reason=f"not installed (dependency group dev): {', '.join(ABSENT)}")
 def test_the_blocks_of_other_libraries_run_beside_them(tmp_path: Path) -> None:
     ran(tmp_path, "\n".join([*blocks("library.md", "python"), BESIDE]))

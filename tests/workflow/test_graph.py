@@ -14,6 +14,7 @@ from isthmus.overview.verdicts import verdict_sentence
 
 WIDTHS = (4, 8)
 pytestmark = pytest.mark.slow
+AGAIN = pytest.mark.exhaustive  # shows once more what the cases beside it show
 
 
 def study(**grid: Any) -> dict[str, Any]:
@@ -97,17 +98,19 @@ def test_the_report_opens_on_the_overview_and_holds_every_figure_with_its_captio
             | {measuring("curvature", 4, "2 3")}
             | (TRAINED | MOVED | CURVED | drawing("train", "movement", "curvature")),
         ),
-        (
+        pytest.param(
             configuration(small=study(width=[4, 6, 8])),
             {training("small", 6, "0 1"), measuring("movement", 6, "0 1")}
             | listing()
             | (TRAINED | MOVED | drawing("train", "movement", "curvature")),
+            marks=AGAIN,
         ),
-        (
+        pytest.param(
             configuration(small=study(), other=small_study(width=[4])),
             {training("other", 4, "0 1")}
             | listing("other")
             | (TRAINED | drawing("train", "movement", "curvature") | drawing("train", name="other")),
+            marks=AGAIN,
         ),
     ],
     ids=["seeds", "width", "study"],
@@ -160,15 +163,17 @@ CURVATURE_AGAIN = {measuring("curvature", 4, "0 1")} | CURVED | drawing("curvatu
             set(),
         ),
         ([(SCHEDULE, PEAK, "    peak = 2 * peak_rate(training)")], TRAINING | AFTER_TRAINING),
-        (
+        pytest.param(
             [("core/logs.py", "logging.INFO", "logging.DEBUG")],
             TRAINED | MOVED | CURVED | drawing("train", "movement", "curvature") | CLAIMS,
+            marks=AGAIN,
         ),
         ([("analyses/curvature/noise.py", *CHANGED)], CURVATURE_AGAIN),
-        ([("landscape/hessian/lanczos.py", *CHANGED)], CURVATURE_AGAIN),
-        (
+        pytest.param([("landscape/hessian/lanczos.py", *CHANGED)], CURVATURE_AGAIN, marks=AGAIN),
+        pytest.param(
             [("data/sources.py", "DIGITS_SPLIT_SEED = 0", "DIGITS_SPLIT_SEED = 1")],
             {"Preparing the data set digits"} | TRAINING | AFTER_TRAINING,
+            marks=AGAIN,
         ),
     ],
     ids=["comment and costs", "schedule", "log", "analysis", "eigenvalues", "data"],

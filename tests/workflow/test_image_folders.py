@@ -18,7 +18,7 @@ def config(root: str) -> dict[str, Any]:
     return studies | {"datasets": {"mine": {"source": "folder", "train": f"{root}/train", "test": f"{root}/test"}}}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_new_image_is_prepared_and_a_move_of_the_folders_changes_nothing(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 2, 6, 6), dtype=np.uint8)
     for half, images in zip(("train", "test"), pixels, strict=True):

@@ -49,7 +49,7 @@ def tasks(study: dict[str, Any]) -> list[Task]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_jobs_are_those_of_a_dry_run(tmp_path: Path) -> None:
     config = configuration(small=small_study(seed=5) | {"analyses": {"movement": {}, "relations": {}}})
     printed = asked(tmp_path, config)

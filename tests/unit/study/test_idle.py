@@ -53,7 +53,7 @@ def test_an_axis_that_no_cell_uses_is_refused_and_one_that_some_use_is_said(key:
     assert notice.startswith(f"studies.small.grid.{key}: 4 of 8 cells do not use it")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_workflow_says_it(tmp_path: Path) -> None:
     study = small_study(optimizer=["sgd", "adam"], momentum=[0.5, 0.9])
     printed = succeed(tmp_path, configuration(small=study), "all", "--dry-run")

@@ -167,6 +167,7 @@ def test_the_example_to_copy_can_be_run() -> None:
     assert all(network_of(cell).stacks and network_of(cell).batch_norm for cell in study_of_file.cells.values())
 
 
+@pytest.mark.exhaustive
 def test_the_examples_of_larger_networks_can_be_run_and_aligned() -> None:
     file = ROOT / "presets" / "own-models-cifar.yaml"
     studies = load(read_yaml(file), files=[file]).studies
