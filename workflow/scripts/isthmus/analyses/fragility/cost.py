@@ -8,13 +8,7 @@ from isthmus.data.facts import Facts
 from isthmus.models.sizes import parameters
 from isthmus.recipes.recipe import Recipe
 from isthmus.training import cost as training
-from isthmus.training.cost import EVALUATED_TOGETHER, Calls, Work, evaluations, sizes_of
-
-SECONDS_PER_VALUE = 4e-8  # of making a corrupted image: between a hundred-millionth and twice this
-
-
-def _corrupted_sets(options: Mapping[str, Any]) -> int:
-    return len(options["robustness"]["corruptions"]) * len(options["robustness"]["severities"])
+from isthmus.training.cost import EVALUATED_TOGETHER, Calls, Work, corrupting_seconds, evaluations, sizes_of
 
 
 def _test_images(facts: Facts, options: Mapping[str, Any]) -> int:
@@ -24,14 +18,15 @@ def _test_images(facts: Facts, options: Mapping[str, Any]) -> int:
 def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> Work:
     """The work of measuring `networks` networks: at every moment noise, gradients, and test images."""
     examples, statistics, forward = sizes_of(recipe, facts)
-    perturbed, test, sets = min(options["images"], examples), _test_images(facts, options), _corrupted_sets(options)
+    perturbed, test, corruptions = min(options["images"], examples), _test_images(facts, options), options["robustness"]
+    sets = len(corruptions["corruptions"]) * len(corruptions["severities"])
     at_moments = networks * (2 + len(recipe.training.snapshots))
     calls = (
         evaluations(at_moments * (perturbed + statistics), forward, options["draws"] + 1, EVALUATED_TOGETHER),
         Calls("gradient", at_moments * (options["ascent_steps"] + 1), perturbed * forward),
         evaluations(at_moments * ((1 + sets) * test + statistics), forward, 1, EVALUATED_TOGETHER),
     )
-    return Work(calls, SECONDS_PER_VALUE * test * sets * prod(facts.shape))
+    return Work(calls, corrupting_seconds(test, facts, corruptions))
 
 
 def memory_mb(

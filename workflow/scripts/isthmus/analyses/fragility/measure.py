@@ -80,9 +80,9 @@ def with_interval(name: str, values: NDArray[np.float64]) -> Row:
     """The mean of independent draws `[draws]` and its 95 % interval, Student's, as the three columns called `name`.
 
     Without a finite mean there are no columns. If all draws are equal, they do not show how far off the mean may be,
-    and there is no interval. Rises of a quadratic
-    loss are skewed: in 4,000 simulated cases with ten draws, the interval contained the expected rise in 94 % if ten
-    equal eigenvalues made it up, in 91 % with three, and in 86 % with one.
+    and there is no interval. Rises of a quadratic loss are skewed: in 4,000 simulated cases with ten draws, the
+    interval contained the expected rise in 94 % if ten equal eigenvalues made it up, in 91 % with three, and in 86 %
+    with one.
 
     >>> with_interval("rise", np.array([2.0, 2.0])), len(with_interval("rise", np.array([1.0, 3.0])))
     ({'rise': 2.0}, 3)

@@ -1,16 +1,12 @@
 """The cost of testing on corrupted images."""
 
 from collections.abc import Mapping
-from math import prod
 from typing import Any
 
 from isthmus.data.facts import Facts
 from isthmus.recipes.recipe import Recipe
 from isthmus.training import cost as training
-from isthmus.training.cost import EVALUATED_TOGETHER, Work, evaluations, sizes_of
-
-# Measured seconds per value; other corruptions take about 10 ns, and JPEG another 200 microseconds per image.
-CORRUPTING = {"shot_noise": 6e-8, "gaussian_blur": 8e-8}
+from isthmus.training.cost import EVALUATED_TOGETHER, Work, corrupting_seconds, evaluations, sizes_of
 
 
 def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> Work:
@@ -18,10 +14,8 @@ def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int
     _, statistics, forward = sizes_of(recipe, facts)
     images = min(options["test_size"] or facts.test_size, facts.test_size)
     sets = 2 + len(options["corruptions"]) * len(options["severities"])
-    each = [CORRUPTING.get(name, 1e-8) * prod(facts.shape) + 2e-4 * (name == "jpeg") for name in options["corruptions"]]
-    corrupting = images * len(options["severities"]) * sum(each)
     evaluated = evaluations(sets * images + statistics, forward, networks, EVALUATED_TOGETHER)
-    return Work((evaluated,), corrupting)
+    return Work((evaluated,), corrupting_seconds(images, facts, options))
 
 
 def memory_mb(
