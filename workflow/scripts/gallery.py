@@ -25,7 +25,7 @@ from isthmus.core.errors import DataError, UserError
 from isthmus.core.files import write_whole
 from isthmus.core.hardware import processor
 from isthmus.overview.gallery import Rows, kept_claims, page, verdicts_by_preset
-from isthmus.tables.parquet import read_table
+from isthmus.tables.parquet import as_frame, read_table
 
 ROOT = Path(__file__).resolve().parents[2]
 GALLERY, README = ROOT / "docs" / "gallery", ROOT / "README.md"
@@ -44,8 +44,8 @@ class Page:
             self.rows, self.cost = Rows({}, kept), json.loads((folder / "cost.json").read_text(encoding="utf-8"))
             return
         made = {name: results / "tables" / f"{name}.parquet" for name in QUOTED}
-        tables = {name: read_table(path).to_pandas() for name, path in made.items() if path.exists()}
-        self.claims = kept_claims(read_table(results / "tables" / "claims.parquet").to_pandas())
+        tables = {name: as_frame(read_table(path)) for name, path in made.items() if path.exists()}
+        self.claims = kept_claims(as_frame(read_table(results / "tables" / "claims.parquet")))
         self.rows, self.cost = Rows(tables), cost(results)
 
     def write(self) -> None:
