@@ -130,7 +130,7 @@ def gradient_noise(gradients: Iterable[Tensor], training_examples: int) -> Gradi
             counts[group] += len(norms[members])
         seen += len(part)
     if sums is None:
-        raise ValueError("the noise of gradients was asked of no gradient")
+        raise ValueError("the noise of gradients needs at least one gradient")
     whole = _moments(sums.sum(0), squares.sum(), counts.sum(), training_examples)
     found = GradientNoise(seen, *whole, None, None)
     if found.noise_scale is None:

@@ -66,7 +66,7 @@ def repairable_layers(module: nn.Module, inputs: Tensor, hidden: Mapping[str, Gr
     }
     calls, normalized = _watch(module, inputs, layers)
     for name in sorted(matrices - {f"{layer}.weight".removeprefix(".") for layer in calls}):
-        raise UserError(f"the hidden units of {name} are computed by no linear layer and no convolution of its own")
+        raise UserError(f"the hidden units of {name} are not computed by a linear layer or convolution of their own")
     uses = Counter(id(each) for owner in module.modules() for each in owner.parameters(recurse=False))
     found = []
     for name in calls:
@@ -74,9 +74,11 @@ def repairable_layers(module: nn.Module, inputs: Tensor, hidden: Mapping[str, Gr
         if f"{name}.weight".removeprefix(".") not in matrices or name in normalized:
             continue
         if calls[name] > 1 or any(uses[id(each)] > 1 for each in layer.parameters(recurse=False)):
-            raise UserError(f"the layer {name} computes hidden units in several places, which have statistics each")
+            raise UserError(f"the layer {name} computes hidden units in several places, each with its own statistics")
         if layer.bias is None:
-            raise UserError(f"the layer {name} has no bias, and no batch normalization follows, to shift its units by")
+            raise UserError(
+                f"the layer {name} has no bias, and no batch normalization follows that could shift its units"
+            )
         found.append(name)
     return tuple(found)
 

@@ -201,7 +201,7 @@ def _row_errors(rows: pd.DataFrame, described: Table) -> Iterator[str]:
     keys = [name for name in dict.fromkeys(keys) if name in rows and name != "study"]
     keys = keys if described.key or own else list(rows)
     for place in _repeated(rows, keys):
-        yield f"the row with {', '.join(f'{key} {rows[key].iloc[place]}' for key in keys)} is there twice"
+        yield f"the row with {', '.join(f'{key} {rows[key].iloc[place]}' for key in keys)} appears twice"
     if set(PAIR) <= set(rows):
         for place in (rows["seed_a"] >= rows["seed_b"]).to_numpy().nonzero()[0][:FEW]:
             yield f"row {place} is a pair whose seed_a is not the smaller one"
