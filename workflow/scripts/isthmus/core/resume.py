@@ -1,4 +1,4 @@
-"""Records: what was found out once and is not found out again, in one small file each.
+"""Records: results that are computed once and not again, in one small file each.
 
 The finished measurements of a job are records, so that a restarted job continues where it stopped. A record is plain
 JSON, stored with a fingerprint of everything it depends on and a checksum, and written atomically. Numbers are restored

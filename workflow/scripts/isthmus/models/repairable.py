@@ -1,9 +1,10 @@
 """Which layers of a module can have the statistics of their outputs restored (REPAIR, Jordan et al. 2023).
 
-A linear layer or a convolution computes hidden units as affine functions of its inputs, so that rescaling a row of its
-weight and shifting its bias sets mean and standard deviation of a unit to any values. Which of its outputs are hidden
-units is known from what can be permuted (`isthmus.models.unit_groups`). A layer right before batch normalization needs
-no repair: fresh statistics give its units mean and deviation anyway, those of the interpolated bias and weight.
+A linear layer or a convolution computes hidden units as affine functions of its inputs, so rescaling a row of its
+weight and shifting its bias can set the mean and the standard deviation of a unit to any values. Which of its outputs
+are hidden units is known from what can be permuted (`isthmus.models.unit_groups`). A layer right before batch
+normalization needs no repair: fresh statistics already give its units the mean and deviation of the interpolated bias
+and weight.
 """
 
 from collections import Counter

@@ -1,8 +1,7 @@
 """Networks trained elsewhere in the configuration: where their files are, and what a study may say and ask of them.
 
-A study names the files, `networks: {checkpoints: "runs/{width}/seed{seed}.pt"}`, in the place of a recipe. Files are
-checked without torch here, apart from what is in them, which a process of its own looks at
-(`isthmus.models.description`).
+A study names the files, `networks: {checkpoints: "runs/{width}/seed{seed}.pt"}`, instead of a recipe. Here, files are
+checked without torch, except for their content, which a separate process examines (`isthmus.models.description`).
 """
 
 import hashlib

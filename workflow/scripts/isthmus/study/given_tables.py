@@ -1,8 +1,8 @@
 """The tables that a user gives: a folder with a Parquet file for each, in the columns of docs/tables.md.
 
-Isthmus fills in the columns `study` and `cell`. Cells are told apart by width, depth and batch size, or by whatever
-columns `cells.parquet` has beside them. A column that was not measured is left out and becomes null. Everything else is
-checked: names and types of columns, nulls, limits of quantities, rows that are there twice.
+Isthmus fills in the columns `study` and `cell`. Cells are distinguished by width, depth and batch size, and by any
+other columns of `cells.parquet`. A column that was not measured is left out and becomes null. Everything else is
+checked: names and types of columns, nulls, limits of quantities, rows that appear twice.
 """
 
 from collections.abc import Iterator
