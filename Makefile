@@ -66,7 +66,7 @@ constraints: $(READY) ## constraints.txt, after a change of pyproject.toml; with
 readable: $(READY)
 	@$(if $(CONFIG),$(BIN)/python workflow/scripts/check_configuration.py $(CONFIG))
 
-# After a crash, Snakemake's lock is still there: taken away where nobody works any more.
+# After a crash, Snakemake's lock is still there: it is removed if no run is at work.
 unlocked: readable
 	@$(BIN)/python workflow/scripts/unlock.py $(if $(CONFIG),--configfile $(CONFIG)) $(if $(PROFILE),--workflow-profile $(PROFILE))
 
@@ -137,7 +137,7 @@ test-lowest test-newest: test-%:
 	$(VENV)-$*/bin/python -m uv pip install --quiet --python $(VENV)-$* --editable . $(VERSIONS)
 	$(VENV)-$*/bin/python -m pytest $(if $(filter lowest,$*),-W ignore::DeprecationWarning) $(TESTS)
 
-# Without an environment, as where there is no network, with the machine's own Python: what that lacks is skipped by name.
+# Without an environment, as on a machine without a network, with the machine's own Python: cases it lacks packages for are skipped by name.
 gpu-check: ## test the workflow on this machine's GPU, in eight minutes (docs/gpu.md); make gpu-check OPTIONS='--data DIR'
 	@PYTHONPATH=workflow/scripts $(or $(wildcard $(BIN)/python),$(PYTHON)) -m gpu_check $(OPTIONS)
 
