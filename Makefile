@@ -1,4 +1,4 @@
-# Everything a person types: `make figures` and `make test` set up what they need by themselves.
+# The commands for people: `make figures` and `make test` set up what they need by themselves.
 # Another interpreter: make figures PYTHON=python3.12      Another study: make figures CONFIG=presets/mnist.yaml
 # Other versions of the packages than those of constraints.txt: make setup CONSTRAINTS=mine.txt, or CONSTRAINTS= for none
 # On a SLURM cluster: make figures PROFILE=profiles/slurm (docs/cluster.md)      Jobs in conda environments: DEPLOY=conda
@@ -66,7 +66,7 @@ constraints: $(READY) ## constraints.txt, after a change of pyproject.toml; with
 readable: $(READY)
 	@$(if $(CONFIG),$(BIN)/python workflow/scripts/check_configuration.py $(CONFIG))
 
-# After a crash, Snakemake's lock is still there: taken away where nobody works any more.
+# After a crash, Snakemake's lock is still there: it is removed if no run is at work.
 unlocked: readable
 	@$(BIN)/python workflow/scripts/unlock.py $(if $(CONFIG),--configfile $(CONFIG)) $(if $(PROFILE),--workflow-profile $(PROFILE))
 
@@ -82,7 +82,7 @@ tables: unlocked ## run the whole study as far as the tables
 redraw: unlocked ## draw every figure again from the tables alone
 	$(SNAKEMAKE) --allowed-rules list_cells summarize $(DRAW) --forcerun $(DRAW) --until $(DRAW) -- figures
 
-report: unlocked ## Snakemake's HTML report: results/report.html
+report: unlocked ## run the whole study and write Snakemake's HTML report: results/report.html
 	$(SNAKEMAKE)
 	$(SNAKEMAKE) --report results/report.html
 
@@ -114,10 +114,10 @@ test: check ## these checks, and all tests but the slow ones (tests/README.md)
 test-slow: $(READY) ## the tests that take a whole workflow, and simulations in full
 	$(BIN)/python -m pytest -m "slow and not exhaustive"
 
-test-exhaustive: $(READY) ## the tests that repeat, many times, what the others show
+test-exhaustive: $(READY) ## the tests that repeat many times what the others show
 	$(BIN)/python -m pytest -m exhaustive
 
-test-slurm: $(READY) ## a study on a SLURM of one node on this machine (Debian, root; docs/cluster.md)
+test-slurm: $(READY) ## a study on a one-node SLURM on this machine (Debian, root; docs/cluster.md)
 	$(BIN)/python -m pytest -m slurm tests/workflow/test_slurm.py
 
 test-faults: $(READY) ## attacks: kills, flipped bits, full disks; make test-faults KILLS=200 FLIPS=5000 TABLE=table.md
@@ -137,8 +137,8 @@ test-lowest test-newest: test-%:
 	$(VENV)-$*/bin/python -m uv pip install --quiet --python $(VENV)-$* --editable . $(VERSIONS)
 	$(VENV)-$*/bin/python -m pytest $(if $(filter lowest,$*),-W ignore::DeprecationWarning) $(TESTS)
 
-# Without an environment, as where there is no network, with the machine's own Python: what that lacks is skipped by name.
-gpu-check: ## what the workflow does on this machine's GPU, in eight minutes (docs/gpu.md); make gpu-check OPTIONS='--data DIR'
+# Without an environment, as on a machine without a network, with the machine's own Python: cases it lacks packages for are skipped by name.
+gpu-check: ## test the workflow on this machine's GPU, in eight minutes (docs/gpu.md); make gpu-check OPTIONS='--data DIR'
 	@PYTHONPATH=workflow/scripts $(or $(wildcard $(BIN)/python),$(PYTHON)) -m gpu_check $(OPTIONS)
 
 format: $(READY) ## format Python and Snakemake files
@@ -146,10 +146,10 @@ format: $(READY) ## format Python and Snakemake files
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow templates
 
-bench: $(READY) ## one script per statement about speed, into docs/speed.md; some of them: make bench NAME="training curves"
+bench: $(READY) ## run the benchmarks and record them in docs/speed.md; some of them: make bench NAME="training curves"
 	$(BIN)/python benchmarks/record.py $(NAME)
 
-gallery: readable ## pages of docs/gallery: of one finished study with CONFIG, otherwise all of them from what is kept
+gallery: readable ## pages of docs/gallery: with CONFIG, of one finished study; otherwise all, from what is kept there
 	$(BIN)/python workflow/scripts/gallery.py $(if $(CONFIG),--configfile $(CONFIG))
 
 docs: $(READY) ## docs/configuration.md and docs/tables.md from the schemas, docs/rules.md from the workflow
@@ -169,7 +169,7 @@ site: $(READY) ## the documentation as a web site: site/html/index.html
 doctor: ## what this machine has, what will be used, what is missing and how to get it
 	@$(or $(wildcard $(BIN)/python),$(PYTHON)) workflow/scripts/doctor.py
 
-release: $(READY) ## whether this commit can be released, and the commands that do it
+release: $(READY) ## check whether this commit can be released, and print the commands that do it
 	@$(BIN)/python workflow/scripts/release.py
 
 clean: ## remove results (the environment stays)

@@ -148,9 +148,9 @@ def test_what_nobody_asked_for_is_said() -> None:
     few = {"widths": (8,), "depths": (1,), "batch_sizes": (32,), "seeds": 2, "diverged": []}
     tables = frames(**few, snapshots=(), spectra=False, sizes={})
     assert note(curvature.draw_spectra("digits", tables)).startswith("No spectra were asked for. Set `probes`")
-    assert note(DRAW["noise-response"]("digits", tables)).startswith("No disturbances of the weights were asked")
+    assert note(DRAW["noise-response"]("digits", tables)).startswith("No perturbations of the weights were asked")
     text = note(DRAW["sharpness-in-training"]("digits", tables))
-    assert text.startswith("No snapshots were asked for, or training was elsewhere.")
+    assert text.startswith("No snapshots were asked for, or the networks were trained elsewhere.")
     assert all(name in text for name in ("`during_training: true`", "`curvature`", "`snapshots`", "`training`"))
 
 

@@ -217,7 +217,7 @@ def test_walks_are_counted_by_how_they_end(figures: dict[str, Figure]) -> None:
     text = note(figures["walks"])
     assert "18 of 18 (81.5 to 100 %) walks straight on went their whole length" in text
     assert "16 of 18 (65.3 to 98.6 %) walks towards another minimum arrived" in text
-    assert "Greatest loss of any point of any walk: 1.0e-25; of any segment between two: 1.0e-07" in text
+    assert "Largest loss at any point of any walk: 1.0e-25; on any segment between two: 1.0e-07" in text
     assert "2 to the power 4.10 (median of 36, from 4.00 to 4.20; 4 on a smooth zero set)" in text
     nearest = figures["walks"].axes[3]
     legend = nearest.get_legend()
@@ -249,7 +249,7 @@ def test_coefficients_are_those_of_the_table_and_hollow_where_chains_disagree(
     text = note(figures["coefficients"])
     assert "n = 18 zeros. At the highest stiffness, the estimate is 0.990 to 0.990 times q / 2 (mean 0.990)" in text
     assert "18 of 18 intervals of 95" in text.replace("\xa0", " ")
-    assert "Greatest split R-hat 1.200; 60 % to 60 % of steps accepted" in text
+    assert "Largest split R-hat 1.200; 60 % to 60 % of steps accepted" in text
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_a_star_says_where_no_power_law_holds() -> None:
     assert not slopes(straight.axes[0])[0].endswith("*")
     assert slopes(bent.axes[0])[0].endswith(" *")
     assert "*" not in note(straight)
-    assert "*: no power law, as the widths' means lie farther off a line than networks scatter" in note(bent)
+    assert "*: no power law, as the widths' means lie farther from a line than networks scatter" in note(bent)
 
 
 def test_numbers_are_written_with_a_true_minus_and_no_negative_zero() -> None:

@@ -85,7 +85,7 @@ def test_the_record_of_another_machine_is_refused(tmp_path: Path, capsys: pytest
     path = tmp_path / "gpu-check.json"
     path.write_text(path.read_text().replace('"device": "cpu"', '"device": "cuda"'))
     assert check(tmp_path, "--parts", "speed", "--only", "nothing") == 2
-    assert "is of another machine" in capsys.readouterr().err
+    assert "is from another machine" in capsys.readouterr().err
 
 
 def test_the_break_even_lies_between_the_steps_that_a_stack_wins_and_loses() -> None:

@@ -56,4 +56,4 @@ use rule draw_training as draw_manifold_outliers with:
     params:
         **drawing("manifold"),
     message:
-        "Drawing trained networks of {wildcards.study} beside the theorem"
+        "Drawing trained networks of {wildcards.study} compared with the theorem"

@@ -92,7 +92,7 @@ def mistakes_in_tables(name: str, folder: Path) -> Iterator[str]:
             state = "diverged" if row["diverged_trained"] else "did not diverge"
             yield f"the table {table.name} has no row of the network {row['cell']}, seed {row['seed']}, which {state}"
         if (said.notna() & (said != lost)).any():
-            yield f"the table {table.name} has another `diverged` than the table networks"
+            yield f"the table {table.name} disagrees with the table networks about `diverged`"
         measured = [column.name for column in table.columns if column.nullable]
         for column in measured:
             if both.loc[lost, column].notna().any():

@@ -89,7 +89,7 @@ def look_at_machine(report: Report) -> None:
     report.show("Memory", memory())
     report.show("Disk", f"{disk.free / 1e9:.0f} of {disk.total / 1e9:.0f} GB free in {Path.cwd()}")
     if disk.free < NEEDED_DISK:
-        report.missing.append(f"Room on the disk: {disk.free / 1e9:.1f} GB are free in {Path.cwd()}.")
+        report.missing.append(f"Disk space: only {disk.free / 1e9:.1f} GB are free in {Path.cwd()}.")
 
 
 def memory() -> str:
@@ -132,10 +132,10 @@ def look_at_gpu(report: Report) -> str:
         report.missing.append("A PyTorch that can be imported. Try: rm -r .venv && make setup")
         return "cpu"
     toolkit, names = json.loads(answer)
-    report.show("PyTorch sees", f"{', '.join(names) or 'no GPU'}; it is built for {toolkit or 'CPUs alone'}")
+    report.show("PyTorch sees", f"{', '.join(names) or 'no GPU'}; it is built for {toolkit or 'CPUs only'}")
     if not names:
         report.notes.append(
-            "PyTorch does not see the GPU: it is built for CPUs alone (https://pytorch.org has others), the driver is "
+            "PyTorch does not see the GPU: it is built for CPUs only (https://pytorch.org has others), the driver is "
             "older than the CUDA that it is built for, or CUDA_VISIBLE_DEVICES hides it."
         )
     return "gpu" if names else "cpu"

@@ -14,9 +14,9 @@ ABOUT = """<!-- Generated from the workflow by `make docs`; edit workflow/rules,
 
 # Rules
 
-How the rules of the default study follow one another, from the data set on the left to the overview on the right. An
-arrow is left out where a longer way leads to the same rule. `collect_table` makes every table, also of what was
-computed from other tables, which is what a dotted arrow means.
+This graph shows the rules of the default study, from the data set on the left to the overview on the right. An arrow is
+left out if a longer way leads to the same rule. `collect_table` makes every table. A dotted arrow leads back to it from
+a rule that computes a table from other tables.
 """
 
 

@@ -1,4 +1,4 @@
-"""Measure from which step on training is stable, for the networks of one block: train twins, write the table."""
+"""Measure the step from which training is stable, for the networks of one block: train twins, write the table."""
 
 from dataclasses import replace
 from functools import partial

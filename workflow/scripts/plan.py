@@ -116,11 +116,13 @@ def main() -> None:
     found = plan.plan(jobs, graph, settings)
     print(plan.report(found))
     print(f"\nspeeds measured on this machine ({device}) in {time.monotonic() - started:.0f} s;", end=" ")
-    print("memory is what the largest job asks for; stopping rules are not foreseen")
+    print("memory is what the largest job asks for; the effect of stopping rules is not foreseen")
     if not found["counted"].all():
         print("* no count of its work: the time its rule asks for")
     if device.type == "cpu" and found["gpu_seconds"].any():
-        print("the jobs ask for a GPU and none is here: GPU hours are as long as this CPU takes; plan on such a node")
+        print(
+            "the jobs ask for a GPU and there is none here: GPU hours are those of this CPU; plan on a node with a GPU"
+        )
 
 
 if __name__ == "__main__":

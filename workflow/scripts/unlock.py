@@ -11,5 +11,5 @@ HERE = Path()
 if any(Path(".snakemake", "locks").glob("*")):
     if reason := occupant(HERE):
         sys.exit(f"This folder is locked. {reason} To unlock it by hand: snakemake --unlock")
-    print("Unlocking this folder: whoever worked in it was killed.", flush=True)
+    print("Unlocking this folder: the run that worked in it was killed.", flush=True)
     sys.exit(subprocess.run([sys.executable, "-m", "snakemake", *sys.argv[1:], "--unlock"]).returncode)

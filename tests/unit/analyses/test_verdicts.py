@@ -103,7 +103,7 @@ def test_networks_that_do_not_differ_give_no_interval() -> None:
     (row,) = judge([claim()], {"networks": table})
     assert row["value"] == pytest.approx(16)
     assert (row["low"], row["high"], row["p"], row["direction"]) == (None, None, None, "inconclusive")
-    assert row["reason"] == "networks do not differ, so that there is no interval"
+    assert row["reason"] == "networks do not differ, so there is no interval"
 
 
 def test_pairs_that_agree_perfectly_are_measured() -> None:

@@ -80,7 +80,7 @@ def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
         load_dataset(tmp_path / "absent.safetensors")
     foreign = tmp_path / "weights.safetensors"
     save_file({"weight": np.zeros(3)}, foreign)
-    with pytest.raises(DataError, match=r"weights\.safetensors is another program's file"):
+    with pytest.raises(DataError, match=r"weights\.safetensors was written by another program"):
         load_dataset(foreign)
     foreign.write_text("not safetensors at all, but long enough to hold a header", encoding="utf-8")
     with pytest.raises(DataError, match=r"weights\.safetensors is damaged"):

@@ -115,7 +115,7 @@ def test_what_is_impossible_is_known_with_its_reason(found: dict[str, Any]) -> N
         each = found[name]
         assert (each.together, each.curved, each.alone, each.aligned, each.kept) == ("", "", "", "", {})
     assert [found[name].repaired for name in ("depthwise", "mlp")] == ["", ""]
-    assert "self_attn.in_proj_weight are computed by no linear layer" in found["vit"].repaired
+    assert "self_attn.in_proj_weight are not computed by a linear layer" in found["vit"].repaired
     assert found["branching"].repaired == found["branching"].aligned
 
 

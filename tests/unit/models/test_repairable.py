@@ -29,7 +29,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "a layer without bias": (permutable.HandWrittenViT, "the layer block.qkv has no bias, and no batch normalization"),
     "attention": (
         lambda: own_models.ViT(SHAPE, CLASSES),
-        r"the hidden units of layers.0.self_attn.in_proj_weight are computed by no linear layer",
+        r"the hidden units of layers.0.self_attn.in_proj_weight are not computed by a linear layer",
     ),
     "tied weights": (lambda: own_models.Tied(SHAPE, CLASSES), "the layer encode computes hidden units in several"),
 }

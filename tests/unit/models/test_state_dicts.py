@@ -118,7 +118,7 @@ def test_what_does_not_fit_is_named(state: dict[str, Tensor]) -> None:
         "it lacks `4.bias`; it holds `4.offset`, which the network does not have"
     )
     assert refusal(state | {"4.bias": torch.zeros(7)}) == "`4.bias` has the shape [7]; the network's has [10]"
-    assert refusal(state | {"4.bias": 3.0}) == "`4.bias` is no dense tensor of real numbers but float"
+    assert refusal(state | {"4.bias": 3.0}) == "`4.bias` is not a dense tensor of real numbers but float"
     assert refusal({}).startswith("it lacks `1.weight`, `2.weight`, `2.bias` and 2 more")
 
 

@@ -80,8 +80,8 @@ def trained(**axes: list[int]) -> pd.DataFrame:
         ),
         (
             effect("test_error", -0.4, None, None),
-            "What doubling the width does to the test error cannot be told: there is no interval, because cells have "
-            "too few networks with a value or these do not differ (12 networks in 4 cells).",
+            "What doubling the width does to the test error cannot be determined: there is no interval, because cells "
+            "have too few networks with a value or these do not differ (12 networks in 4 cells).",
         ),
     ],
     ids=[

@@ -164,12 +164,12 @@ def test_missing_and_wrong_files_are_named_before_any_job() -> None:
     [
         ({"checkpoints": "runs/4/seed0.pt"}, "it lacks {seed}, of which the grid has several values"),
         ({"grid": {"width": [4, 6]}, "checkpoints": "runs/4/{seed}.pt"}, "it lacks {width}, of which"),
-        ({"checkpoints": "runs/{widht}/{seed}.pt"}, "`widht` is no axis of the grid, which has width, depth,"),
+        ({"checkpoints": "runs/{widht}/{seed}.pt"}, "`widht` is not an axis of the grid, which has width, depth,"),
         ({"checkpoints": "runs/{seed"}, "braces hold axes of the grid, as in `seed{seed}.pt`"),
         ({"training": {}}, "training: the key `epochs` is missing"),
         (
             {"training": {"epochs": 3, "flip": True}},
-            "training.flip: nothing uses it where networks were trained elsewhere",
+            "training.flip: nothing uses it for networks trained elsewhere",
         ),
         ({"grid": {"momentum": [0.0, 0.9]}}, "grid.momentum: nothing uses it"),
         ({"data": {"label_noise": 0.1}}, "data.label_noise: [0.1] was given; networks trained elsewhere did not learn"),
@@ -196,7 +196,7 @@ def test_bends_of_curves_take_a_recipe_of_their_own() -> None:
         "training.optimizer",
         *(f"analyses.connect.curve.{key}" for key in ("learning_rate", "schedule", "weight_decay")),
     ]
-    said = "the key is missing; networks trained elsewhere lend the bends of curves no recipe"
+    said = "the key is missing; networks trained elsewhere give no recipe for curves"
     assert lacking == [f"{key}: {said}" for key in keys]
     curve = {"learning_rate": 0.1, "schedule": "linear", "weight_decay": 0.0}
     training = {"epochs": 3, "optimizer": "sgd", "momentum": 0.5}

@@ -117,7 +117,7 @@ def test_an_array_set_is_prepared_from_its_file_and_where_a_folder_is_does_not_m
 
 def test_labels_of_one_class_cannot_be_noisy() -> None:
     loaded("alike")
-    expected = "s.data.label_noise: 0.5 was given; alike has one class, so that no label can be another one"
+    expected = "s.data.label_noise: 0.5 was given; alike has one class, so no label can be replaced by another"
     with pytest.raises(ConfigurationError, match=expected):
         loaded("alike", data={"name": "alike", "label_noise": 0.5})
 

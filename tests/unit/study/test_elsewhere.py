@@ -134,7 +134,7 @@ BAD: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "twice": (
         "networks",
         lambda f: pd.concat([f, f[7:8]]),
-        "the row with cell width=64+depth=18+batch_size=16, seed 2 is there twice",
+        "the row with cell width=64+depth=18+batch_size=16, seed 2 appears twice",
     ),
     "empty": ("networks", lambda f: f[:0], "there is no row"),
     "cell": ("networks", lambda f: f.assign(cell="a"), "the column `cell` names rows of cells.parquet; add this file"),

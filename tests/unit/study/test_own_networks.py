@@ -155,7 +155,7 @@ def test_mistakes_of_the_module_name_the_study_and_the_arguments() -> None:
     assert "its outputs are random in evaluation; switch that off" in found
     assert "studies.aligned.analyses.connect.kinds: give kinds without linear-aligned; the module cannot be" in found
     unrepaired = "studies.repaired.analyses.connect.kinds: give kinds without linear-repaired; the module cannot be"
-    assert f"{unrepaired} repaired (the hidden units of layers.0.self_attn.in_proj_weight are computed by no" in found
+    assert f"{unrepaired} repaired (the hidden units of layers.0.self_attn.in_proj_weight are not computed by" in found
     assert "studies.repaired.analyses.connect.kinds: give kinds without linear-aligned" not in found
     assert "studies.alone.grid.batch_size: 128 was given; with 257 examples it leaves a batch of one" in found
 

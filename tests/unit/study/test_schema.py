@@ -180,12 +180,12 @@ def test_names_that_differ_in_their_case_alone_are_refused() -> None:
     twice = {"studies": {"s": studies["s"], "S": studies["s"]}}
     sweeps = {"tiny": {"width": [3], "points": [4]}, "Tiny": {"width": [2], "points": [4]}}
     data = {"mnist": {"source": "parquet", "train": "a.parquet", "test": "b.parquet"}}
-    assert mistakes(twice) == ["studies.S: there is also s; names must differ by more than their case"]
+    assert mistakes(twice) == ["studies.S: there is also s; names must differ in more than case"]
     assert mistakes(configuration() | {"datasets": data}) == [
-        "datasets.mnist: there is also MNIST; names must differ by more than their case"
+        "datasets.mnist: there is also MNIST; names must differ in more than case"
     ]
     assert mistake(analyses={"manifold": {"sweeps": sweeps}}) == (
-        "studies.s.analyses.manifold.sweeps.Tiny: there is also tiny; names must differ by more than their case"
+        "studies.s.analyses.manifold.sweeps.Tiny: there is also tiny; names must differ in more than case"
     )
 
 

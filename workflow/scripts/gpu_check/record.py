@@ -31,7 +31,7 @@ class Record:
         known = json.loads(path.read_text(encoding="utf-8"))
         if known["machine"] != machine:
             raise OtherMachine(
-                f"{path} is of another machine or size, {known['machine']}, and this is {machine}; "
+                f"{path} is from another machine or size, {known['machine']}; this is {machine}: "
                 "move it away, or name another folder with --out"
             )
         return cls(folder, machine, known["parts"])

@@ -1,4 +1,4 @@
-"""The library by itself: what a notebook asks of one or two networks, without a configuration and without a recipe.
+"""The library by itself, for notebooks: measurements of one or two networks, without a configuration or a recipe.
 
 Every call takes a plain `torch.nn.Module`, weights, and data:
 
@@ -8,11 +8,11 @@ Every call takes a plain `torch.nn.Module`, weights, and data:
   are computed afresh, over all given inputs, wherever the network is evaluated (docs/definitions.md).
 * `data` is a pair of tensors, inputs `[N, ...]` and targets `[N]` (classes) or `[N, outputs]` (real numbers), or
   something that yields such pairs batch by batch, such as a `DataLoader`. All of it is used, in evaluation mode; give
-  fewer examples where they do not fit into memory.
+  fewer examples if they do not fit into memory.
 * `loss` is `cross_entropy` (nats), `squared_error`, or a function of your own, `losses.py:huber` (docs/own-models.md).
 
-Computations run on the device of the weights. What is random depends on `seed` alone. docs/library.md shows each call
-beside other libraries. Nothing imports this module.
+Computations run on the device of the weights. Random draws depend only on `seed`. docs/library.md compares each call
+with other libraries. Nothing imports this module.
 """
 
 import copy
@@ -150,12 +150,12 @@ def align(
     """Permute the hidden units of `weights` so that they match those of `reference`; the function stays the same.
 
     method: `weights` finds the closest weights and `activations` the most similar activations on `data`; `combined`
-    searches for close weights from what activations suggest, which is best in deep networks. restarts: of that search.
-    Returns all parameters by name, without buffers.
+    searches for close weights, starting from matched activations, which is best in deep networks. restarts: of that
+    search. Returns all parameters by name, without buffers.
 
     What can be permuted is derived from the module; docs/own-models.md lists what is understood. Raises UserError if
-    nothing can, AlignmentError if a weight is not finite, and ValueError for another method. Source: Ainsworth et al.
-    (2023).
+    nothing can be permuted, AlignmentError if a weight is not finite, and ValueError for another method. Source:
+    Ainsworth et al. (2023).
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> mine = {name: value.detach() for name, value in model.named_parameters()}

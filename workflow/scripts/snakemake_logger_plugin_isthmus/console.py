@@ -144,7 +144,7 @@ class Console:
             self._say(f"{_clock(record.created)}  Trying again: {job.what}", "yellow")
         elif text.startswith("Terminating processes on user request"):
             self._interrupted = True
-            self._say("Stopping: the jobs that run save what they have.")
+            self._say("Stopping: running jobs save their state.")
         elif self.verbose or not IN_PASSING.match(text):
             self._say(text.rstrip())
 
@@ -193,11 +193,11 @@ class Console:
         if finished == total:
             yield f"All jobs have finished: {total} in {took}."
             return
-        yield f"{finished} of {total} jobs have finished, in {took}. The same command goes on from here."
+        yield f"{finished} of {total} jobs have finished, in {took}. The same command continues from here."
         for job in self.run.failed.values() if not self._interrupted else ():
             yield f"  failed: {job.what}\n          {' '.join(job.logs)}"
         if self._full_log:
-            yield f"All that Snakemake said: {self._full_log}"
+            yield f"Snakemake's full output: {self._full_log}"
 
     def _seconds(self, job: Job, now: float) -> float:
         """How long a job ran. On other machines, without the time it waited, if its benchmark says so."""

@@ -7,8 +7,8 @@ number, or time which way of computing them is fastest (`PLUMBING`), so a reword
 training. If columns no longer fit, the rule that collects tables notices, because its digest includes plumbing.
 
 Imports are read from the source, never run. Imports that cannot be followed this way are refused: relative imports, and
-modules imported by a computed name. What was read off a file is kept for the next start of Snakemake, by the content of
-the file: reading all of them anew took a quarter of it.
+modules imported by a computed name. What was read from a file is kept for the next start of Snakemake, by the content
+of the file, because reading all files again would take a quarter of that time.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""Errors that a user can cause, and the one raised on a request to stop."""
+"""Errors that a user can cause, and the exception raised on a request to stop."""
 
 
 class UserError(Exception):

@@ -64,7 +64,9 @@ def require_room(folder: Path, room: int = ROOM) -> None:
         raise unwritable(folder.resolve(), "it is read-only, or belongs to somebody else")
     free = shutil.disk_usage(folder).free
     if free < room:
-        raise unwritable(folder.resolve(), f"its disk has {free} bytes left, and Snakemake needs some {room} for notes")
+        raise unwritable(
+            folder.resolve(), f"its disk has {free} bytes left, and Snakemake needs about {room} for its records"
+        )
 
 
 def _link(written: Path, path: Path) -> None:

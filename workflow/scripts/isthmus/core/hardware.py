@@ -1,4 +1,4 @@
-"""What a machine has, as far as it can be told without PyTorch."""
+"""What a machine has, as far as this can be found out without PyTorch."""
 
 import platform
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Records: what was found out once and is not found out again, in one small file each.
+"""Records: results that are computed once and not again, in one small file each.
 
 The finished measurements of a job are records, so that a restarted job continues where it stopped. A record is plain
 JSON, stored with a fingerprint of everything it depends on and a checksum, and written atomically. Numbers are restored
@@ -64,7 +64,7 @@ def _read(path: Path) -> Record:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["sha256"] != fingerprint(stored["fingerprint"], stored["content"]):
-            raise ValueError("its checksum does not fit")
+            raise ValueError("its checksum does not match")
         return Record(stored["fingerprint"], stored["content"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error})") from error
@@ -127,4 +127,4 @@ def first_record(path: Path, mark: str, measure: Callable[[], Any]) -> Any:
     try:
         return _read(path).content
     except DataError as error:
-        raise DataError(f"{error}: delete it and start again, and it will be made anew") from error
+        raise DataError(f"{error}; delete it and run the workflow again to make it anew") from error

@@ -103,8 +103,10 @@ def load_tensors(path: Path | str) -> tuple[Tensors, dict[str, str]]:
     except (OSError, SafetensorError) as error:
         raise DataError(f"{path} is damaged ({error}); delete it and run the workflow again") from error
     if "checksum" not in metadata:
-        raise DataError(f"{path} is another program's file: it has no checksum; delete it and run the workflow again")
+        raise DataError(
+            f"{path} was written by another program: it has no checksum; delete it and run the workflow again"
+        )
     found = checksum(tensors, {key: value for key, value in metadata.items() if key != "checksum"})
     if metadata["checksum"] != found:
-        raise DataError(f"{path} is damaged: its checksum does not fit; delete it and run the workflow again")
+        raise DataError(f"{path} is damaged: its checksum does not match; delete it and run the workflow again")
     return tensors, metadata

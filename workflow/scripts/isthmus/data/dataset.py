@@ -1,6 +1,6 @@
 """The prepared data set as jobs read it.
 
-A data set is one safetensors file. `isthmus.data.sources` writes it once, and every job maps it into memory, so that
+A data set is one safetensors file. `isthmus.data.sources` writes it once, and every job maps it into memory, so
 the processes of a machine share its pages. A study's subset and noisy labels are never stored; they are computed from
 seeds whenever they are needed.
 """

@@ -133,7 +133,7 @@ def draw_claims(tables: dict[str, pd.DataFrame]) -> Figure:
     """
     rows, claims = shown_in_claims(tables), tables["claims"]
     if rows.empty:
-        return nothing("No claim was tested: nothing was measured that one is about.")
+        return nothing("No claim was tested: these studies measured nothing that a claim is about.")
     groups = [own.reset_index(drop=True) for _, own in rows.groupby(rows["claim"].str[0], sort=False)]
     several = rows["study"].nunique() > 1
     size = DOUBLE_COLUMN + NAME * several, ROW * len(rows) + HEADING * len(groups) + AROUND
@@ -150,7 +150,7 @@ def draw_claims(tables: dict[str, pd.DataFrame]) -> Figure:
         key_of("measured, 95 % interval", Look("black", "o")),
         key_of("published", Look("black", "D", "none")),
         key_of("published, for another setup", Look("black", "D", "none", hollow=True)),
-        Patch(facecolor=BAND, label="where the claim says"),
+        Patch(facecolor=BAND, label="range of the claim"),
     ]
     return finish(figure, keys, _note(claims, rows))
 
@@ -164,7 +164,7 @@ def _note(claims: pd.DataFrame, rows: pd.DataFrame) -> str:
     note += 'wrong "reproduced" or "contradicted". '
     whose = rows.dropna(subset="measured_by").drop_duplicates("study").set_index("study")["measured_by"]
     if rows["study"].nunique() == 1:
-        note += f"All of the study {rows['study'].iloc[0]}. "
+        note += f"All rows are of the study {rows['study'].iloc[0]}. "
     note += "".join(f"{study} was measured by {who}, not here. " for study, who in whose.items())
     note += f"n = {span(rows['networks'], 'network')} per row; {span([rows['excluded'].sum()], 'row')} of tables left "
     note += "out as diverged or null."

@@ -111,7 +111,7 @@ def draw_spectra(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
         shown = _draw_density(axes, spectra, FAINTEST * one, looks[int(panel.rows["width"].iloc[0])].colour)
         drawn += [*shown, FAINTEST * one]
         if not shown:
-            say(axes, "nowhere a thirtieth of\none eigenvalue")
+            say(axes, "nowhere above a thirtieth of\none eigenvalue")
         axes.axhline(one, color=GREY, linestyle=ONE.line, linewidth=0.8, gid="one eigenvalue", zorder=1)
         tops = panel.rows.loc[~panel.rows["diverged"].astype(bool), "top_eigenvalue"].astype(float).dropna()
         ticks: Any = {"color": TOP.colour, "linewidth": 0.8, "gid": "top eigenvalues", "zorder": 3}

@@ -1,7 +1,7 @@
 """How things look: a colour, a marker and a line style for each value of an axis and each kind, the same everywhere.
 
-Colours are seaborn's palette for colour-blind readers for what has no order, and perceptually uniform maps, from dark
-to light, for what has one. Markers and line styles tell things apart in a grey print.
+Values without an order have the colours of seaborn's palette for colour-blind readers; ordered values have a
+perceptually uniform map, from dark to light. In grey print, markers and line styles distinguish them.
 """
 
 from collections.abc import Iterable, Sequence

@@ -104,7 +104,7 @@ def _note(rows: pd.DataFrame, best: pd.DataFrame) -> str:
         f"n = {rows[NETWORK].drop_duplicates().shape[0]} zeros. At the highest stiffness, the estimate is "
         f"{shares.min():.3f} to {shares.max():.3f} times q / 2 (mean {shares.mean():.3f}), and {inside} of {len(best)} "
         "intervals of 95 %, Student's over chains, contain the value of a quadratic loss",
-        f"Greatest split R-hat {rows['r_hat'].astype(float).max():.3f}; {acceptance.min():.0%} to "
+        f"Largest split R-hat {rows['r_hat'].astype(float).max():.3f}; {acceptance.min():.0%} to "
         f"{acceptance.max():.0%} of steps accepted".replace("%", " %"),
         f"Root mean square distance from the zero: {(rows['distance'] / rows['norm']).min():.1e} to "
         f"{(rows['distance'] / rows['norm']).max():.1e} of the norm of the weights",

@@ -200,7 +200,7 @@ def draw_manifold_boundary(study: str, tables: dict[str, pd.DataFrame]) -> Figur
     """
     panels = _panels(_scans(networks_of(study, tables)))
     if not panels:
-        return nothing(f"No sweep has {LEAST_SCAN} ratios n / q of what is otherwise the same: give one more widths.")
+        return nothing(f"No sweep has {LEAST_SCAN} ratios n / q with everything else equal: give a sweep more widths.")
     rows = pd.concat([panel.rows for panel in panels])
     shown = [column for column in BOUNDARY if rows[column].notna().any()]
     looks = looks_of("line", list(rows.sort_values(["fixed", "size"])["line"].unique()))

@@ -1,4 +1,4 @@
-"""The figure of trained networks beside the theorem: how many eigenvalues of their Hessians are large."""
+"""The figure of trained networks compared with the theorem: how many eigenvalues of their Hessians are large."""
 
 from dataclasses import replace
 from itertools import chain

@@ -27,7 +27,7 @@ LABELS = (  # of the panels: title, horizontal and vertical axis
     ("all walks: the loss", "arc length / norm of the weights", "loss"),
     ("straight on: the function", "arc length / norm of the weights", "change of the function off\nthe data / its rms"),
     ("towards another minimum", "arc length / distance of the minima", "distance left / first distance"),
-    ("how near they come", RATIO, "nearest to the goal\n/ first distance"),
+    ("how close they come", RATIO, "closest to the goal\n/ first distance"),
 )
 NO_WALKS = "No walk was taken: no zero of the loss was found, or `walks` asks for none."
 NO_GOAL = "no goal"
@@ -107,7 +107,7 @@ def _note(walks: pd.DataFrame, kinked: pd.DataFrame) -> str:
     ]
     parts += [f"For {without} no other minimum was found"] if without else []
     worst, between = walks["worst_loss"].max(), walks["worst_between"].max()
-    parts.append(f"Greatest loss of any point of any walk: {worst:.1e}; of any segment between two: {between:.1e}")
+    parts.append(f"Largest loss at any point of any walk: {worst:.1e}; on any segment between two: {between:.1e}")
     if len(orders):
         parts.append(
             f"Halving the step divides the loss between points by 2 to the power {orders.median():.2f} (median of "

@@ -1,6 +1,6 @@
 """The figures of movement: how far networks go from their initialization, and how much their tangent kernel changes.
 
-What varies by factors has a fitted power of the width, one for each depth and panel.
+Quantities that vary by factors have a fitted power of the width for each depth and panel.
 """
 
 from functools import partial
@@ -35,7 +35,7 @@ def draw_kernel_change(study: str, tables: dict[str, pd.DataFrame], lines: Lines
 
 
 def is_no_power(law: PowerLaw) -> bool:
-    """Whether the means of the widths lie farther off a line than the networks' scatter explains."""
+    """Whether the means of the widths lie farther from a line than the networks' scatter explains."""
     return law.lack_of_fit is not None and law.lack_of_fit < CANNOT_FIT
 
 
@@ -71,11 +71,11 @@ def _add_slopes(made: Means, *, lazy: bool = False) -> None:
                 _write_slope(axes, line, law, made.looks[depth])
             found += laws.values()
     made.keys += [key_of("width$^{-1/2}$", LAZY)] if lazy and found else []
-    star = " *: no power law, as the widths' means lie farther off a line than networks scatter (p < 0.05)."
+    star = " *: no power law, as the widths' means lie farther from a line than networks scatter (p < 0.05)."
     made.notes.append(
         f"Numbers: fitted power of the width and its 95 % interval.{star if any(map(is_no_power, found)) else ''}"
         if found
-        else "No power of the width is fitted: that takes networks of two widths."
+        else "No power of the width is fitted: this needs networks of two widths."
     )
 
 

@@ -1,7 +1,7 @@
 """From tables to panels: the rows of a study, the cells that fit a page, and a panel for each combination of axes.
 
-A study may have any axes beside width, depth, batch size and seed; the table `cells` has them. No figure averages over
-them: where they vary, each of their combinations gets panels of its own.
+A study may have any axes besides width, depth, batch size and seed; the table `cells` has them. No figure averages over
+them: if they vary, each of their combinations gets panels of its own.
 """
 
 import math

@@ -24,7 +24,7 @@ TERMS = {
 SELECTIONS = ("all", "interpolating")
 LONGEST = 1.4  # times the largest effect: the axis cuts longer bars off
 NUMBERS = ["standardized", "standardized_low", "standardized_high"]
-ONE_CELL = "No effect can be told: that takes networks that differ in width, depth, batch size or another number."
+ONE_CELL = "No effects: these need networks that differ in width, depth, batch size or another numeric axis."
 
 
 def _looks(rows: pd.DataFrame) -> dict[str, Look]:
@@ -129,4 +129,4 @@ def _effects_note(rows: pd.DataFrame) -> str:
     of = f"{len(linear)} of {rows['quantity'].nunique()} quantities"
     told = int(rows["standardized_low"].notna().sum())
     note += f" Effects are on the logarithm; for {of} on the quantity itself."
-    return f"{note} By chance alone, about {told / 20:.0f} of {told} bars would not hold 0."
+    return f"{note} By chance alone, about {told / 20:.0f} of {told} bars would not contain 0."

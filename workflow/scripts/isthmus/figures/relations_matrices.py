@@ -29,7 +29,7 @@ SCOPES = {
     "partial": "width, depth and loss held",
 }
 NO_PATHS = (
-    "Nothing to relate: that takes paths between networks, and sharpness at their ends or the analysis curvature."
+    "Nothing to relate: this needs paths between networks, and sharpness at their ends or the analysis curvature."
 )
 LEVEL = 0.05
 
@@ -81,7 +81,7 @@ def draw_correlations(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     """Spearman's rank correlations of geometric quantities with outcomes, as a matrix: over all networks, within cells.
 
     `tables` holds `correlations`. Colour and number are the coefficient, below it stands its 95 % bootstrap interval;
-    bold where that does not hold 0. A dash: too few networks, or nothing varies. Of all networks that did not diverge.
+    bold where that does not contain 0. A dash: too few networks, or nothing varies. All networks that did not diverge.
     """
     rows = shown_in_correlations(study, tables)
     rows = rows.assign(beside=rows["outcome"], clear=(rows["low"] > 0) | (rows["high"] < 0))
@@ -108,7 +108,7 @@ def _note(rows: pd.DataFrame) -> str:
     note = f"n = {span(counted['networks'])} networks"
     note += f", within cells {span(used['networks'])} in {span(used['cells'])} cells" if len(used) else ""
     note += f"; {diverged} diverged and left out." if diverged else "; none diverged."
-    note += " In brackets: 95 % bootstrap intervals over networks; bold where they do not hold 0."
+    note += " In brackets: 95 % bootstrap intervals over networks; bold where they do not contain 0."
     told = int(rows["low"].notna().sum())
     note += " Dash: too few networks, or nothing varies." if rows["coefficient"].isna().any() else ""
     return f"{note} By chance alone, about {told / 20:.0f} of {told} coefficients would be bold."

@@ -1,4 +1,4 @@
-"""The figure of saturation: from which width on a quantity does not change any more."""
+"""The figure of saturation: the width from which on a quantity no longer changes."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from isthmus.recipes.cell_table import CELLS, rows_of_study, with_axes
 
 MOST_PANELS = 4
 MOST_DEPTHS = 4
-NO_WIDTHS = "Nothing to compare: that takes networks of two widths or more."
+NO_WIDTHS = "Nothing to compare: this needs networks of two widths or more."
 
 
 def _draw_line(axes: Axes, place: float, rows: pd.DataFrame, look: Look, gid: str) -> None:

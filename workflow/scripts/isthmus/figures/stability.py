@@ -1,4 +1,4 @@
-"""The figure of stability: barriers between twins against the step from which they go apart."""
+"""The figure of stability: barriers between twins against the step from which they see different data orders."""
 
 import pandas as pd
 from matplotlib.figure import Figure

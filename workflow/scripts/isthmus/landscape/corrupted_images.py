@@ -140,6 +140,6 @@ def corrupted_accuracy(evaluator: Evaluator, test: CorruptedTest, weights: Seque
     weights: one dictionary by name `[...]` per network; see `scoring`. Raises ValueError if `test` has no corruption.
     """
     if not test.corruptions:
-        raise ValueError("a mean over corruptions takes one corruption at least")
+        raise ValueError("a mean over corruptions needs at least one corruption")
     with scoring(evaluator, weights) as scores:
         return torch.stack([scores(images, test.labels)[1] for _, _, images in test]).mean(0)

@@ -1,4 +1,4 @@
-"""How much the gradients of single examples scatter about their mean, and where the loss curves along that scatter.
+"""How much the gradients of single examples scatter about their mean, and how much the loss curves along that scatter.
 
 A step on B examples descends along the mean gradient G plus noise of covariance Sigma / B, where Sigma is the
 covariance of the gradients g_i of single examples. The simple noise scale B_simple = tr Sigma / |G|^2 (McCandlish et
@@ -7,8 +7,8 @@ mean gradient m,
 
     tr Sigma = sum_i |g_i - m|^2 / (n - 1),     |G|^2 = |m|^2 - (1/n - 1/N) tr Sigma
 
-are unbiased about the training set if the n examples are a random sample of it; with n = N they are exact. |G|^2 may
-come out negative if the gradient is lost in the noise; there is no noise scale then.
+are unbiased estimates for the training set if the n examples are a random sample of it; with n = N they are exact.
+|G|^2 may come out negative if the gradient is lost in the noise; there is no noise scale then.
 
 The interval of B_simple is Student's on the logarithm, with the error of a jackknife that leaves out one of 20 groups
 at a time, times sqrt(1 - n/N). How often nominal 95 % intervals covered the truth, in %, in 1,000 samples of gradients
@@ -23,7 +23,7 @@ in 50 dimensions from a set so large that n/N is 0; norms are lognormal, and wit
 At B_simple = n, up to 8 in 1,000 samples had no interval. With few examples of very unequal gradients, the intervals
 are too short: the largest gradients are not among them.
 
-Where the loss curves: tr(H Sigma) / tr Sigma is the mean curvature along the noise. Divided by tr H / P, that of all P
+Curvature: tr(H Sigma) / tr Sigma is the mean curvature along the noise. Divided by tr H / P, that of all P
 directions, it is 1 for noise without a preferred direction (Zhu et al. 2019); divided by the top eigenvalue it is 1 for
 noise along the sharpest direction alone.
 """
@@ -130,7 +130,7 @@ def gradient_noise(gradients: Iterable[Tensor], training_examples: int) -> Gradi
             counts[group] += len(norms[members])
         seen += len(part)
     if sums is None:
-        raise ValueError("the noise of gradients was asked of no gradient")
+        raise ValueError("the noise of gradients needs at least one gradient")
     whole = _moments(sums.sum(0), squares.sum(), counts.sum(), training_examples)
     found = GradientNoise(seen, *whole, None, None)
     if found.noise_scale is None:

@@ -6,14 +6,13 @@ x^(2k). With a density proportional to
 
     exp(-U),   U(w) = beta K(w) + gamma |w - w*|^2 / 2,
 
-lambda = beta E[K(w) - K(w*)] as beta grows. gamma, the localization, keeps the chains near w*, and has a say in the
-number: the direction of a singular value s of the Jacobian, where K = s^2 x^2 / 2, adds beta s^2 / (beta s^2 + gamma)
-times a half, so that equations weaker than gamma / beta are not seen.
+lambda = beta E[K(w) - K(w*)] as beta grows. gamma, the localization, keeps the chains near w*, and affects the
+number: the direction of a singular value s of the Jacobian, where K = s^2 x^2 / 2, adds half of
+beta s^2 / (beta s^2 + gamma), so equations weaker than gamma / beta do not count.
 
-Lau et al. take gradients on batches, and steps that are the same in all directions (SGLD). Where there are few data,
-the gradient costs no more than a batch; a metric makes all directions alike, so that chains forget where they were
-after some ten steps; and rejections (Roberts and Tweedie 1996) remove the error of finite steps. These chains sample
-the same density.
+Lau et al. take gradients on batches, and steps that are the same in all directions (SGLD). With few data, the full
+gradient costs no more than a batch. A metric makes all directions alike, so chains mix within about ten steps, and
+rejections (Roberts and Tweedie 1996) remove the error of finite steps. These chains sample the same density.
 """
 
 import math

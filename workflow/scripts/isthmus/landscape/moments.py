@@ -1,4 +1,4 @@
-"""When networks are measured: at the end of training, and at the snapshots before it."""
+"""The times at which networks are measured: the end of training, and the snapshots before it."""
 
 from dataclasses import dataclass
 

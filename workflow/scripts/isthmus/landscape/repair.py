@@ -1,8 +1,8 @@
 """Restore the statistics of hidden units along a line between aligned networks (REPAIR, Jordan et al. 2023).
 
-Units of two networks that do not agree on every example cancel in part when their weights are averaged, so that the
-variance of activations falls from layer to layer, and with it the function of what lies halfway says little about the
-minima ("variance collapse"). The repair gives every hidden unit, at the point t of the line, the mean and the standard
+Matched units that do not agree on every example cancel in part when their weights are averaged. The variance of
+activations therefore falls from layer to layer, and the function halfway says little about the minima ("variance
+collapse"). The repair gives every hidden unit, at the point t of the line, the mean and the standard
 deviation over training images that lie between those at the ends:
 
     mean(t) = (1 - t) mean(0) + t mean(1),    deviation(t) = (1 - t) deviation(0) + t deviation(1),

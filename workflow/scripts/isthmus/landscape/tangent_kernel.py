@@ -78,7 +78,7 @@ def tangent_kernel(
         raise ValueError(f"{len(images)} images and a block_size of {block_size} given; both must be at least 1")
     if any(module.training for module in network.modules()):
         raise UserError(
-            "the tangent kernel was asked of a network in training mode, where an output depends on the whole batch; "
+            "the tangent kernel was requested for a network in training mode, where outputs depend on the whole batch; "
             "enter isthmus.models.evaluation.evaluation_mode first"
         )
     first = next(iter(weights.values()))

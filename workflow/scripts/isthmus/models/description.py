@@ -132,7 +132,7 @@ def source_of(module: str) -> str:
     package = place.split(".")[0]
     found = find_spec(package)
     if found is None:
-        raise ConfigurationError(f"{module} was given; no package {package} is installed, and no file ends in .py")
+        raise ConfigurationError(f"{module} was given; no package {package} is installed; a file has to end in .py")
     try:
         return f"{package} {version(package)}"
     except PackageNotFoundError:

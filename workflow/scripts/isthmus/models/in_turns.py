@@ -1,10 +1,10 @@
 """Batch-norm statistics of many images, computed on a few images at a time.
 
-What follows a batch normalization needs the statistics of all images, so all of them have to go through a network layer
-by layer. Their activations then leave the processor's cache between any two operations, and the statistics cost several
-times as much as an evaluation of the same images. Here, a group of images goes through the network up to the next
-normalization while it is in the cache and waits there until all other groups have arrived. This needs no knowledge of
-the network: every group runs as a coroutine (`greenlet`).
+The layers after a batch normalization need the statistics of all images, so all images have to go through a network
+layer by layer. Their activations then leave the processor's cache between any two operations, and the statistics cost
+several times as much as an evaluation of the same images. Here, a group of images goes through the network up to the
+next normalization while it is in the cache, and waits there until all other groups have arrived. This needs no
+knowledge of the network: every group runs as a coroutine (`greenlet`).
 
 Means and variances of the groups are put together by the formula of Chan, Golub and LeVeque (1983), which does not
 suffer from cancellation.

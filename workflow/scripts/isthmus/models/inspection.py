@@ -104,7 +104,7 @@ def _constructed(make: MakeModule) -> nn.Module:
     """The module; UserError if its parameters or buffers are not what the library can handle."""
     first, again, other = (construct(make, seed) for seed in (0, 0, 1))
     if not isinstance(first, nn.Module) or isinstance(first, torch.jit.ScriptModule):
-        raise UserError(f"it returns a {type(first).__name__}, and no torch.nn.Module of plain Python")
+        raise UserError(f"it returns a {type(first).__name__}, not a torch.nn.Module of plain Python")
     parameters = dict(first.named_parameters())
     if not parameters:
         raise UserError("the module has no parameters")
@@ -114,7 +114,7 @@ def _constructed(make: MakeModule) -> nn.Module:
         if not value.requires_grad:
             raise UserError(f"the parameter {name} is frozen (requires_grad is false); make it a buffer")
         if value.dtype != torch.float32:
-            raise UserError(f"the parameter {name} is {value.dtype}; only float32 is handled")
+            raise UserError(f"the parameter {name} is {value.dtype}; only float32 is supported")
         if value.dim() == 0:
             raise UserError(f"the parameter {name} is a number without a dimension; give it the shape [1]")
     drawn = dict(again.named_parameters())
@@ -133,7 +133,7 @@ def _constructed(make: MakeModule) -> nn.Module:
 def _check_outputs(made: nn.Module, images: Tensor, classes: int) -> None:
     outputs = copy.deepcopy(made).train()(images)
     if not isinstance(outputs, Tensor):
-        raise UserError(f"it returns a {type(outputs).__name__}, and no tensor [batch, {classes}]")
+        raise UserError(f"it returns a {type(outputs).__name__}, not a tensor [batch, {classes}]")
     if tuple(outputs.shape) != (EXAMPLES, classes):
         found = ", ".join(map(str, outputs.shape[1:]))
         raise UserError(f"for images {list(images.shape)}, it returns [batch, {found}]; needed is [batch, {classes}]")

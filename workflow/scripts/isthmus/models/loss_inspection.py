@@ -31,7 +31,7 @@ def check_loss(loss: str, classes: int, real: bool) -> None:
         found = function(outputs, targets)
         _check_values(found, outputs)
         if not torch.equal(found, function(outputs, targets)):
-            raise UserError("it returns other losses when it is called again; it must depend on its arguments alone")
+            raise UserError("it returns different losses when it is called again; it must depend only on its arguments")
         first = function(outputs[:1], targets[:1])
         # Rounding in another order makes differences of about 1e-7; the others in a batch would make large ones.
         if not torch.allclose(first, found[:1], rtol=1e-4, atol=1e-6):
@@ -42,7 +42,7 @@ def check_loss(loss: str, classes: int, real: bool) -> None:
 def _check_values(found: object, outputs: Tensor) -> None:
     """UserError unless these are finite losses `[B]` in the precision of the outputs, on which they depend."""
     if not isinstance(found, Tensor):
-        raise UserError(f"it returns a {type(found).__name__}, and no tensor [batch]")
+        raise UserError(f"it returns a {type(found).__name__}, not a tensor [batch]")
     if found.shape != outputs.shape[:1]:
         needed = f"needed is one loss for each example, [{EXAMPLES}]"
         raise UserError(f"for outputs {list(outputs.shape)}, it returns the shape {list(found.shape)}; {needed}")

@@ -61,7 +61,7 @@ def load(module: str) -> Callable[..., Any]:
     except (AttributeError, ModuleNotFoundError) as error:
         raise UserError(f"{module}: {error}") from error
     if not callable(found):
-        raise UserError(f"{module} is a {type(found).__name__}, and no function")
+        raise UserError(f"{module} is a {type(found).__name__}, not a function")
     return found
 
 

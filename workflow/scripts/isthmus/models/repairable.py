@@ -1,9 +1,10 @@
 """Which layers of a module can have the statistics of their outputs restored (REPAIR, Jordan et al. 2023).
 
-A linear layer or a convolution computes hidden units as affine functions of its inputs, so that rescaling a row of its
-weight and shifting its bias sets mean and standard deviation of a unit to any values. Which of its outputs are hidden
-units is known from what can be permuted (`isthmus.models.unit_groups`). A layer right before batch normalization needs
-no repair: fresh statistics give its units mean and deviation anyway, those of the interpolated bias and weight.
+A linear layer or a convolution computes hidden units as affine functions of its inputs, so rescaling a row of its
+weight and shifting its bias can set the mean and the standard deviation of a unit to any values. Which of its outputs
+are hidden units is known from what can be permuted (`isthmus.models.unit_groups`). A layer right before batch
+normalization needs no repair: fresh statistics already give its units the mean and deviation of the interpolated bias
+and weight.
 """
 
 from collections import Counter
@@ -66,7 +67,7 @@ def repairable_layers(module: nn.Module, inputs: Tensor, hidden: Mapping[str, Gr
     }
     calls, normalized = _watch(module, inputs, layers)
     for name in sorted(matrices - {f"{layer}.weight".removeprefix(".") for layer in calls}):
-        raise UserError(f"the hidden units of {name} are computed by no linear layer and no convolution of its own")
+        raise UserError(f"the hidden units of {name} are not computed by a linear layer or convolution of their own")
     uses = Counter(id(each) for owner in module.modules() for each in owner.parameters(recurse=False))
     found = []
     for name in calls:
@@ -74,9 +75,11 @@ def repairable_layers(module: nn.Module, inputs: Tensor, hidden: Mapping[str, Gr
         if f"{name}.weight".removeprefix(".") not in matrices or name in normalized:
             continue
         if calls[name] > 1 or any(uses[id(each)] > 1 for each in layer.parameters(recurse=False)):
-            raise UserError(f"the layer {name} computes hidden units in several places, which have statistics each")
+            raise UserError(f"the layer {name} computes hidden units in several places, each with its own statistics")
         if layer.bias is None:
-            raise UserError(f"the layer {name} has no bias, and no batch normalization follows, to shift its units by")
+            raise UserError(
+                f"the layer {name} has no bias, and no batch normalization follows that could shift its units"
+            )
         found.append(name)
     return tuple(found)
 

@@ -1,6 +1,6 @@
 """Layers that hold the weights of several networks and apply each network to its own input.
 
-Small networks leave a processor idle: five networks of width 32 take hardly longer together than one alone. The
+Small networks leave a processor idle: five networks of width 32 together take hardly longer than one alone. The
 parameters of every layer here therefore have a leading dimension `stack`, the number of networks. One network is a
 stack of one and costs nothing extra. Networks in a stack never mix: output s depends only on weights s and input s.
 

@@ -118,7 +118,7 @@ def _check(name: str, value: Any, shape: tuple[int, ...]) -> None:
     """UserError unless this is a tensor of numbers with this shape."""
     if not isinstance(value, Tensor) or value.is_complex() or value.layout != torch.strided or value.is_quantized:
         kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
-        raise UserError(f"`{name}` is no dense tensor of real numbers but {kind}")
+        raise UserError(f"`{name}` is not a dense tensor of real numbers but {kind}")
     if tuple(value.shape) != shape:
         raise UserError(f"`{name}` has the shape {list(value.shape)}; the network's has {list(shape)}")
 

@@ -1,1 +1,1 @@
-"""The page that answers: what the tables say, in words, with the claims first."""
+"""The overview page: what the tables say, in words, with the claims first."""

@@ -1,4 +1,4 @@
-"""The overview: a page that opens on the claims and says what every study asked and found.
+"""The overview: a page that opens with the claims and says what every study asked and found.
 
 It is complete in itself, with its figures and their numbers inside; only links to tables and PDF files leave it.
 """

@@ -56,7 +56,7 @@ def effect_sentence(row: pd.Series) -> str:
     count = f"{row['networks']} networks in {row['cells']} cells"
     if pd.isna(row["low"]) or pd.isna(row["high"]):
         return (
-            f"What {doing} does to {quantity} cannot be told: there is no interval, because cells have too few "
+            f"What {doing} does to {quantity} cannot be determined: there is no interval, because cells have too few "
             f"networks with a value or these do not differ ({count})."
         )
     told = _told(row) if row["low"] > 0 or row["high"] < 0 else None

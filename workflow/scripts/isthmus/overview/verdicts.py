@@ -1,4 +1,4 @@
-"""What became of the published claims, from the table `claims`."""
+"""The verdicts on the published claims, from the table `claims`, as the overview shows them."""
 
 from collections.abc import Iterator
 from typing import Any

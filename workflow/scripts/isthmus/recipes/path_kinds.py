@@ -1,7 +1,7 @@
 """Kinds of paths between two networks, as far as they need no weights: which there are, and what each needs.
 
 A *line* is straight between its ends, before anything is restored along it; all other kinds have a trained bend. An
-*aligned* kind permutes the hidden units of the second network first; a *repaired* one restores, besides, the statistics
+*aligned* kind permutes the hidden units of the second network first; a *repaired* one also restores the statistics
 of hidden units along the line (Jordan et al. 2023).
 """
 

@@ -1,4 +1,4 @@
-"""Medians over networks, with intervals that need no distribution, for numbers that may be too large to be seen."""
+"""Medians over networks, with distribution-free intervals, for numbers that may be too large to be observed."""
 
 from collections.abc import Sequence
 

@@ -1,8 +1,7 @@
 """Networks trained elsewhere in the configuration: where their files are, and what a study may say and ask of them.
 
-A study names the files, `networks: {checkpoints: "runs/{width}/seed{seed}.pt"}`, in the place of a recipe. Files are
-checked without torch here, apart from what is in them, which a process of its own looks at
-(`isthmus.models.description`).
+A study names the files, `networks: {checkpoints: "runs/{width}/seed{seed}.pt"}`, instead of a recipe. Here, files are
+checked without torch, except for their content, which a separate process examines (`isthmus.models.description`).
 """
 
 import hashlib
@@ -77,7 +76,7 @@ def checkpoint_errors(where: str, given: Mapping[str, Any], study: dict[str, Any
     for place, keys in (("training", given.get("training", {})), ("grid", given["grid"])):
         for key in keys:
             if key in training and key not in allowed:
-                yield f"{where}.{place}.{key}: nothing uses it where networks were trained elsewhere; leave it out"
+                yield f"{where}.{place}.{key}: nothing uses it for networks trained elsewhere; leave it out"
     if "epochs" not in known_keys(given):
         yield f"{where}.training: the key `epochs` is missing; tables say after how many epochs a network was measured"
     noise = study["grid"].get("label_noise", [study["data"]["label_noise"]])
@@ -100,7 +99,7 @@ def _bend_errors(where: str, analysis: str, given: Mapping[str, Any], curve: Map
     for key in NEEDED_BY_BENDS:
         if key not in told:
             place = f"analyses.{analysis}.curve.{key}" if key in curve else f"training.{key}"
-            yield f"{where}.{place}: the key is missing; networks trained elsewhere lend the bends of curves no recipe"
+            yield f"{where}.{place}: the key is missing; networks trained elsewhere give no recipe for curves"
 
 
 def _pattern_errors(where: str, pattern: str, grid: Mapping[str, Any], every: bool) -> Iterator[str]:
@@ -113,7 +112,7 @@ def _pattern_errors(where: str, pattern: str, grid: Mapping[str, Any], every: bo
         yield f"{where}: {shown(pattern)} was given; braces hold axes of the grid, as in `seed{{seed}}.pt` ({error})"
         return
     for field in sorted(fields - grid.keys()):
-        yield f"{where}: {shown(pattern)} was given; `{field}` is no axis of the grid, which has {', '.join(grid)}"
+        yield f"{where}: {shown(pattern)} was given; `{field}` is not an axis of the grid, which has {', '.join(grid)}"
     shared = {*study_schema()["data"]["properties"], *MEASURED}  # the same network on other data, or with another loss
     for axis, values in grid.items() if every else ():
         several = values > 1 if isinstance(values, int) else len(values) > 1
@@ -127,7 +126,7 @@ def _need_errors(where: str, study: Mapping[str, Any]) -> Iterator[str]:
     for analysis, options in study["analyses"].items():
         place, needs = f"{where}.analyses.{analysis}", stages()[analysis].needs
         if needs == "training":
-            yield f"{place}: it trains networks again, and how those trained elsewhere were is not known; leave it out"
+            yield f"{place}: it trains networks again, and it is not known how these were trained; leave it out"
         elif needs == "initial" and not initial:
             yield f"{place}: it needs the weights before training; name their files as {where}.networks.initial"
         elif options.get("during_training") and not initial:

@@ -52,7 +52,7 @@ def same_but_for_case(where: str, names: Iterable[str]) -> Iterator[str]:
     seen: dict[str, str] = {}
     for name in names:
         if name.lower() in seen:
-            yield f"{where}.{name}: there is also {seen[name.lower()]}; names must differ by more than their case"
+            yield f"{where}.{name}: there is also {seen[name.lower()]}; names must differ in more than case"
         seen.setdefault(name.lower(), name)
 
 
@@ -73,7 +73,7 @@ def task_errors(
             yield f"{where}.data.label_noise: {data['label_noise']} was given; {targets} and no labels"
     elif known.classes == 1 and data["label_noise"]:
         given = f"{where}.data.label_noise: {data['label_noise']} was given"
-        yield f"{given}; {data['name']} has one class, so that no label can be another one"
+        yield f"{given}; {data['name']} has one class, so no label can be replaced by another"
     if known.inputs != "images":
         for key in ("flip", "crop_padding"):
             if training[key]:

@@ -1,7 +1,7 @@
-"""Configuration files as they were written: mistakes that are gone once YAML has been read.
+"""Configuration files as they were written: mistakes that can no longer be seen once YAML has been read.
 
-Snakemake reads YAML 1.1, where the last of two equal keys wins without a word, `yes` means true, `010` means 8 and
-`1:30` means 90. A file is therefore looked at as it stands, and whatever does not mean what it seems to is refused.
+Snakemake reads YAML 1.1, where the last of two equal keys silently wins, `yes` means true, `010` means 8 and
+`1:30` means 90. The text of a file is therefore checked, and whatever does not mean what it seems to is refused.
 """
 
 import re

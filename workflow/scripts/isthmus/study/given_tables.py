@@ -1,8 +1,8 @@
 """The tables that a user gives: a folder with a Parquet file for each, in the columns of docs/tables.md.
 
-Isthmus fills in the columns `study` and `cell`. Cells are told apart by width, depth and batch size, or by whatever
-columns `cells.parquet` has beside them. A column that was not measured is left out and becomes null. Everything else is
-checked: names and types of columns, nulls, limits of quantities, rows that are there twice.
+Isthmus fills in the columns `study` and `cell`. Cells are distinguished by width, depth and batch size, and by any
+other columns of `cells.parquet`. A column that was not measured is left out and becomes null. Everything else is
+checked: names and types of columns, nulls, limits of quantities, rows that appear twice.
 """
 
 from collections.abc import Iterator
@@ -201,7 +201,7 @@ def _row_errors(rows: pd.DataFrame, described: Table) -> Iterator[str]:
     keys = [name for name in dict.fromkeys(keys) if name in rows and name != "study"]
     keys = keys if described.key or own else list(rows)
     for place in _repeated(rows, keys):
-        yield f"the row with {', '.join(f'{key} {rows[key].iloc[place]}' for key in keys)} is there twice"
+        yield f"the row with {', '.join(f'{key} {rows[key].iloc[place]}' for key in keys)} appears twice"
     if set(PAIR) <= set(rows):
         for place in (rows["seed_a"] >= rows["seed_b"]).to_numpy().nonzero()[0][:FEW]:
             yield f"row {place} is a pair whose seed_a is not the smaller one"

@@ -1,7 +1,7 @@
-"""Keys that have an effect only where another key has some value: a momentum without SGD changes nothing.
+"""Keys that have an effect only if another key has some value: a momentum without SGD changes nothing.
 
-Such a key is refused where no cell of a study uses it: cells that differ in it alone would be equal and would look
-like a comparison. Where some cells use it, the others are trained once for each of its values, which is said.
+Such a key is refused if no cell of a study uses it: cells that differ only in it would be equal and would look
+like a comparison. If some cells use it, the others are trained once for each of its values, and a note says so.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What the overview of all studies shows: what each of them asked, and the figures that carry its answer."""
+"""What the overview of all studies shows: what each study asked, and the figures that answer it."""
 
 import json
 from collections.abc import Iterable, Iterator

@@ -64,7 +64,7 @@ def argument_errors(where: str, values: Sequence[Any]) -> Iterator[str]:
     elif kinds & {dict, list}:
         yield f"{where}: {shown(values)} was given; an axis takes single values"
     elif len(kinds) > 1:
-        yield f"{where}: {shown(values)} was given; an axis takes either numbers, or texts, or true and false"
+        yield f"{where}: {shown(values)} was given; an axis takes only numbers, or only texts, or true and false"
 
 
 def _columns() -> set[str]:

@@ -108,30 +108,30 @@ def _allowed(described: dict[str, Any]) -> str:
 
 
 INTRODUCTION = """A configuration is one YAML file: `config/config.yaml`, or the file given with `--configfile`
-(`make figures CONFIG=...`). A file with `studies` replaces that one; a file without amends it, for example with
-the `datasets` and `jobs` of a machine. The configuration is checked as a whole before anything runs. All mistakes of
-a kind are reported at once, each with the key, what was given and what is allowed.
+(`make figures CONFIG=...`). A given file with `studies` replaces `config/config.yaml`; one without them is added to it,
+for example with the `datasets` and `jobs` of a machine. The configuration is checked as a whole before anything runs.
+All mistakes of a kind are reported at once, each with the key, what was given and what is allowed.
 
-A configuration from a stranger is code: Snakemake evaluates Python in a file that has the key `__use_yte__`, and keys
-such as `module` and `loss` name Python files that are run. Read it before you use it.
+A configuration is code: Snakemake evaluates Python in a file that has the key `__use_yte__`, and keys such as `module`
+and `loss` name Python files that are run. Read a configuration from someone else before you use it.
 
 A **study** trains one network for each combination of the values in its grid. The axes other than `seed` define the
 *cells*; `seed` gives the networks of each cell. Results are in `results/NAME/`, with one folder per cell. Changing
 `jobs` reruns nothing and changes no result beyond rounding, except that `jobs.seeds` renames the blocks."""
 
-GIVEN = "A study of networks that were trained and measured elsewhere has these keys, and `analyses`, instead."
+GIVEN = "A study of networks that were trained and measured elsewhere has `analyses` and these keys instead."
 
 TABLES_INTRODUCTION = """Every table is one Parquet file, `results/tables/NAME.parquet`, with the rows of all
 studies. Strings are dictionary-encoded. Accuracies are fractions in [0, 1]. Losses are means over examples and contain
 no weight penalty. Unknown values are null, never NaN. The files also contain the descriptions and units, as field
-metadata. Tables are checked against this description whenever they are written.
+metadata. Tables are checked against these descriptions whenever they are written.
 
 `results/tables/datapackage.json` describes them for other programs: path, type, meaning and unit of every column, and
 the key, columns that are never null and together tell rows apart. It is a
 [Data Package](https://specs.frictionlessdata.io/data-package), version 1."""
 
 QUANTITIES_INTRODUCTION = """A quantity is one number per network, or per pair of networks, computed from the rows of a
-table that meet a condition. Where it has several values per network, the columns under "several by" tell them apart; if
+table that meet a condition. If it has several values per network, the columns under "several by" distinguish them; if
 several rows remain, their mean is taken. The table `summaries` holds the mean of every quantity over the networks of
 each cell: geometric for quantities that vary by factors, and the median for numbers that some networks never reach.
 Those with a group are also compared in `relations`, where a quantity of pairs has, for each network, the mean over its

@@ -82,7 +82,8 @@ def _lines_errors(lines: dict[str, Any], listed: dict[str, Any], tables: set[str
     of_all, of_any = set(AXES).union(set.intersection(*columns)), set.union(*columns)
     x = lines.get("x", "width")
     if x not in of_all and not (x in listed and all(set(listed[x].get("by", ())) <= by for by in columns)):
-        yield f"lines.x: `{x}` is no axis, no column in `by` of all quantities, and no quantity with a value for each"
+        other = "nor a quantity with a value for each"
+        yield f"lines.x: `{x}` is neither an axis, nor a column in `by` of all quantities, {other}"
     if lines.get("hue", "depth") not in of_all:
         yield f"lines.hue: `{lines['hue']}` is neither an axis nor a column in `by` of all its quantities"
     for key, found in (("split", [lines["split"]] if "split" in lines else []), ("panels", lines.get("panels", []))):

@@ -1,4 +1,4 @@
-"""The words for what stands in the table `claims`, shared by its figure and the overview."""
+"""The words for the content of the table `claims`, shared by its figure and the overview."""
 
 import pandas as pd
 

@@ -133,11 +133,12 @@ def read_table(path: Path | str) -> pa.Table:
     except OSError as error:
         raise DataError(f"cannot read the table {path} ({error}); {what_to_do}") from error
     except ValueError as error:
-        raise DataError(f"{path} is damaged or another program's file: it has no checksum; {what_to_do}") from error
+        raise DataError(
+            f"{path} is damaged or was written by another program: it has no checksum; {what_to_do}"
+        ) from error
     if stored != found:
-        raise DataError(f"{path} is damaged: its checksum does not fit; {what_to_do}")
-    # Arrow's threads can outlive a short job and abort it at its end, so here and below nothing starts them, as
-    # `pa.parquet.read_table` would.
+        raise DataError(f"{path} is damaged: its checksum does not match; {what_to_do}")
+    # Threads of Arrow can outlive a short job and abort it at its end, so here and below nothing starts them.
     with pa.parquet.ParquetFile(pa.BufferReader(content)) as file:
         return file.read(use_threads=False)
 

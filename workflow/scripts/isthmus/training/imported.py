@@ -1,4 +1,4 @@
-"""Networks trained elsewhere: what training would have left of them, from their weights alone."""
+"""Networks trained elsewhere: the files that training would have written, from their weights alone."""
 
 from collections.abc import Mapping
 from functools import partial

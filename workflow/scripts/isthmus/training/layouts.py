@@ -1,8 +1,8 @@
 """Which memory layout trains a network fastest, measured once in a study and then kept.
 
-It depends on the processor, so no table can know it. The first job that computes with a network times a few steps in
-each layout and writes down the answer, which all other jobs of the study read, on any node and in any later run: a
-timing in each of them would choose now one and now the other, and results would differ by rounding from job to job.
+It depends on the processor, so it cannot be looked up in a table. The first job that computes with a network times a
+few steps in each layout and records the fastest, which all other jobs of the study read, on any node and in any later
+run. If each job timed for itself, their choices would vary, and results would differ by rounding from job to job.
 """
 
 import logging

@@ -1,11 +1,11 @@
-"""Steps that a GPU makes by itself: captured once as a CUDA graph, then replayed without Python in between.
+"""Training steps without Python: captured once as a CUDA graph, then replayed.
 
-A step of a small network is some hundred kernels, and a GPU waits longer for the launch of each than it computes. A
-captured step is one launch. Whatever changes from step to step has to be a tensor that stays in its place and gets new
-values before each replay; anything else, a number of Python's, stays what it was when the step was captured.
+A step of a small network consists of a few hundred kernels, and a GPU waits longer for the launch of each than it
+computes. A captured step is one launch. Whatever changes from step to step has to be a tensor that stays in its place
+and gets new values before each replay; anything else, such as a Python number, keeps its value from the capture.
 
 On a CPU the same function is called on the same tensors instead, which changes nothing: a result is the same, bit for
-bit, with `jobs.capture` and without it. **No GPU has been seen yet** (docs/gpu.md): the graphs below are untried.
+bit, with `jobs.capture` and without it. **The graphs below have not run on a GPU yet** (docs/gpu.md).
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Where training sets out other than at initialization: with weights and an optimizer that another run left."""
+"""Starts of training other than initialization: with the weights and the optimizer state of another run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

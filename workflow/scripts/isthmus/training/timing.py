@@ -1,4 +1,4 @@
-"""Seconds of a call, and a step of training to be timed."""
+"""The time of a call in seconds, and a training step to be timed."""
 
 import time
 from collections.abc import Callable

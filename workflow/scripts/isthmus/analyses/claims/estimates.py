@@ -1,5 +1,5 @@
-"""What a claim measures, with an interval and p-values: a difference, its exponential, the extreme of several, or what
-a table has already.
+"""What a claim measures, with an interval and p-values: a difference, its exponential, the extreme of several, or a
+statistic that a table already has.
 
 All of these have the same four members as `isthmus.statistics.contrasts.Estimate` and
 `isthmus.statistics.proportions.Proportion`: the value, its interval, and p-values for lying above or below a bound.

@@ -2,7 +2,7 @@
 
 A claim is tested on every study that can test it: on networks in the published setup if the study has them, otherwise
 on all its networks. Tests are corrected for their number within families, which are the letters of the claims. The
-families share the 5 % equally, so at most 5 % of scoreboards contain any claim that wrongly reads `reproduced` or
+families share the 5 % equally, so at most 5 % of such tables contain a claim that wrongly reads `reproduced` or
 `contradicted`.
 
 This module does not import torch.
@@ -33,7 +33,7 @@ AS_PUBLISHED, SMALLER, LARGER, UNDECIDED = "as published", "smaller", "larger", 
 Known = dict[tuple[str, str], pd.DataFrame]  # the rows of a table and a study
 NOBODY_ELSE: Mapping[str, str] = MappingProxyType({})
 NO_INTERVAL = "too few networks for an interval"
-NO_SCATTER = "networks do not differ, so that there is no interval"
+NO_SCATTER = "networks do not differ, so there is no interval"
 
 
 @dataclass

@@ -1,1 +1,1 @@
-"""How sensitive networks are to disturbed weights and to corrupted images while they train."""
+"""How sensitive networks are to perturbed weights and to corrupted images while they train."""

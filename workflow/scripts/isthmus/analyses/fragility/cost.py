@@ -1,4 +1,4 @@
-"""What measuring fragility during training costs."""
+"""The cost of measuring fragility during training."""
 
 from collections.abc import Mapping
 from math import prod

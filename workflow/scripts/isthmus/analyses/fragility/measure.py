@@ -1,12 +1,12 @@
-"""The rows of `fragility` and `fragility_corruptions`: how sensitive a network is, at every moment of its training.
+"""The rows of `fragility` and `fragility_corruptions`: how sensitive a network is at every snapshot of its training.
 
 The measures are those that trained networks have in `perturbations` and `robustness`: how much the loss and the error
 rise under noise on the weights, how much the loss rises in the worst direction, and how much accuracy corrupted test
 images cost. Noise and worst direction are relative to the weights, because weights grow during training and can grow
-without changing the function. The loss at the same moment is part of the row, since much of a rise goes with it.
+without changing the function. The loss at the same weights is part of the row, since much of a rise goes with it.
 
-A network has the same draws of noise at all moments, those of `perturbations`, so that moments do not differ by their
-draws. Networks of different seeds have draws of their own: means over networks average over draws, too, and their
+A network has the same draws of noise at all snapshots, those of `perturbations`, so snapshots do not differ by their
+draws. Networks of different seeds have different draws: means over networks average over draws, too, and their
 intervals include this error. If all networks shared their draws, 95 % intervals of the mean over five networks would
 contain the expected rise in 77 % of 400 simulated cases instead of 95 %, for quadratic losses whose Hessians have
 half of their eigenvalues in common and 4 draws (`tests/unit/analyses/test_fragility.py`).
@@ -50,7 +50,7 @@ def measure(
 
 
 def disturbances(evaluator: Evaluator, options: Mapping[str, Any], seed: int, weights: Tensors) -> Row:
-    """The columns about disturbed weights, of a network with weights by name `[...]`."""
+    """The columns about perturbed weights, of a network with weights by name `[...]`."""
     chosen, placed = evaluator.examples.subset(options["images"]), evaluator.placed(weights)
     sigma, radius = options["relative_sigma"], options["adaptive_radius"]
     noise = noise_response(

@@ -1,7 +1,7 @@
-"""Training on, from trained networks that are pruned or not, on images that are corrupted or of another data set.
+"""Further training of trained networks, pruned or not, on corrupted images or on another data set.
 
-All networks of a seed see the second data in the same new order and start with a fresh optimizer. Masks hold, so that
-pruned weights stay zero.
+All networks of a seed see the second data set in the same new order and start with a fresh optimizer. Masks stay in
+force, so pruned weights stay zero.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,1 +1,1 @@
-"""How noisy the gradients of single examples are, and how their noise lies to the curvature."""
+"""How noisy the gradients of single examples are, and how much the loss curves along their noise."""

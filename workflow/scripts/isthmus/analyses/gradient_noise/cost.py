@@ -1,4 +1,4 @@
-"""What measuring the noise of gradients costs."""
+"""The cost of measuring the noise of gradients."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The rows of `gradient_noise`: noise scale of a network at a moment and, at the end, curvature along the noise.
+"""The rows of `gradient_noise`: the noise scale of a network at a snapshot and, at the end, curvature along the noise.
 
 Gradients are those of the training loss in evaluation mode, without penalty and augmentation, with batch-norm
 statistics held at their values for the weights in question.

@@ -1,12 +1,12 @@
 """Where in the depth a barrier comes from: lines between two networks along which only some layers are interpolated.
 
-For layers S of the networks A and B, the line at A is (1 - t) A + t B in S and A elsewhere, so that it leads from A to
-A with the layers S of B; the line at B is the same in S and B elsewhere, and leads from B with the layers S of A to B.
+For layers S of the networks A and B, the line at A is (1 - t) A + t B in S and A elsewhere, so it leads from A to
+A with the layers S of B. The line at B is the same in S and B elsewhere, and leads from B with the layers S of A to B.
 S is one layer `alone`, `all_but` one, or `all`. A layer is what one module holds: weight and bias together.
 
 `halfway` is the measure of Adilova et al. (2024): the loss at t = 1/2 minus the mean loss of A and B. `barrier` is the
 largest rise above the straight line between the values at the two ends of the line itself, and `replaced` is the rise
-where the layers S are wholly those of the other network. Each is the mean over the line at A and the line at B.
+where the layers S are entirely those of the other network. Each is the mean over the line at A and the line at B.
 """
 
 from collections.abc import Iterable, Mapping

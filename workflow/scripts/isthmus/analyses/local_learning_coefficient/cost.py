@@ -1,4 +1,4 @@
-"""What estimating local learning coefficients at several localizations costs."""
+"""The cost of estimating local learning coefficients at several localizations."""
 
 from collections.abc import Mapping
 from typing import Any

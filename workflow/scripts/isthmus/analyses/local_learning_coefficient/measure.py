@@ -7,7 +7,7 @@ exp(-n beta L(w) - gamma |w - w*|^2 / 2), sampled by stochastic gradient Langevi
 
 The Hessian of a trained network has eigenvalues of all sizes down to zero. A direction of eigenvalue h adds about
 n beta h / (n beta h + gamma) / 2, so gamma decides how many directions count, and there is no value from which on it
-does not matter. Weaker localizations also take longer to forget where they were: 2 / (step_size gamma) steps. R-hat and
+does not matter. With weaker localizations, chains also take longer to mix: 2 / (step_size gamma) steps. R-hat and
 the distance from w*, which is about sqrt(P / gamma) in equilibrium, tell whether the chains got there.
 """
 

@@ -1,9 +1,9 @@
 """The local learning coefficient at a zero of a theory network's loss, where its value is known.
 
 At a zero with q independent equations, the loss is a sum of q squares in suitable coordinates, so the coefficient is
-q / 2, however many weights there are (Watanabe 2009). Whether its estimate by Langevin chains (Lau et al. 2023) says so
+q / 2, however many weights there are (Watanabe 2009). Whether its estimate by Langevin chains (Lau et al. 2023) agrees
 depends on the localization: `stiffness` is the curvature of the weakest equation, times the inverse temperature, over
-that of the localization. The further it is below 1, the fewer equations are seen.
+that of the localization. The further it is below 1, the fewer equations count.
 """
 
 from collections.abc import Mapping

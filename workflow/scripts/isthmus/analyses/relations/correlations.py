@@ -2,8 +2,8 @@
 
 Three scopes answer three questions. Over `all` networks: do networks with more of one quantity have more of the other,
 for whatever reason, such as their width? `within` cells: is this so among networks that differ only in their seed? This
-is the mean of the cells' coefficients, weighted by their numbers of pairs of networks, so that no difference between
-cells enters (Simpson 1951); Kendall's tau without ties is then the concordant minus the discordant pairs, as a fraction
+is the mean of the cells' coefficients, weighted by their numbers of pairs of networks, so differences between cells
+play no part (Simpson 1951); Kendall's tau without ties is then the concordant minus the discordant pairs, as a fraction
 of all pairs within cells. `between` cells: are the means of cells correlated?
 
 Intervals are percentile intervals over resampled networks (Efron 1979). `within` resamples the networks of each cell

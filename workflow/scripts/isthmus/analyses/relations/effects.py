@@ -1,9 +1,8 @@
 """How a quantity changes along the numeric axes of a study, and from which value of an axis on it no longer changes.
 
-**Axes.** Every axis whose values are numbers has effects: width, depth and batch size, a learning rate, the fraction of
-random labels, an argument of one's own. Where all its values are positive, the effect is that of doubling it. Where an
-axis contains zero (or less), there is no doubling, and the effect is that of going from its smallest to its largest
-value.
+**Axes.** Every numeric axis has effects: width, depth and batch size, a learning rate, the fraction of random labels,
+an argument of your own model. If all its values are positive, the effect is that of doubling it. If an axis contains
+zero (or less), it cannot be doubled, and the effect is that of going from its smallest to its largest value.
 
 **Effects.** The effect of an axis is the slope of the least-squares line through the cell means over the binary
 logarithm of the axis (or over its values, if it contains zero), with the other axes fixed, averaged over their

@@ -1,13 +1,13 @@
-"""Rank correlations between the flatness of networks and the paths between them: Do flatter ends have simpler paths?
+"""Rank correlations between the flatness of networks and the paths between them: do flatter ends have simpler paths?
 
 Flatness belongs to networks and geometry to pairs, and the pairs (0, 1) and (0, 2) share a network. A pair's flatness
-is the mean of the ranks of its two ends, so that it does not matter whether values are averaged or their logarithms. It
+is the mean of the ranks of its two ends, so it does not matter whether values are averaged or their logarithms. It
 is correlated with the rank of the path among the pairs. Three scopes answer three questions:
 
-- `between`: are the means of cells correlated (Spearman's rho)? Cells differ in width and depth, so this may have no
-  other reason than these.
+- `between`: are the means of cells correlated (Spearman's rho)? Cells differ in width and depth, which may be the only
+  reason.
 - `within` cells: ranks are those among the networks, or pairs, of one cell, and deviations from their mean are pooled
-  over cells. No difference between cells enters.
+  over cells. Differences between cells play no part.
 - `partial`: the same with ranks among all networks, or pairs, of one width and depth, and with the training loss held
   constant: Pearson's partial correlation, given the ranks of the losses and their logarithms (a pair's is the mean of
   its ends'). Ranks alone would hold the loss too loosely, because they forget how far losses lie apart.
@@ -22,7 +22,7 @@ are more alike than others. Held losses are first taken out of the flatness (Dek
 (Phipson & Smyth 2010).
 
 **Intervals** for `between` are bootstrap intervals over cells (`isthmus.analyses.relations.correlations`). The others
-leave out one network after the other (the jackknife, with ranks as they are), on Fisher's scale, with Student's
+leave out one network at a time (the jackknife, with ranks as they are), on Fisher's scale, with Student's
 distribution.
 
 How often tests of 5 % and nominal 95 % intervals are right, for normal values of networks that correlate with r, over
@@ -39,17 +39,13 @@ average (300 and 200 draws: one standard deviation is 1.3 and 1.5 %):
     partial, r = 0.9 with the loss         4 to 6   5 to 6   6 to 8   3 to 10  4 to 10 %
     between, cells apart                     0      3 to 5   2 to 4   2 to 3     4    %
 
-    cells x networks                        4 x 4    8 x 3    8 x 5   16 x 5   5 x 10
-    coverage
-    within       share 10 %               99-100   98-100     100      100      100 %
-                       50 %               98-100   98-100    99-100   98-100     98 %
-                      100 %                94-97   96-100    96-99    95-100   95-97 %
-    partial      share 10 %                100     98-100    98-100    100      100 %
-                       50 %               98-100   99-100    98-100   99-100     98 %
-                      100 %                96-98    96-100    96-98    96-99   94-98 %
-Intervals are too wide where networks matter little, as those of `isthmus.statistics.pairs` are. Where both sides depend
-on the loss very strongly, and much is known, holding it leaves a little of it: take small p-values of `partial` with
-care if the scope `within` has none.
+    cells x networks                        4 x 4    8 x 3    8 x 5   16 x 5   5 x 10 coverage within       share 10 %
+    99-100   98-100     100      100      100 % 50 %               98-100   98-100    99-100   98-100     98 % 100 %
+    94-97   96-100    96-99    95-100   95-97 % partial      share 10 %                100     98-100    98-100    100
+    100 % 50 %               98-100   99-100    98-100   99-100     98 % 100 %                96-98    96-100    96-98
+    96-99   94-98 % Intervals are too wide where networks matter little, as those of `isthmus.statistics.pairs` are. If
+    both sides depend very strongly on the loss, and there are many networks, holding it constant leaves a little of it:
+    take small p-values of `partial` with care if the scope `within` has none.
 """
 
 import math

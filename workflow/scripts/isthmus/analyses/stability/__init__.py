@@ -1,1 +1,1 @@
-"""Stability to SGD noise from several steps of training on."""
+"""Stability to SGD noise, from several steps of training."""

@@ -1,8 +1,8 @@
-"""From which step on the order of the data no longer decides in which valley a network ends (Frankle et al. 2020).
+"""The step from which the order of the data no longer decides in which valley a network ends (Frankle et al. 2020).
 
 A twin shares the first steps of a network, weights and optimizer alike, and sees the data in another order from then
-on. Training is stable from a step if no barrier separates the two in the end. The network itself is trained only once
-more, as far as the last of the steps, to find where it stood after each of them.
+on. Training is stable from a step if no barrier separates the two at the end. The network itself is trained again only
+once, up to the last of the steps, to find its state after each of them.
 """
 
 import math

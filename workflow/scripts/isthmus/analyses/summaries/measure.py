@@ -3,7 +3,7 @@
 Means of quantities that vary by factors are geometric: the exponential of the mean of the logarithms, with the interval
 of that. A value that is not positive has no logarithm; it is left out and counted. Intervals are those of
 `isthmus.statistics.bootstrap` over networks, or of `isthmus.statistics.pairs` over pairs of networks. Numbers that may
-be too large to be seen have a median (`isthmus.statistics.medians`).
+be too large to be observed have a median (`isthmus.statistics.medians`).
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,7 @@
 """Lottery tickets: iterative magnitude pruning with rewinding, and controls of the same density.
 
-Each level prunes the network that the level before trained, rewinds the remaining weights to an early step of the dense
-run, and trains them again with the same code and order of the data (Frankle & Carbin 2019; rewinding to a later step:
+Each level prunes the network that the previous level trained, rewinds the remaining weights to an early step of the
+dense run, and trains them again with the same code and data order (Frankle & Carbin 2019; rewinding to a later step:
 Frankle et al. 2020). Next to the ticket, a level may have these networks with as many weights:
 
 * `one_shot`: the dense network's weights pruned at once;

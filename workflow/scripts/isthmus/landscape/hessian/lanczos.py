@@ -1,6 +1,6 @@
 """The largest or smallest eigenvalues of a symmetric matrix, from its products with vectors alone.
 
-They come from the Lanczos method with full re-orthogonalization and thick restarts (Wu & Simon 2000), which are
+They come from the Lanczos method with full reorthogonalization and thick restarts (Wu & Simon 2000), which are
 equivalent to ARPACK's implicit restarts for symmetric matrices. It stops at the first product that reaches the
 tolerance, while `scipy.sparse.linalg.eigsh` checks only once per restart. It also looks for copies of degenerate
 eigenvalues, which one Krylov space cannot hold.

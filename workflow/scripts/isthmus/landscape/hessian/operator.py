@@ -85,7 +85,7 @@ class CurvatureOperator:
             raise ValueError(f"chunk_size {chunk_size} must be at least 1")
         if any(module.training for module in network.modules()):
             raise UserError(
-                "the curvature was asked of a network in training mode, where the loss depends on the batch; "
+                "the curvature was requested for a network in training mode, where the loss depends on the batch; "
                 "enter isthmus.models.evaluation.evaluation_mode first"
             )
         self.network, self.loss_kind, self.matrix = folded(network), loss, matrix
