@@ -31,7 +31,7 @@ class Run:
         self.finished: set[int] = set()
         self._expected: dict[int, tuple[str, float]] = {}
         self._whole = self._done = self._spent = self._reached = 0.0
-        # Seconds that finished jobs took, and should have taken; for all rules together, as if some had taken what they should.
+        # Seconds that finished jobs took, and should have; of all rules together, as if some had run as planned before.
         self._by_rule: dict[str, tuple[float, float]] = {}
         self._by_all = (TRUST, TRUST)
 
