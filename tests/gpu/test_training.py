@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import CPU, recipe, trained
+from helpers import recipe, trained
 from rounding import rounding_error
 from torch import Tensor
 

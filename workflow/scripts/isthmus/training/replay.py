@@ -20,9 +20,9 @@ WARM_UP = 3  # calls before the capture, in which libraries load and choose thei
 
 
 class Replay:
-    """Calls of a function of tensors that works on others in place: the first ones as they are, then one that is captured.
+    """Calls a function of tensors that works on others in place, and returns nothing; later calls replay a capture of it.
 
-    Every call names the same function, with tensors of the same shapes and devices, and gets copies of them that stay in
+    Every call names the same function and tensors of the same shapes and devices, of which it gets copies that stay in
     place. The function is not kept: one that belongs to a run would keep the run and its memory alive after its end.
 
     >>> total, replay = torch.zeros(2), Replay()
