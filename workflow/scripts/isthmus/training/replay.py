@@ -20,7 +20,7 @@ WARM_UP = 3  # calls before the capture, in which libraries load and choose thei
 
 
 class Replay:
-    """Calls a function of tensors that works on others in place, and returns nothing; later calls replay a capture of it.
+    """Calls a function of tensors that works on others in place and returns nothing; later calls replay a capture.
 
     Every call names the same function and tensors of the same shapes and devices, of which it gets copies that stay in
     place. The function is not kept: one that belongs to a run would keep the run and its memory alive after its end.
