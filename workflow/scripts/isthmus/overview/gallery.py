@@ -7,6 +7,7 @@ stands for a value and its interval. The rows that a page quotes are kept beside
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jinja2
@@ -118,14 +119,36 @@ def page(template: str, rows: Rows, claims: pd.DataFrame, about: Mapping[str, An
     template: for Jinja, with `found` (see `Rows`), `verdict(claim)`, `scoreboard`, and the keys of `about`. claims: the
     kept columns of the table `claims`. Raises UserError if something on the page is not there.
     """
+    own = {"found": rows.found, "verdict": partial(verdict, claims), "scoreboard": scoreboard(claims)}
+    return written(template, {**own, **about})
+
+
+def written(template: str, names: Mapping[str, Any]) -> str:
+    """What a template for Jinja says with these names; raises UserError if it uses another one."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     try:
-        return environment.from_string(template).render(
-            found=rows.found, verdict=lambda claim, study=None: verdict(claims, claim, study),
-            scoreboard=scoreboard(claims), **about,
-        )  # fmt: skip
+        return environment.from_string(template).render(names)
     except jinja2.TemplateError as error:
         raise UserError(f"a page of the gallery cannot be made: {error}") from error
+
+
+def across(template: str, pages: Mapping[str, tuple[Rows, pd.DataFrame]], names: Mapping[str, Any]) -> str:
+    """A text about several presets in Markdown, such as docs/findings.md.
+
+    template: for Jinja, with `found(preset, ...)`, `verdict(preset, claim)` and the keys of `names`. pages: rows and
+    kept claims by preset. Raises UserError if something in it is not there.
+    """
+
+    def of(preset: str) -> tuple[Rows, pd.DataFrame]:
+        if preset not in pages:
+            raise UserError(f"the gallery has no page of the preset {preset!r}, which a text quotes")
+        return pages[preset]
+
+    own = {
+        "found": lambda preset, table, **where: of(preset)[0].found(table, **where),
+        "verdict": lambda preset, claim, study=None: verdict(of(preset)[1], claim, study),
+    }
+    return written(template, {**own, **names})
 
 
 def verdict(claims: pd.DataFrame, claim: str, study: str | None = None) -> str:
