@@ -131,7 +131,7 @@ def said_across(presets: dict[str, Page], template: str, only: str | None = None
     if only is not None:
         rows, nothing = presets[only].rows, Found(0.0, 0.0, 0.0, 0)
         names["found"] = lambda preset, table, **where: rows.found(table, **where) if preset == only else nothing
-        names["verdict"] = lambda *_: ""
+        names["verdict"] = names["measured"] = lambda *_, **which: nothing
     kept = {name: (preset.rows, preset.claims) for name, preset in presets.items()}
     return across((GALLERY / template).read_text(encoding="utf-8"), kept, names)
 

@@ -10,7 +10,17 @@ import pytest
 
 import gallery
 from isthmus.core.errors import UserError
-from isthmus.overview.gallery import KEPT, Rows, across, kept_claims, page, scoreboard, verdict, verdicts_by_preset
+from isthmus.overview.gallery import (
+    KEPT,
+    Rows,
+    across,
+    kept_claims,
+    measured,
+    page,
+    scoreboard,
+    verdict,
+    verdicts_by_preset,
+)
 
 EFFECTS = pd.DataFrame(
     {
@@ -97,6 +107,11 @@ def test_verdicts_stand_beside_each_other_without_twins() -> None:
         "| A1 | reproduced<br>mixed |  |",
         "| B2 |  | inconclusive |",
     ]
+
+
+def test_a_twin_has_its_own_verdict_and_number() -> None:
+    assert verdict(TESTED, "A1", "one", "over_loss") == "A1: contradicted, −0.5 [−0.75, −0.25]"
+    assert measured(TESTED, "A1", "one").points == "−50 points [−75, −25]"
 
 
 def test_a_claim_is_found_where_a_single_study_tested_it() -> None:
