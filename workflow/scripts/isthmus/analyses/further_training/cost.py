@@ -12,9 +12,10 @@ from isthmus.training.cost import EVALUATED_TOGETHER, Work, evaluations, sizes_o
 
 
 def _each(options: Mapping[str, Any]) -> int:
-    """How many networks of a seed are trained further: the dense one, and at every level the ticket and the kept
-    controls.""" pruned = options["tickets"] levels = pruned["levels"] if pruned["kept_fractions"] is None else
-    len(pruned["kept_fractions"]) return int(1 + levels * (1 + len(pruned["kept_controls"])))
+    """How many networks of a seed are trained further: the dense one, and each level's ticket and kept controls."""
+    pruned = options["tickets"]
+    levels = pruned["levels"] if pruned["kept_fractions"] is None else len(pruned["kept_fractions"])
+    return int(1 + levels * (1 + len(pruned["kept_controls"])))
 
 
 def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> Work:
