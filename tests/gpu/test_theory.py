@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from isthmus.analyses.manifold.levenberg_marquardt import PATIENCE, STALLED
 from isthmus.analyses.manifold.measure import measure_theory
 from isthmus.analyses.manifold.problems import TheorySpec, problem_of
 from isthmus.study.config import load
@@ -27,4 +28,5 @@ def test_a_theory_network_is_measured_as_on_the_cpu(spec: TheorySpec, device: to
     for column in ("solved", "solution_expected", "parameters", "constraints", "jacobian_rank", "positive", "zero"):
         assert here[column] == there[column], column
     if not there["solved"]:
-        assert here["loss"] == pytest.approx(there["loss"], rel=1e-6)
+        # A search ends after PATIENCE steps that lower the loss by less than a fraction STALLED each.
+        assert here["loss"] == pytest.approx(there["loss"], rel=PATIENCE * STALLED)

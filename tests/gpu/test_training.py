@@ -1,16 +1,19 @@
 """Training on the device: tickets, runs that are killed and resumed, repeatable runs, and too little memory."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from helpers import CPU, recipe, trained
+from helpers import recipe, trained
+from rounding import rounding_error
 from torch import Tensor
 
 from isthmus.core.devices import Settings
@@ -44,24 +47,49 @@ def nothing(state: State) -> None:
     """Save no checkpoint."""
 
 
+def ended(state: State) -> Tensor:
+    """The weights of networks at their end, and last their training losses, `[seeds, ...]`, float64."""
+    weights = [
+        torch.cat([value.flatten() for value in state.snapshots[seed]["final"].values()]).double() for seed in SEEDS
+    ]
+    losses = torch.tensor([state.results[seed]["train_loss"] for seed in SEEDS], dtype=torch.float64)
+    return torch.cat([torch.stack(weights), losses[:, None]], dim=1)
+
+
+Machines = Callable[..., tuple[Tensor, Tensor]]
+
+
+@pytest.fixture(scope="module")
+def machines(digits: Dataset) -> Machines:
+    """What the CPU makes of a recipe, and how far other machines get from it: rounding grows in every step."""
+
+    @cache
+    def apart(network: str = "mlp", optimizer: str = "sgd") -> tuple[Tensor, Tensor]:
+        cell = chosen(network, optimizer)
+        return rounding_error(lambda: ended(trained(cell, digits, SEEDS)), dtype=None, repeats=2)
+
+    return apart
+
+
+def assert_as_machines(ours: Tensor, theirs: Tensor, error: Tensor) -> None:
+    """All weights, and all losses, are as near as those of two machines."""
+    for part in (slice(-1), slice(-1, None)):
+        assert (ours - theirs)[:, part].norm() <= error[:, part].norm()
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_trained_weights_are_those_of_the_cpu(
-    network: str, optimizer: str, digits: Dataset, settings: Settings
+    network: str, optimizer: str, digits: Dataset, settings: Settings, machines: Machines
 ) -> None:
-    cell = chosen(network, optimizer)
-    here, there = (trained(cell, digits, SEEDS, each) for each in (settings, CPU))
-    for seed in SEEDS:
-        ours, theirs = (
-            torch.cat([value.flatten() for value in state.snapshots[seed]["final"].values()]) for state in (here, there)
-        )
-        assert (ours - theirs).norm() < 1e-2 * theirs.norm()  # ten steps, in which rounding grows
-        assert here.results[seed]["train_loss"] == pytest.approx(there.results[seed]["train_loss"], rel=1e-2)
+    assert_as_machines(
+        ended(trained(chosen(network, optimizer), digits, SEEDS, settings)), *machines(network, optimizer)
+    )
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_pruned_weights_stay_zero_and_a_ticket_of_every_weight_is_the_dense_network(
-    network: str, digits: Dataset, settings: Settings
+    network: str, digits: Dataset, settings: Settings, machines: Machines
 ) -> None:
     cell = chosen(network)
     dense = trained(cell, digits, SEEDS, settings)
@@ -75,14 +103,13 @@ def test_pruned_weights_stay_zero_and_a_ticket_of_every_weight_is_the_dense_netw
         for seed in SEEDS:
             for name, mask in masks[seed].items():
                 assert not ticket.snapshots[seed]["final"][name][mask == 0].any()
-            if fraction == 1.0:
-                for name, value in dense.snapshots[seed]["final"].items():
-                    torch.testing.assert_close(ticket.snapshots[seed]["final"][name], value, rtol=1e-3, atol=1e-5)
+        if fraction == 1.0:
+            assert_as_machines(ended(ticket), ended(dense), machines(network)[1])
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "sam"])
 def test_a_run_that_was_killed_and_resumed_ends_where_an_unbroken_one_does(
-    optimizer: str, digits: Dataset, settings: Settings, tmp_path: Path
+    optimizer: str, digits: Dataset, settings: Settings, tmp_path: Path, machines: Machines
 ) -> None:
     cell, path, counted = chosen("cnn", optimizer), tmp_path / "state.safetensors", [0]
 
@@ -97,21 +124,17 @@ def test_a_run_that_was_killed_and_resumed_ends_where_an_unbroken_one_does(
     assert found.step == 7
     resumed = train(cell, found, digits, settings, nothing, lambda: None)
     whole = trained(cell, digits, SEEDS, settings)
-    for seed in SEEDS:
-        for name, value in whole.snapshots[seed]["final"].items():
-            torch.testing.assert_close(resumed.snapshots[seed]["final"][name], value, rtol=1e-3, atol=1e-5)
+    assert_as_machines(ended(resumed), ended(whole), machines("cnn", optimizer)[1])
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "sam"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_captured_steps_are_those_that_python_makes(
-    network: str, optimizer: str, digits: Dataset, settings: Settings
+    network: str, optimizer: str, digits: Dataset, settings: Settings, machines: Machines
 ) -> None:
     cell = chosen(network, optimizer)
     plain, captured = (trained(cell, digits, SEEDS, each) for each in (settings, replace(settings, capture=True)))
-    for seed in SEEDS:
-        for name, value in plain.snapshots[seed]["final"].items():
-            torch.testing.assert_close(captured.snapshots[seed]["final"][name], value, rtol=1e-3, atol=1e-5)
+    assert_as_machines(ended(captured), ended(plain), machines(network, optimizer)[1])
 
 
 REPEATED = """
@@ -138,14 +161,15 @@ for seed in (0, 1):
 def test_deterministic_runs_are_the_same_bit_for_bit(device: torch.device, tmp_path: Path) -> None:
     """In a process of its own, as PyTorch's deterministic algorithms hold for a whole process."""
     folders = [str(Path(__file__).parents[1] / "support"), str(Path(__file__).parents[2] / "workflow" / "scripts")]
-    environment = {"PYTHONPATH": ":".join(folders), "PATH": "/usr/bin:/bin"}
+    environment = os.environ | {"PYTHONPATH": ":".join(folders)}
     command = [sys.executable, "-c", REPEATED, device.type, *folders]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-WIDE, MEMORY = 4096, 1.4e9
-"""Eight networks with 17 million weights each take 2.2 GB with gradients, momentum and initial weights; four, half."""
+WIDE, MEMORY = 2048, 0.4e9
+"""Eight networks with 4.3 million weights each take 0.42 GB with momentum and initial weights, before any gradient; one
+takes some 0.15 GB when its norms are summed in float64."""
 
 
 def test_a_stack_that_does_not_fit_goes_on_in_halves(device: torch.device, digits: Dataset, tmp_path: Path) -> None:
@@ -166,7 +190,7 @@ def test_a_stack_that_does_not_fit_goes_on_in_halves(device: torch.device, digit
         )
         assert len(states) > 1
         assert sorted(seed for state in states for seed in state.results) == list(seeds)
-        images = torch.randn(100_000, 1000, device=device)  # 0.4 GB, and its outputs 1.2 GB in one batch
+        images = torch.randn(25_000, 1000, device=device)  # 0.1 GB, and its outputs 0.3 GB in one batch
         network: Callable[[Tensor], Tensor] = lambda batch: batch.repeat(1, 1, 3)  # noqa: E731
         labels = torch.zeros(1, 1, len(images), dtype=torch.int64, device=device)
         loss, _ = evaluate(network, images, labels, "squared_error", len(images))

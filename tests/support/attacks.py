@@ -56,11 +56,18 @@ CONFIG: dict[str, Any] = {
                 "tickets": {
                     "kept_fractions": [0.5, 0.2],
                     "rewind_step": 10,
+                    "kept_controls": ["random"],
                     "line_points": 3,
                     "curvature": {"images": 40},
                     "robustness": {"corruptions": ["contrast"]},
                 },
                 "robustness": {"corruptions": ["contrast"], "severities": [1]},
+                "layerwise": {"points": 3, "evaluation_examples": 60},
+                "gradient_noise": {"images": 60, "alignment_images": 10},
+                "fragility": {"images": 60, "draws": 2, "test_size": 60, "robustness": {"corruptions": ["contrast"]}},
+                "further_training": {"corruption": "contrast", "epochs": 2},
+                "stability": {"steps": [0, 10], "line_points": 3, "evaluation_examples": 60},
+                "local_learning_coefficient": {"chains": 2, "burn_in": 10, "draws": 10, "images": 60},
                 "manifold": {
                     "sweeps": {"tiny": {"width": [3], "points": [4, 6], "seeds": 2}},
                     "off_data_points": 500,
@@ -86,7 +93,7 @@ KILLS = (
     "SIGKILL to a job",
     "SIGTERM to a job",
 )
-STAGES = ("train", "connect", "curvature", "movement", "tickets", "robustness", "manifold")
+STAGES = ("train", *(name for name in CONFIG["studies"]["small"]["analyses"] if name != "relations"))
 OUTCOMES = ("tried", "survived", "refused", "wrong")
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from torch import Tensor
 
 from isthmus.analyses.tickets.levels import LevelFiles
 from isthmus.core.errors import UserError
-from isthmus.core.resume import read_record
+from isthmus.core.resume import first_record, read_record
 from isthmus.core.tensors import load_tensors
 from isthmus.data.dataset import load_dataset
 from isthmus.tables.parquet import read_table
@@ -90,9 +91,19 @@ def _read_level(mark: str, path: Path) -> Any:
     return LevelFiles(path.parents[1], lambda _: mark).read(level, seed)
 
 
-def kinds(folder: Path) -> list[Kind]:
-    """Every kind of file that the workflow reads back, in the folder of a finished study that kept its checkpoints."""
-    root = folder / "results"
+def _read_layout(path: Path) -> Any:
+    return first_record(path, "mark", lambda: pytest.fail("measured again, although there is a record"))
+
+
+def kinds(folder: Path, scratch: Path) -> list[Kind]:
+    """Every kind of file that the workflow reads back, in the folder of a finished study that kept its checkpoints.
+
+    A study of small networks without convolutions measures no memory layout, so `scratch` gets the record of one.
+    """
+    root, layout = folder / "results", scratch / "layouts" / "0.json"
+    first_record(
+        layout, "mark", lambda: {"channels_last": True, "together": False, "milliseconds": {"contiguous": 1.7}}
+    )
 
     def every(pattern: str, read: Read) -> list[tuple[Path, Read]]:
         return [(path, read) for path in sorted(root.glob(pattern))]
@@ -114,4 +125,5 @@ def kinds(folder: Path) -> list[Kind]:
             "records of measurements and of who works",
             [*every("checkpoints/**/*.json", read_record), (folder / ".snakemake/at_work.json", read_record)],
         ),
+        Kind("memory layouts", [(layout, _read_layout)]),
     ]

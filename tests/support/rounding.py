@@ -140,17 +140,21 @@ def summation_error(terms: int, dtype: torch.dtype = torch.float32) -> float:
     return share / (1 - share)
 
 
-def rounding_error(compute: Callable[[], Tensor], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+def rounding_error(
+    compute: Callable[[], Tensor], dtype: torch.dtype | None = torch.float32, repeats: int = REPEATS
+) -> tuple[Tensor, Tensor]:
     """The exact result of `compute` and, for each of its entries, how far one in `dtype` may be from it.
 
     compute: gives a float64 tensor by PyTorch's operations in float64, the same as those of the computation in `dtype`.
+    dtype: None if it computes as the others do, so that its result is that of one machine, and theirs of others.
+    repeats: few are enough where entries are judged by the norm of many.
     """
     exact = compute().detach()
     squares = torch.zeros_like(exact)
-    for seed in range(REPEATS):
+    for seed in range(repeats):
         with Disturbed(seed, dtype):
             squares += (compute().detach() - exact).square()
-    return exact, DEVIATIONS * (squares / REPEATS).sqrt()
+    return exact, DEVIATIONS * (squares / repeats).sqrt()
 
 
 def assert_within(found: Tensor, exact: Tensor, error: Tensor) -> None:

@@ -38,7 +38,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
 def test_no_damaged_file_is_read_as_another(
     damage: str, undisturbed: tuple[Path, float], tmp_path: Path, tally: Tally, request: pytest.FixtureRequest
 ) -> None:
-    every, randomness = kinds(undisturbed[0]), random.Random(damage)
+    every, randomness = kinds(undisturbed[0], tmp_path / "kinds"), random.Random(damage)
     number = request.config.getoption("--flips") // (1 if DAMAGES[damage] is flipped_bit else 10)
     for kind in every:
         for _ in range(-(-number // len(every))):

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,20 @@ def test_what_ends_otherwise_is_said_and_tried_again(tmp_path: Path, monkeypatch
     called.clear()
     assert check(tmp_path, "--parts", "speed", "--minutes", "0") == 1
     assert called == []
+
+
+def test_a_case_past_its_limit_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(seconds: float) -> dict[str, Any]:
+        while True:
+            try:
+                time.sleep(seconds)
+            except Unfinished as error:
+                raise RuntimeError("the compiler was interrupted") from error
+
+    monkeypatch.setattr(importlib.import_module("gpu_check.speed"), "cases", lambda _: [Case("endless", endless, 0.1)])
+    assert check(tmp_path, "--parts", "speed") == 0
+    row = kept(tmp_path)["speed"]["endless"]
+    assert (row["status"], row["why"]) == ("skipped", "not measured: it did not end in 0.1 s")
 
 
 def test_the_record_of_another_machine_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ import yaml
 
 from isthmus.study.stage_checks import stage_errors
 from isthmus.tables.descriptions import stages
-from isthmus.tables.parquet import read_table
+from isthmus.tables.parquet import as_frame, read_table
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow" / "scripts"
@@ -103,7 +103,7 @@ def mistakes_in_tables(name: str, folder: Path) -> Iterator[str]:
 
 def _read(folder: Path, table: str) -> pd.DataFrame:
     """A collected table, with text in the place of categories."""
-    rows = read_table(folder / f"results/tables/{table}.parquet").to_pandas()
+    rows = as_frame(read_table(folder / f"results/tables/{table}.parquet"))
     texts = rows.columns[rows.dtypes == "category"]
     return rows.astype(dict.fromkeys(texts, "str"))
 

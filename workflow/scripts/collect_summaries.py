@@ -7,11 +7,11 @@ import pandas as pd
 
 from isthmus.core.logs import job_log
 from isthmus.study.schema import summary_columns
-from isthmus.tables.parquet import read_table, write_frame
+from isthmus.tables.parquet import as_frame, read_table, write_frame
 
 
 def main(job: Any) -> None:
-    parts = [read_table(path).to_pandas().astype(object) for path in job.input]  # integers next to nulls stay integers
+    parts = [as_frame(read_table(path)).astype(object) for path in job.input]  # integers next to nulls stay integers
     summary = pd.concat(parts, ignore_index=True)
     write_frame(job.output[0], "summaries", summary, summary_columns(summary))
     logging.info("%s: %d rows", job.output[0], len(summary))

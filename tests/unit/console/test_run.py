@@ -2,7 +2,7 @@
 
 import pytest
 
-from snakemake_logger_plugin_isthmus.run import Job, Run
+from snakemake_logger_plugin_isthmus.run import TRUST, Job, Run
 
 
 def lanes(seconds: list[float], at_once: int, run: Run) -> list[tuple[float, float, float | None]]:
@@ -47,12 +47,24 @@ def test_the_share_counts_work_and_never_falls() -> None:
     run.finish(0, 5.0)
     assert run.share(5.0) == pytest.approx(10 / 200)
     run.start(1, Job("", "train", 5.0))
-    assert run.share(27.5) == pytest.approx((10 + 45) / 200)  # half of what a machine twice as fast needs
+    likely = 90 * (5 + TRUST) / (10 + TRUST)  # the machine may be twice as fast as expected
+    assert run.share(5.0 + likely / 2) == pytest.approx((10 + 45) / 200)
     before = run.share(500.0)
     assert before == pytest.approx((10 + 0.95 * 90) / 200)
     run.fail(1)
     assert run.share(500.0) == before
     assert run.left(500.0) > 0
+
+
+def test_a_short_job_that_takes_long_says_little_about_the_others() -> None:
+    run = Run(0.0, 3)
+    run.announce({0: ("prepare_data", 1.0), 1: ("train", 1000.0), 2: ("train", 1000.0)})
+    run.start(0, Job("", "prepare_data", 0.0))
+    run.finish(0, 60.0)
+    assert 2000 < run.left(60.0) < 4 * 2000
+    run.start(1, Job("", "train", 60.0))
+    run.finish(1, 1060.0)
+    assert run.left(1060.0) == pytest.approx(1000.0)
 
 
 def test_jobs_count_alike_without_an_announcement() -> None:

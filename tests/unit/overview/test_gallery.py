@@ -10,7 +10,17 @@ import pytest
 
 import gallery
 from isthmus.core.errors import UserError
-from isthmus.overview.gallery import KEPT, Rows, kept_claims, page, scoreboard, verdict, verdicts_by_preset
+from isthmus.overview.gallery import (
+    KEPT,
+    Rows,
+    across,
+    kept_claims,
+    measured,
+    page,
+    scoreboard,
+    verdict,
+    verdicts_by_preset,
+)
 
 EFFECTS = pd.DataFrame(
     {
@@ -70,6 +80,15 @@ def test_what_is_not_there_cannot_be_quoted(quoted: str, reason: str) -> None:
         page("{{ " + quoted + " }}", Rows({"effects": EFFECTS}), kept_claims(TESTED), {"cost": ""})
 
 
+def test_a_text_across_presets_quotes_each_by_its_name() -> None:
+    pages = {name: (Rows({"effects": EFFECTS[EFFECTS["study"] == name]}), TESTED) for name in ("one", "two")}
+    template = '{{ found("one", "effects", term="width") }}; {{ verdict("two", "A1", "two") }} ({{ made }})'
+    assert across(template, pages, {"made": "today"}) == "1 [0.5, 1.5]; A1: mixed, −0.5 [−0.75, −0.25] (today)"
+    assert pages["two"][0].quoted == {}
+    with pytest.raises(UserError, match="no page of the preset 'three'"):
+        across('{{ verdict("three", "A1") }}', pages, {})
+
+
 def test_the_scoreboard_has_a_line_for_each_test_with_its_twins() -> None:
     lines = scoreboard(kept_claims(TESTED)).splitlines()
     assert len(lines) == 4
@@ -90,20 +109,27 @@ def test_verdicts_stand_beside_each_other_without_twins() -> None:
     ]
 
 
+def test_a_twin_has_its_own_verdict_and_number() -> None:
+    assert verdict(TESTED, "A1", "one", "over_loss") == "A1: contradicted, −0.5 [−0.75, −0.25]"
+    assert measured(TESTED, "A1", "one").points == "−50 points [−75, −25]"
+
+
 def test_a_claim_is_found_where_a_single_study_tested_it() -> None:
     assert verdict(TESTED.iloc[[0]], "A1") == verdict(TESTED, "A1", "one")
 
 
 def test_every_page_is_what_its_folder_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No number was typed or is older than its row, the README's included; the gallery's table has all verdicts."""
+    """No number was typed or is older than its row, here, in docs/findings.md and in the README."""
     copy = shutil.copytree(gallery.GALLERY, tmp_path / "gallery")
-    readme = Path(shutil.copy(gallery.README, tmp_path))
+    readme, findings = (Path(shutil.copy(path, tmp_path)) for path in (gallery.README, gallery.FINDINGS))
     written = {path: path.read_text(encoding="utf-8") for path in copy.rglob("README.md")}
     monkeypatch.setattr(gallery, "GALLERY", copy)
     monkeypatch.setattr(gallery, "README", readme)
+    monkeypatch.setattr(gallery, "FINDINGS", findings)
     monkeypatch.setattr("sys.argv", ["gallery.py"])
     gallery.main()
     assert readme.read_text(encoding="utf-8") == (gallery.ROOT / "README.md").read_text(encoding="utf-8")
+    assert findings.read_text(encoding="utf-8") == (gallery.ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
     assert {path: path.read_text(encoding="utf-8") for path in copy.rglob("README.md")} == written
     shown = {path.parent / name for path, text in written.items() for name in gallery.shown(text)}
     assert shown == set(copy.rglob("*.png"))

@@ -1,8 +1,11 @@
 """Tables: checked when written, whole or absent, and one after another when collected."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -206,6 +209,23 @@ def test_no_flipped_bit_goes_unnoticed(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=r"flipped\.parquet is damaged"):
             read_table(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads in /proc, on Linux")
+def test_no_thread_of_arrow_is_started_that_could_outlive_a_job(tmp_path: Path) -> None:
+    program = """
+        import os, sys
+        from isthmus.tables.parquet import as_frame, collect, read_table
+
+        before = len(os.listdir("/proc/self/task"))
+        collect(sys.argv[1:3], sys.argv[3], sys.argv[4])
+        as_frame(read_table(sys.argv[3]))
+        assert len(os.listdir("/proc/self/task")) == before
+        read_table(sys.argv[3]).to_pandas()
+        assert len(os.listdir("/proc/self/task")) > before, "threads cannot be seen here"
+    """
+    parts = write_parts(tmp_path, [300, 200])
+    subprocess.run([sys.executable, "-c", dedent(program), *parts, tmp_path / "all.parquet", NAME], check=True)
 
 
 # Collecting

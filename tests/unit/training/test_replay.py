@@ -1,5 +1,8 @@
 """Replayed steps: the same training, bit for bit, as steps that Python makes; what a GPU adds is in tests/gpu."""
 
+import gc
+import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +18,7 @@ from isthmus.landscape.paths import curve
 from isthmus.models.networks import build
 from isthmus.training import replay
 from isthmus.training.replay import Replay
+from isthmus.training.trainer import Member, TrainingRun, new_state
 
 CAPTURE = replace(CPU, capture=True)
 CNN = {"architecture": "cnn", "normalization": "batch", "blocks": 1, "hidden_units": 8}
@@ -32,9 +36,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Size, ...]]:
     seen: list[tuple[torch.Size, ...]] = []
 
     class Counted(Replay):
-        def __call__(self, *given: torch.Tensor) -> None:
+        def __call__(self, function: Callable[..., object], *given: torch.Tensor) -> None:
             seen.append(tuple(each.shape for each in given))
-            super().__call__(*given)
+            super().__call__(function, *given)
 
     for module in ("runner", "trainer"):
         monkeypatch.setattr(f"isthmus.training.{module}.Replay", Counted)
@@ -55,6 +59,20 @@ def test_networks_that_train_by_replays_are_the_same_bit_for_bit(
             assert torch.equal(replayed.snapshots[seed]["final"][name], value), name
         same = ("train_loss", "test_loss", "steps")
         assert [plain.results[seed][key] for key in same] == [replayed.results[seed][key] for key in same]
+
+
+def test_a_run_that_has_ended_leaves_its_memory_at_once(digits: Dataset) -> None:
+    """Not only when Python next looks for cycles of references, which a full GPU does not make it do."""
+    cell = recipe(4, 1, 64, data={"train_size": 128}, network=CNN)
+    run = TrainingRun(cell, new_state(cell, digits, (0,)), digits, CAPTURE, {0: Member(0, 0)})
+    run.advance()
+    ended = weakref.ref(run)
+    gc.disable()
+    try:
+        del run
+        assert ended() is None
+    finally:
+        gc.enable()
 
 
 def test_networks_that_leave_a_stack_take_no_replay_with_them(

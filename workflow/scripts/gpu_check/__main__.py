@@ -18,6 +18,7 @@ from gpu_check.record import FAILED, PASSED, SKIPPED, UNFINISHED, OtherMachine, 
 PARTS = {"tests": 110.0, "steps": 110.0, "speed": 70.0, "workflow": 90.0, "published": 3600.0}
 """Parts, and the seconds that each may take in a call with others; the last one takes what is left."""
 LEAST = 2.0  # seconds left without which no case begins
+SLACK = 5.0  # seconds after the end of its time in which a case may still end by itself
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -86,9 +87,10 @@ def _run_part(part: str, record: Record, options: Options, ends: float, only: st
 def _run_case(part: str, case: Case, record: Record, ends: float) -> None:
     began = time.monotonic()
     status, why, measured, rung = PASSED, "", {}, []
+    left = ends - began
     try:
-        with _limited(ends - began, rung):
-            measured = case.run(ends - began)
+        with _limited(min(left + SLACK, case.limit), rung):
+            measured = case.run(left)
     except Unfinished as stopped:
         status, why, measured = UNFINISHED, str(stopped), stopped.measured
     except Skipped as missing:
@@ -96,11 +98,13 @@ def _run_case(part: str, case: Case, record: Record, ends: float) -> None:
     except ModuleNotFoundError as error:
         status, why = SKIPPED, f"{error.name} is not installed"
     except Exception as error:  # one case that fails leaves the others to run; the record says what it raised
-        if rung:  # what was going on may have wrapped the alarm in an error of its own
-            status, why = UNFINISHED, "out of time"
-        else:
-            status, why = FAILED, f"{type(error).__name__}: {str(error).strip()[-400:]}"
+        status, why = FAILED, f"{type(error).__name__}: {str(error).strip()[-400:]}"
+        if not rung:
             traceback.print_exc()
+    if rung and status != PASSED:  # what was going on may have wrapped the alarm in an error of its own
+        status, why = UNFINISHED, "out of time"
+        if case.limit < left + SLACK:
+            status, why = SKIPPED, f"not measured: it did not end in {case.limit:g} s"
     seconds = time.monotonic() - began
     record.keep(part, case.name, status, seconds, measured, why)
     values = ", ".join(f"{key} {shown(value)}" for key, value in measured.items())
@@ -109,14 +113,14 @@ def _run_case(part: str, case: Case, record: Record, ends: float) -> None:
 
 @contextmanager
 def _limited(seconds: float, rung: list[int]) -> Iterator[None]:
-    """Raise Unfinished inside after so many seconds, and five more for a case to end by itself; `rung` grows then."""
+    """Raise Unfinished inside after so many seconds; `rung` grows then."""
 
     def ring(number: int, frame: FrameType | None) -> None:
         rung.append(number)
         raise Unfinished("out of time")
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds + 5)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:

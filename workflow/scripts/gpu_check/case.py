@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ class Options:
 
 @dataclass(frozen=True)
 class Case:
-    """run: measures, given the seconds that are left."""
+    """run: measures, given the seconds that are left. limit: seconds after which it is given up as not measured."""
 
     name: str
     run: Callable[[float], Measured]
+    limit: float = inf

@@ -1,6 +1,7 @@
 """The tests in tests/gpu on this device, a case for each file."""
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -24,8 +25,10 @@ def _run(path: str, device: str, seconds: float) -> Measured:
         *(sys.executable, "-m", "pytest", path, "--device", device, "-m", "gpu"),
         *("--override-ini", "addopts=--strict-markers --import-mode=importlib", "-q", "-rfE", "--no-header"),
     ]
+    # Without whatever plugins this machine has: warnings are errors in these tests.
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds)
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired as late:
         raise Unfinished("out of time") from late
     found = {word.rstrip("s"): int(count) for count, word in re.findall(r"(\d+) (\w+)", _last_line(done.stdout))}

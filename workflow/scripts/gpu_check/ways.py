@@ -148,7 +148,8 @@ class One(Way):
         drawn = first_weights(self.setting.recipe, self.setting.shape)
         with torch.no_grad():
             for name, value in self.network.named_parameters():
-                value.copy_(drawn[name])  # all networks alike: to draw each takes far longer than to time them
+                # All networks alike, copied on the device: to draw each takes far longer than to time them.
+                value.copy_(drawn[name].to(self.device))
         self.weights = dict(self.network.named_parameters())
         self.slots = optimizers.new_slots(self.training, self.weights)
 
@@ -203,20 +204,26 @@ class Captured(Stack):
     def prepare(self) -> None:
         super().prepare()
         self.rate = torch.full((), RATE, device=self.device)
-        self.replay = Replay(self.take)
+        self.replay = Replay()
 
     def step(self) -> None:
-        self.replay(self.rate)
+        self.replay(self.take, self.rate)
 
 
 class Compiled(Stack):
-    """The stacked step with forward and backward pass by `torch.compile`."""
+    """The stacked step with forward and backward pass by `torch.compile`.
+
+    On a CPU they are traced as for a GPU but not compiled: a CPU's compiler is another one, and reading PyTorch's C++
+    headers alone takes it a minute.
+    """
 
     mode: str | None = None
 
     def prepare(self) -> None:
         super().prepare()
-        self.compiled = torch.compile(super().forward, mode=self.mode)
+        torch.compiler.reset()  # of another case's shapes, which would make this one's vary
+        backend = "inductor" if self.device.type == "cuda" else "aot_eager"
+        self.compiled = torch.compile(super().forward, mode=self.mode, backend=backend)
 
     def forward(self) -> Tensor:
         return self.compiled()

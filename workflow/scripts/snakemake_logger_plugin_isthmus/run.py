@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+TRUST = 30.0  # seconds of finished jobs that say as much about other rules as the plan does
 MOST_OF_A_JOB = 0.95  # what a running job counts at most, however long it has run
 
 
@@ -30,7 +31,9 @@ class Run:
         self.finished: set[int] = set()
         self._expected: dict[int, tuple[str, float]] = {}
         self._whole = self._done = self._spent = self._reached = 0.0
-        self._by_rule: dict[str, tuple[float, float]] = {}  # seconds that finished jobs took, and should have taken
+        # Seconds that finished jobs took, and should have; of all rules together, as if some had run as planned before.
+        self._by_rule: dict[str, tuple[float, float]] = {}
+        self._by_all = (TRUST, TRUST)
 
     def announce(self, expected: Mapping[int, tuple[str, float]]) -> None:
         """The rule of each job with work to do, and the seconds it should take. Without this, all jobs count alike."""
@@ -51,9 +54,9 @@ class Run:
         if number in self._expected:
             rule, seconds = self._expected[number]
             self._done += seconds
-            for key in (rule, ""):
-                before = self._by_rule.get(key, (0.0, 0.0))
-                self._by_rule[key] = before[0] + took, before[1] + seconds
+            before = self._by_rule.get(rule, (0.0, 0.0))
+            self._by_rule[rule] = before[0] + took, before[1] + seconds
+            self._by_all = self._by_all[0] + took, self._by_all[1] + seconds
         return job
 
     def fail(self, number: int) -> Job | None:
@@ -89,5 +92,5 @@ class Run:
     def _likely(self, number: int) -> float:
         """The seconds that a job should take, judged by the finished jobs of its rule, or by all of them."""
         rule, seconds = self._expected[number]
-        took, expected = self._by_rule.get(rule) or self._by_rule.get("", (1.0, 1.0))
+        took, expected = self._by_rule.get(rule) or self._by_all
         return max(seconds * took / expected, 1e-3)

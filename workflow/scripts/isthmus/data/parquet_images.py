@@ -59,7 +59,7 @@ def read_labels(split: Split) -> np.ndarray:
     parts = []
     for file in split.files:
         with _opened(file, split.label_column, "label_column") as parquet:
-            column = parquet.read(columns=[split.label_column]).column(0)
+            column = parquet.read(columns=[split.label_column], use_threads=False).column(0)
             if not pa.types.is_integer(column.type):
                 raise DataError(
                     f"The label column `{split.label_column}` of {file} holds {column.type}; labels must be "
@@ -95,7 +95,7 @@ def image_shape(split: Split) -> Shape:
     """
     for file in split.files:
         with _opened(file, split.image_column, "image_column") as parquet:
-            for batch in parquet.iter_batches(batch_size=1, columns=[split.image_column]):
+            for batch in parquet.iter_batches(batch_size=1, columns=[split.image_column], use_threads=False):
                 (first,) = _encoded(batch.column(0), file, split)
                 return decoded(_present(first, file, 0), _row(file, 0)).shape
     raise DataError(f"{', '.join(map(str, split.files))}: no rows, where images are expected.")
@@ -129,7 +129,7 @@ def _read_file(file: Path, split: Split, images: np.ndarray, pool: ThreadPoolExe
 
     first = 0
     with _opened(file, split.image_column, "image_column") as parquet:
-        for batch in parquet.iter_batches(batch_size=ROWS_PER_BATCH, columns=[split.image_column]):
+        for batch in parquet.iter_batches(batch_size=ROWS_PER_BATCH, columns=[split.image_column], use_threads=False):
             encoded = _encoded(batch.column(0), file, split)
             starts = range(0, len(encoded), ROWS_PER_TASK)
             tasks = [encoded[start : start + ROWS_PER_TASK] for start in starts]

@@ -141,7 +141,7 @@ def gradient_noise(gradients: Iterable[Tensor], training_examples: int) -> Gradi
         return found
     logarithms = []
     for kept in range(GROUPS):
-        others = torch.arange(GROUPS, device=sums.device) != kept
+        others = torch.arange(GROUPS) != kept
         squared, trace = _moments(sums[others].sum(0), squares[others].sum(), counts[others].sum(), training_examples)
         if min(squared, trace) <= 0:
             return found

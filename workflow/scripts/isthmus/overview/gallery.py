@@ -7,6 +7,7 @@ stands for a value and its interval. The rows that a page quotes are kept beside
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jinja2
@@ -57,6 +58,15 @@ class Found:
         known = not (math.isnan(self.low) or math.isnan(self.high))
         interval = f" [{number(self.low)}, {number(self.high)}]" if known else ""
         return f"{number(self.value)}{unit}{interval}"
+
+    @property
+    def points(self) -> str:
+        """A share or a difference of shares, in points.
+
+        >>> Found(0.0046, -0.001, 0.01, 20).points
+        '0.46 points [−0.1, 1]'
+        """
+        return Found(100 * self.value, 100 * self.low, 100 * self.high, self.networks)._written(" points")
 
     @property
     def factor(self) -> "Found":
@@ -115,30 +125,62 @@ class Rows:
 def page(template: str, rows: Rows, claims: pd.DataFrame, about: Mapping[str, Any]) -> str:
     """A page in Markdown.
 
-    template: for Jinja, with `found` (see `Rows`), `verdict(claim)`, `scoreboard`, and the keys of `about`. claims: the
-    kept columns of the table `claims`. Raises UserError if something on the page is not there.
+    template: for Jinja, with `found` (see `Rows`), `verdict(claim)`, `measured(claim)`, `scoreboard`, and the keys of
+    `about`. claims: the kept columns of the table `claims`. Raises UserError if something on the page is not there.
     """
+    own = {"found": rows.found, "verdict": partial(verdict, claims), "measured": partial(measured, claims)}
+    return written(template, {**own, "scoreboard": scoreboard(claims), **about})
+
+
+def written(template: str, names: Mapping[str, Any]) -> str:
+    """What a template for Jinja says with these names; raises UserError if it uses another one."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     try:
-        return environment.from_string(template).render(
-            found=rows.found, verdict=lambda claim, study=None: verdict(claims, claim, study),
-            scoreboard=scoreboard(claims), **about,
-        )  # fmt: skip
+        return environment.from_string(template).render(names)
     except jinja2.TemplateError as error:
         raise UserError(f"a page of the gallery cannot be made: {error}") from error
 
 
-def verdict(claims: pd.DataFrame, claim: str, study: str | None = None) -> str:
-    """What became of a claim, with its number, for the middle of a sentence."""
-    rows = claims[(claims["claim"] == claim) & claims["twin"].isna()]
+def across(template: str, pages: Mapping[str, tuple[Rows, pd.DataFrame]], names: Mapping[str, Any]) -> str:
+    """A text about several presets in Markdown, such as docs/findings.md.
+
+    template: for Jinja, with `found(preset, ...)`, `verdict(preset, claim)`, `measured(preset, claim)` and the keys of
+    `names`. pages: rows and kept claims by preset. Raises UserError if something in it is not there.
+    """
+
+    def of(preset: str) -> tuple[Rows, pd.DataFrame]:
+        if preset not in pages:
+            raise UserError(f"the gallery has no page of the preset {preset!r}, which a text quotes")
+        return pages[preset]
+
+    own = {
+        "found": lambda preset, table, **where: of(preset)[0].found(table, **where),
+        "verdict": lambda preset, *which, **more: verdict(of(preset)[1], *which, **more),
+        "measured": lambda preset, *which, **more: measured(of(preset)[1], *which, **more),
+    }
+    return written(template, {**own, **names})
+
+
+def verdict(claims: pd.DataFrame, claim: str, study: str | None = None, twin: str | None = None) -> str:
+    """What became of a claim or its twin, with its number, for the middle of a sentence."""
+    row = _tested(claims, claim, study, twin)
+    return f"{claim}: {verdict_words(*row[VERDICT])}, {measured(claims, claim, study, twin)}"
+
+
+def measured(claims: pd.DataFrame, claim: str, study: str | None = None, twin: str | None = None) -> Found:
+    """The number that a claim or its twin was judged by."""
+    row = _tested(claims, claim, study, twin)
+    return Found(row["value"], row["low"], row["high"], row["networks"])
+
+
+def _tested(claims: pd.DataFrame, claim: str, study: str | None, twin: str | None) -> pd.Series:
+    rows = claims[(claims["claim"] == claim) & (claims["twin"].isna() if twin is None else claims["twin"] == twin)]
     rows = rows if study is None else rows[rows["study"] == study]
     if len(rows) != 1:
         raise UserError(
             f"a page of the gallery quotes the claim {claim}: {len(rows)} studies tested it; name one of them"
         )
-    row = rows.iloc[0]
-    value = Found(row["value"], row["low"], row["high"], row["networks"])
-    return f"{claim}: {verdict_words(*row[VERDICT])}, {value}"
+    return rows.iloc[0]
 
 
 def scoreboard(claims: pd.DataFrame) -> str:

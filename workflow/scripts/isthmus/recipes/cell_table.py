@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from isthmus.core.errors import DataError
-from isthmus.tables.parquet import read_table
+from isthmus.tables.parquet import as_frame, read_table
 
 CELLS = "cells"
 PREFIX = f"{CELLS}."
@@ -25,7 +25,7 @@ def read_tables(paths: Iterable[Path | str]) -> dict[str, pd.DataFrame]:
     `train_size` has the value 300, not 300.0. Raises DataError if a file cannot be read.
     """
     files = {Path(path).stem: path for path in paths}
-    return {name: read_table(path).to_pandas(integer_object_nulls=name == CELLS) for name, path in files.items()}
+    return {name: as_frame(read_table(path), integer_object_nulls=name == CELLS) for name, path in files.items()}
 
 
 def rows_of_study(table: pd.DataFrame, study: str) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from isthmus.statistics.values import names_in
 from isthmus.study.given_tables import FILLED_IN, axes_in, files_in, schema_of, strangers, taken
 from isthmus.study.grid import Elsewhere, Study
 from isthmus.tables.descriptions import Figure, stages
+from isthmus.tables.parquet import as_frame
 from isthmus.tables.quantities import Quantity, quantities
 
 KEYS = ("tables", "source", "remarks", "analyses")
@@ -96,7 +97,7 @@ def _elsewhere(folder: Path, name: str, source: str, remarks: str) -> tuple[Else
     read: dict[str, pd.DataFrame] = {}
     for made in files if not errors else ():
         try:
-            read[made] = taken(folder, made, name).to_pandas()
+            read[made] = as_frame(taken(folder, made, name))
         except DataError as error:
             errors += str(error).splitlines()
     if errors:

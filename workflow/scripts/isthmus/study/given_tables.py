@@ -21,7 +21,7 @@ from isthmus.recipes.cells import AXES, axis_order, cell_name
 from isthmus.statistics.values import PAIR, names_in
 from isthmus.study.own_networks import argument_errors
 from isthmus.tables.descriptions import KEYS, Column, Table, stages, table
-from isthmus.tables.parquet import TYPES, arrow_schema
+from isthmus.tables.parquet import TYPES, arrow_schema, as_frame
 from isthmus.tables.quantities import Quantity, quantities
 
 FILLED_IN = ("study", "cell")
@@ -42,7 +42,7 @@ def taken(folder: Path, name: str, study: str) -> pa.Table:
     if not errors:
         found, errors = _with_cells(found, axes_in(folder, study))
     if not errors:
-        errors = list(_row_errors(found.to_pandas(), described))
+        errors = list(_row_errors(as_frame(found), described))
     if errors:
         raise DataError("\n".join(f"{path}: {error}" for error in errors))
     found = found.set_column(0, "study", pa.array([study] * found.num_rows).dictionary_encode())
@@ -87,8 +87,8 @@ def schema_of(path: Path) -> pa.Schema:
 def _read(path: Path, columns: tuple[Column, ...], study: str, needed: list[str]) -> tuple[pa.Table, list[str]]:
     """The rows of a study in a file, of the types of the `columns`, and what is wrong with its columns."""
     schema_of(path)
-    with pa.parquet.ParquetFile(path, page_checksum_verification=True) as file:  # no threads: see `tables.parquet`
-        found = file.read()
+    with pa.parquet.ParquetFile(path, page_checksum_verification=True) as file:
+        found = file.read(use_threads=False)  # see `tables.parquet`
     types = {column.name: column.type for column in columns} | {"cell": "string"}
     errors = [unknown_key(name, name, list(types)) for name in found.column_names if name not in types]
     errors += [f"the column `{name}` is missing" for name in needed if name not in found.column_names]
@@ -136,7 +136,7 @@ def _value_errors(rows: pa.Table, columns: tuple[Column, ...]) -> Iterator[str]:
         if not column.nullable and values.null_count:
             place = pc.index(pc.is_null(values), True).as_py()
             yield f"the column `{column.name}` is null in row {place}; without it in any row, leave the column out"
-        if column.type == "float64" and not (finite := pc.is_finite(values).fill_null(True)).to_pandas().all():
+        if column.type == "float64" and not pc.all(finite := pc.is_finite(values).fill_null(True)).as_py():
             place = pc.index(finite, False).as_py()
             yield f"the column `{column.name}` is {values[place]} in row {place}; write what is not known as null"
 
@@ -147,7 +147,7 @@ def axes_in(folder: Path, study: str) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
     found, errors = _read(path, (*table(CELLS).columns, *_further_axes(path)), study, ["cell", *AXES])
-    rows = found.to_pandas(integer_object_nulls=True) if not errors else pd.DataFrame(columns=["cell"])
+    rows = as_frame(found, integer_object_nulls=True) if not errors else pd.DataFrame(columns=["cell"])
     axes = [name for name in rows if name != "cell" and rows[name].notna().any()]
     for keys in (["cell"], axes):
         errors += [f"row {place} repeats an earlier one" for place in _repeated(rows, keys)]

@@ -138,9 +138,14 @@ def read_table(path: Path | str) -> pa.Table:
         ) from error
     if stored != found:
         raise DataError(f"{path} is damaged: its checksum does not match; {what_to_do}")
-    # Not by `pa.parquet.read_table`, which reads in the background: threads of it can outlive a short job and abort it.
+    # Threads of Arrow can outlive a short job and abort it at its end, so here and below nothing starts them.
     with pa.parquet.ParquetFile(pa.BufferReader(content)) as file:
-        return file.read()
+        return file.read(use_threads=False)
+
+
+def as_frame(content: pa.Table, integer_object_nulls: bool = False) -> pd.DataFrame:
+    """A table as a data frame; with `integer_object_nulls`, integers beside nulls do not become floats."""
+    return content.to_pandas(use_threads=False, integer_object_nulls=integer_object_nulls)
 
 
 def _merged(parts: Sequence[pa.Table]) -> pa.Table:

@@ -20,22 +20,23 @@ WARM_UP = 3  # calls before the capture, in which libraries load and choose thei
 
 
 class Replay:
-    """A function of tensors that works on others in place, and returns nothing.
+    """Calls a function of tensors that works on others in place and returns nothing; later calls replay a capture.
 
-    It is called with tensors of the same shapes and devices every time, and gets copies of them that stay in place.
+    Every call names the same function and tensors of the same shapes and devices, of which it gets copies that stay in
+    place. The function is not kept: one that belongs to a run would keep the run and its memory alive after its end.
 
-    >>> total = torch.zeros(2)
-    >>> add = Replay(total.add_)
-    >>> add(torch.ones(2)), add(torch.tensor([1.0, 2.0])), total.tolist()
+    >>> total, replay = torch.zeros(2), Replay()
+    >>> replay(total.add_, torch.ones(2)), replay(total.add_, torch.tensor([1.0, 2.0])), total.tolist()
     (None, None, [2.0, 3.0])
     """
 
-    def __init__(self, function: Callable[..., object]) -> None:
-        self.function, self.calls = function, 0
+    def __init__(self) -> None:
+        self.calls = 0
         self.kept: tuple[Tensor, ...] = ()
+        self.aside: Any = None
         self.graph: Any = None
 
-    def __call__(self, *given: Tensor) -> None:
+    def __call__(self, function: Callable[..., object], *given: Tensor) -> None:
         """Call the function, or replay its capture. Raises UserError if it cannot be captured."""
         if not self.kept:
             self.kept = tuple(each.clone() for each in given)
@@ -43,30 +44,34 @@ class Replay:
             kept.copy_(each)
         self.calls += 1
         if self.kept[0].device.type != "cuda":
-            self.function(*self.kept)
+            function(*self.kept)
         elif self.calls <= WARM_UP:
-            self._call_aside()
+            self._call_aside(function)
         else:
             if self.graph is None:
-                self.graph = self._captured()
+                self.graph = self._captured(function)
             self.graph.replay()
 
-    def _call_aside(self) -> None:
+    def _call_aside(self, function: Callable[..., object]) -> None:
         """On a stream of its own, as PyTorch asks of what will be captured."""
-        here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
-        aside.wait_stream(here)
-        with torch.cuda.stream(aside):
-            self.function(*self.kept)
-        here.wait_stream(aside)
+        if self.aside is None:  # one for all calls: PyTorch keeps freed memory for each stream
+            self.aside = torch.cuda.Stream()
+        here = torch.cuda.current_stream()
+        self.aside.wait_stream(here)
+        with torch.cuda.stream(self.aside):
+            function(*self.kept)
+        here.wait_stream(self.aside)
 
-    def _captured(self) -> Any:
+    def _captured(self, function: Callable[..., object]) -> Any:
         """The function as a graph; nothing is computed yet."""
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
-                self.function(*self.kept)
-        except torch.OutOfMemoryError:
-            raise
+            with torch.cuda.graph(graph, stream=self.aside):
+                function(*self.kept)
         except RuntimeError as error:
-            raise UserError(f"a step of training cannot be captured ({error}); set jobs.capture to false") from error
+            # Ending a capture that failed raises an error as well, in the place of the one that says why.
+            cause = error.__context__ or error
+            if isinstance(cause, torch.OutOfMemoryError):
+                raise cause from None
+            raise UserError(f"a step of training cannot be captured ({cause}); set jobs.capture to false") from error
         return graph

@@ -40,7 +40,7 @@ class Descent:
         self.training, self.state, self.examples, self.settings = training, state, examples, settings
         self.steps_per_epoch, self.total_steps = run_length(training, len(examples.images))
         self.drawn_epoch = -1
-        self.replay = Replay(self.take)
+        self.replay = Replay()
         self.clock = time.monotonic()
 
     @property
@@ -81,7 +81,7 @@ class Descent:
         if self.settings.capture and self.repeatable and chosen.shape[1] == training.batch_size:
             device = self.settings.device
             precision = torch.float64 if device.type == "cpu" else torch.float32  # as fused optimizers have it
-            self.replay(torch.full((), rate, dtype=precision, device=device), *self.inputs(chosen))
+            self.replay(self.take, torch.full((), rate, dtype=precision, device=device), *self.inputs(chosen))
         else:
             self.take(rate, *self.inputs(chosen))
         state.step += 1

@@ -123,7 +123,7 @@ class TrainingRun(Descent):
                 parameter.copy_(weights[name])
             start = [self.state.snapshots[seed]["initial"][name] for seed in self.state.live]
             self.initial[name] = torch.stack(start).to(device)
-        self.replay = Replay(self.take)  # a captured step holds the tensors of the networks before
+        self.replay = Replay()  # a captured step holds the tensors of the networks before
         self.pruned_masks = self._pruned_masks()
         _clear(self.weights, self.pruned_masks)
         for content in self.slots.values():
