@@ -12,14 +12,14 @@ from isthmus.training.cost import EVALUATED_TOGETHER, Work, evaluations, sizes_o
 
 
 def _each(options: Mapping[str, Any]) -> int:
-    """How many networks of a seed train on: the dense one, and at every level the ticket and the controls kept."""
+    """How many networks of a seed are trained further: the dense one, and each level's ticket and kept controls."""
     pruned = options["tickets"]
     levels = pruned["levels"] if pruned["kept_fractions"] is None else len(pruned["kept_fractions"])
     return int(1 + levels * (1 + len(pruned["kept_controls"])))
 
 
 def work(recipe: Recipe, facts: Facts, options: Mapping[str, Any], networks: int) -> Work:
-    """The work of training on from `networks` networks and what was pruned of them.
+    """The work of further training of `networks` networks, their tickets and their controls.
 
     options: with those of `tickets`, under this name. The second data set counts as large as the first.
     """

@@ -86,7 +86,7 @@ def name_of(data: Dataset, options: Mapping[str, Any]) -> str:
 
 
 def member_of(network: Trained) -> Member:
-    """How a network trains on: its seed's labels, and an order of the data that all networks of the seed share."""
+    """How a network is trained further: its seed's labels, and a data order that all networks of the seed share."""
     return Member(network.seed, seeds.integer(network.seed, "further training"), network.mask)
 
 

@@ -10,11 +10,12 @@ from isthmus.recipes.schedules import peak_rate
 
 
 def further_recipe(recipe: Recipe, options: Mapping[str, Any], available: int) -> Recipe:
-    """The recipe for training on, from the networks' own and the options of the analysis.
+    """The recipe of further training, from the networks' own and the options of the analysis.
 
     available: training examples of the second data set, of which as many are used as the networks learned at first, if
-    there are so many. The schedule runs anew over the given epochs, without warm-up, stopping rule and averaging. Only
-    numbers that are not finite count as divergence, since a loss on shifted data has no initialization to refer to.
+    there are so many. The schedule starts again and covers the given epochs, without warm-up, stopping rule and
+    averaging. Only numbers that are not finite count as divergence, since a loss on shifted data has no initialization
+    to refer to.
     """
     training, wanted = recipe.training, recipe.data.train_size
     examples = available if wanted is None else min(wanted, available)

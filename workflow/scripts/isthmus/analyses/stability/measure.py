@@ -20,7 +20,7 @@ from isthmus.training.trainer import Member
 
 
 def pass_by(state: State, steps: Sequence[int], train_to: Callable[[State, int], State]) -> State:
-    """Train a stack as far as the last of the rising `steps`; its snapshots keep where networks stood after each.
+    """Train a stack up to the last of the rising `steps`; its snapshots keep the state of the networks after each.
 
     train_to: trains a state as far as a step. A state that was on its way continues.
     """
@@ -36,7 +36,7 @@ def pass_by(state: State, steps: Sequence[int], train_to: Callable[[State, int],
 
 
 def start_after(snapshots: Mapping[str, Tensors], step: int) -> Start | None:
-    """Where a network stood after a step, from what `pass_by` kept; None if it had stopped by then."""
+    """The state of a network after a step, from what `pass_by` kept; None if it had stopped by then."""
     if step == 0:
         return Start(snapshots["initial"], {}, 0)
     beginning = f"step {step} "
