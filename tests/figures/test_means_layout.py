@@ -92,6 +92,23 @@ def test_an_axis_with_a_single_value_gives_way_to_the_width() -> None:
     np.testing.assert_allclose(line(figure.axes[0], "top_eigenvalue depth=1")[0], [8, 16], rtol=0.1)
 
 
+@pytest.mark.parametrize(
+    ("name", "depths", "batch_sizes", "x"),
+    [
+        ("path-geometry", (1, 2), (32,), "depth"),
+        ("path-geometry", (1,), (32, 64), "batch size"),
+        ("path-geometry", (1,), (32,), "width"),
+        ("test-accuracy", (1, 2), (32, 64), "depth"),
+        ("curvature", (1,), (32, 64), "batch size"),
+    ],
+)
+def test_a_single_width_gives_way_to_what_varies(
+    name: str, depths: tuple[int, ...], batch_sizes: tuple[int, ...], x: str
+) -> None:
+    figure = draw(name, MADE[name](widths=(8,), depths=depths, batch_sizes=batch_sizes, seeds=3))
+    assert {axes.get_xlabel() for axes in figure.axes} - {""} == {x}
+
+
 BATCHES = "batch size 16, 64, 256 and 1024 (4 of 5 values)"
 SIX = "width 8, 16, 32, 128, 256 and 512 (6 of 7 values)"
 TWO = "batch size 16 and 1024 (2 of 5 values)"
