@@ -146,7 +146,7 @@ def test_the_mean_is_over_all_corruptions_and_severities(digits: Dataset, weight
     found = corrupted_accuracy(evaluator, corrupted_test(evaluator, digits), weights)
     expected = [np.mean([row["accuracy"] for row in rows[1:]]) for rows in all_rows(digits, weights)]
     np.testing.assert_allclose(found.numpy(), expected)
-    with pytest.raises(ValueError, match="one corruption at least"):
+    with pytest.raises(ValueError, match="at least one corruption"):
         corrupted_accuracy(evaluator, corrupted_test(evaluator, digits, corruptions=[]), weights)
 
 

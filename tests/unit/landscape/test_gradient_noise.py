@@ -158,7 +158,7 @@ def test_a_gradient_lost_in_the_noise_has_no_noise_scale() -> None:
 
 
 def test_nothing_has_no_noise() -> None:
-    with pytest.raises(ValueError, match="no gradient"):
+    with pytest.raises(ValueError, match="at least one gradient"):
         gradient_noise([], 10)
     with pytest.raises(ValueError, match="give two or more"):
         curvature_along_noise(CurvatureOperator(*_one()), [torch.ones(1, 2)])

@@ -86,7 +86,7 @@ def test_a_loss_that_the_library_can_handle_passes() -> None:
         ("standardized", "depends on the others in its batch"),
         ("detached", "cannot be differentiated"),
         ("rooted", "derivative by the outputs is not finite"),
-        ("noisy", "other losses when it is called again"),
+        ("noisy", "different losses when it is called again"),
         ("single", "it returns torch.float32"),
         ("listed", "it returns a list"),
         ("missing", "missing"),

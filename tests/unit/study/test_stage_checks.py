@@ -28,7 +28,7 @@ WRONG = [
     ("movement", {"figures.movement.tables": ["movement", "cells", "summaries"]}, "quantities needs `networks`"),
     ("movement", {"figures.movement.lines.x": "epoch"}, "`epoch` is neither an axis, nor a column in `by` of"),
     ("movement", {"figures.movement.lines.x": "norm"}, "`norm` is neither an axis"),
-    ("tickets", {"figures.ticket-stability.lines.x": "layer_density"}, "and no quantity with a value for each"),
+    ("tickets", {"figures.ticket-stability.lines.x": "layer_density"}, "nor a quantity with a value for each"),
     ("movement", {"figures.movement.lines.hue": "layer"}, "lines.hue: `layer` is neither an axis nor a column in `by`"),
     ("movement", {"figures.kernel-change.lines.panels": ["layer"]}, "lines.panels: `layer` is not a column in `by`"),
     ("movement", {"figures.movement.lines.split": "final"}, "lines.split: `final` is not a column in `by` of any of"),

@@ -109,7 +109,7 @@ def test_a_damaged_answer_is_an_error_that_says_what_to_do(tmp_path: Path, digit
     kept_layout(tmp_path, convolutional(), digits, CPU)
     (file,) = tmp_path.iterdir()
     file.write_text(file.read_text().replace('"together": ', '"together":  1'))
-    with pytest.raises(DataError, match=r"is damaged .*: delete it and start again"):
+    with pytest.raises(DataError, match=r"is damaged .*: delete it and run the workflow again"):
         kept_layout(tmp_path, convolutional(), digits, CPU)
 
 
