@@ -111,14 +111,15 @@ style:
 test: check ## these checks, and all tests but the slow ones (tests/README.md)
 	$(BIN)/python -m pytest
 
+# None of them is an example in a docstring, so the library is not searched for those.
 test-slow: $(READY) ## the tests that take a whole workflow, and simulations in full
-	$(BIN)/python -m pytest -m "slow and not exhaustive"
+	$(BIN)/python -m pytest -m "slow and not exhaustive" tests
 
 test-exhaustive: $(READY) ## the tests that repeat many times what the others show
 	$(BIN)/python -m pytest -m exhaustive
 
 test-slurm: $(READY) ## a study on a one-node SLURM on this machine (Debian, root; docs/cluster.md)
-	$(BIN)/python -m pytest -m slurm tests/workflow/test_slurm.py
+	$(BIN)/python -m pytest -m slurm -n 0 tests/workflow/test_slurm.py
 
 test-faults: $(READY) ## attacks: kills, flipped bits, full disks; make test-faults KILLS=200 FLIPS=5000 TABLE=table.md
 	$(BIN)/python -m pytest -m faults -n 0 tests/workflow/test_faults.py --kills $(KILLS) --flips $(FLIPS) \

@@ -17,6 +17,7 @@ from means import (
     AGAINST_WIDTH,
     BANDS,
     EACH_QUANTITY,
+    FOR_EACH_TABLE,
     FREE,
     GEOMETRIC,
     MADE,
@@ -161,7 +162,7 @@ def test_a_profile_is_broken_where_a_loss_is_not_finite() -> None:
     assert before.max() < 0.5 < after.min()
 
 
-@each_figure
+@pytest.mark.parametrize("name", FOR_EACH_TABLE)
 def test_numbers_of_diverged_networks_change_no_mark(name: str) -> None:
     made, wild = (MADE[name](widths=[8, 16], depths=[3], batch_sizes=[32], seeds=4) for _ in range(2))
     for table, expression, _ in QUANTITIES[name].values():

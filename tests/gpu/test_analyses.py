@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-import torch
 from helpers import CPU, recipe, trained
 from rounding import DEVIATIONS, Disturbed
 
@@ -28,8 +27,8 @@ from isthmus.landscape.moments import Moment
 from isthmus.landscape.paths import curve, line
 from isthmus.study.config import load
 
-NETWORK = {"architecture": "cnn", "normalization": "batch", "blocks": 1, "hidden_units": 8}
-CELL = recipe(3, 1, 64, data={"train_size": 200}, network=NETWORK, training={"epochs": 2})
+NETWORK = {"architecture": "cnn", "normalization": "batch", "blocks": 1, "hidden_units": 2}
+CELL = recipe(2, 1, 64, data={"train_size": 200}, network=NETWORK, training={"epochs": 2})
 START, END = Moment("initial", 0.0, False), Moment("final", 2.0, True)
 ANALYSES: dict[str, Any] = {
     "connect": {
@@ -62,7 +61,7 @@ Measured = list[tuple[str, float]]
 @pytest.fixture(scope="module")
 def options() -> Mapping[str, Any]:
     """The options of the analyses, with all their defaults."""
-    grid = {"width": [3], "depth": [1], "batch_size": [64], "seed": 2}
+    grid = {"width": [2], "depth": [1], "batch_size": [64], "seed": 2}
     study = {"network": NETWORK, "training": {"snapshots": [1]}, "grid": grid, "analyses": ANALYSES}
     return load({"studies": {"test": study}}).studies["test"].analyses
 
@@ -123,18 +122,23 @@ def test_an_analysis_measures_what_it_does_on_the_cpu(
     digits: Dataset,
     settings: Settings,
 ) -> None:
-    """As near as other machines are, of which `Disturbed` makes three."""
+    """As near as other machines are, of which `Disturbed` makes two, in all numbers together."""
 
     def measured(where: Settings) -> Measured:
         evaluator = Evaluator.of(CELL, digits, (0, 1), where, stack=2, evaluation_examples=100, hessian_examples=50)
         return numbers(measure(evaluator, options, snapshots, digits))
 
-    here, there, others = measured(settings), measured(CPU), list[Measured]()
-    for seed in range(3):
+    there = measured(CPU)
+
+    def apart(found: Measured) -> dict[str, float]:
+        """How far each number is from that of the CPU, relative to it; what is less than 0.001 counts as that."""
+        assert [name for name, _ in found] == [name for name, _ in there]
+        pairs = zip(found, there, strict=True)
+        return {name: (ours - theirs) / max(abs(theirs), 1e-3) for (name, ours), (_, theirs) in pairs}
+
+    others = []
+    for seed in range(2):
         with Disturbed(seed):
-            others.append(measured(CPU))
-    assert [name for name, _ in here] == [name for name, _ in there]
-    for (name, ours), (_, theirs), *elsewhere in zip(here, there, *others, strict=True):
-        apart = max(abs(value - theirs) for _, value in elsewhere)
-        least = torch.finfo(torch.float32).eps * abs(theirs)  # rounding may leave a number as it is three times
-        assert math.isclose(ours, theirs, abs_tol=DEVIATIONS * max(apart, least)), (name, ours, theirs, apart)
+            others.append(math.hypot(*apart(measured(CPU)).values()))
+    ours = apart(measured(settings))
+    assert math.hypot(*ours.values()) <= DEVIATIONS * max(others), max(ours.items(), key=lambda each: abs(each[1]))

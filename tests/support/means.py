@@ -10,6 +10,7 @@ import invented_paths
 import invented_training
 import numpy as np
 import pandas as pd
+import pytest
 from drawn import Tables, means_figure, shown_in, summarized
 from invented_paths import CURVES
 from matplotlib.axes import Axes
@@ -26,6 +27,11 @@ MADE = {
     "curvature": curvature,
     "curvature-and-loss": curvature,
 }
+# One figure for each table; the two others are drawn by the same function from tables that these show as well.
+FOR_EACH_TABLE = [
+    pytest.param(name, marks=pytest.mark.exhaustive) if name in ("path-geometry", "curvature-and-loss") else name
+    for name in MADE
+]
 BANDS = ("learning-curves", "loss-profiles")
 AGAINST_WIDTH = ("test-accuracy", "barriers", "path-geometry", "curvature")
 FREE, POSITIVE, SHARE, GEOMETRIC = (-np.inf, np.inf), (0.0, np.inf), (0.0, 1.0), None

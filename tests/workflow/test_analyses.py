@@ -130,7 +130,6 @@ def test_every_figure_is_drawn_twice(finished: Path) -> None:
 
 def test_weights_that_were_deleted_are_made_again(finished_copy: Path) -> None:
     weights = sorted(finished_copy.glob("results/*/train/*/*.safetensors"))
-    assert not any(job.startswith("Training") for job in planned(finished_copy, CONFIG, "all"))
     weights[0].unlink()
     (training,) = (job for job in planned(finished_copy, CONFIG, "all") if job.startswith("Training"))
     assert weights[0].parent.name in training

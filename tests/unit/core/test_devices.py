@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from isthmus.core.devices import GPU_STACK_LIMIT, gpu_stack_limit
+from isthmus.core.devices import GPU_STACK_LIMIT, allow_tf32, gpu_stack_limit
 
 # Pages that a process gets from the kernel for ten tensors of 64 MiB, one after another, once it has had as many.
 REPEATED = """
@@ -38,3 +39,12 @@ def test_a_measured_card_has_limits_of_its_own_and_another_one_the_guess(tmp_pat
     assert gpu_stack_limit("NVIDIA H200", False, table) == 3e8
     assert gpu_stack_limit("NVIDIA H200", True, table) == 2e7
     assert gpu_stack_limit("NVIDIA A100", True, table) == GPU_STACK_LIMIT
+
+
+def test_tf32_is_off_in_jobs_and_can_be_allowed() -> None:
+    try:
+        for allowed in (True, False):
+            allow_tf32(allowed)
+            assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == allowed
+    finally:
+        allow_tf32(False)

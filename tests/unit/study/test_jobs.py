@@ -13,7 +13,7 @@ from isthmus.recipes.recipe import Recipe
 from isthmus.study import costs
 from isthmus.study.config import load
 from isthmus.study.graph import Graph
-from isthmus.study.jobs import CHOICES, DEFAULT_MB, DEFAULT_MINUTES, Jobs
+from isthmus.study.jobs import CHOICES, DEFAULT_MB, DEFAULT_MINUTES, GPU_MB, Jobs
 from isthmus.tables.descriptions import stages
 from isthmus.training.cost import memory_mb as train_memory
 
@@ -155,6 +155,9 @@ def test_jobs_ask_for_gpus_and_their_partition_where_the_configuration_does() ->
     assert resources.keys() == {"mem_mb", "runtime", "gpu", "slurm_partition", "gpu_model"}
     assert (resources["gpu"], resources["gpu_model"]) == (2, "a100")
     assert jobs_of("train", on_gpu=False, **asked).resources.keys() == {"mem_mb", "runtime"}
+    usual = jobs_of("train").memory_mb(FIRST, 1)
+    assert jobs_of("train", **asked).memory_mb(FIRST, 2) == 2 * (usual + GPU_MB)
+    assert jobs_of("train", on_gpu=False, **asked).memory_mb(FIRST, 1) == usual
 
 
 def test_weights_take_four_bytes_a_parameter_initial_and_final_as_result_and_as_checkpoint() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gpu_check.case import Case, Measured, Options
 from gpu_check.ways import matrix_precision
 from isthmus import api
-from isthmus.core.devices import Settings
+from isthmus.core.devices import Settings, allow_tf32
 from isthmus.data.dataset import Dataset
 from isthmus.models.architectures import architecture
 from isthmus.models.sizes import multiplications
@@ -46,6 +46,7 @@ class Work:
 def cases(options: Options) -> list[Case]:
     """Peaks, training, a curve, curvature."""
     work = Work(options)
+    allow_tf32(False)  # as in jobs; cases of a precision change it for themselves
     peaks = [Case(f"peak {each}", lambda _, each=each: peak(work, each)) for each in PRECISIONS]
     training = [Case(f"training {each}", lambda _, each=each: training_speed(work, each)) for each in PRECISIONS]
     others: dict[str, Callable[[Work], Measured]] = {

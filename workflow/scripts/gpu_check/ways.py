@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from isthmus.core.devices import allow_tf32
 from isthmus.models.architectures import architecture
 from isthmus.models.evaluation import losses
 from isthmus.models.networks import build
@@ -63,16 +64,12 @@ class Setting:
 
 @contextmanager
 def matrix_precision(precision: str) -> Iterator[None]:
-    """With TF32 in matrix products and convolutions, or without it."""
-    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [each.allow_tf32 for each in backends]
-    for each in backends:
-        each.allow_tf32 = precision == "tf32"
+    """With TF32 in matrix products and convolutions, or without it as in jobs and afterwards."""
+    allow_tf32(precision == "tf32")
     try:
         yield
     finally:
-        for each, value in zip(backends, before, strict=True):
-            each.allow_tf32 = value
+        allow_tf32(False)
 
 
 @lru_cache(maxsize=1)

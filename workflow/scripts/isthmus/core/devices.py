@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import tomllib
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -42,16 +43,22 @@ def choose_device(wanted: str) -> torch.device:
 def set_up(threads: int, deterministic: bool) -> None:
     """Set the number of CPU threads and, on request, switch on PyTorch's deterministic algorithms.
 
-    This also switches off TF32, the 19-bit format in which GPUs may multiply float32 matrices, and lets the process
-    keep freed memory (`keep_memory`).
+    This also switches off TF32 (`allow_tf32`), and lets the process keep freed memory (`keep_memory`).
     """
     torch.set_num_threads(threads)
     keep_memory()
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    allow_tf32(False)
     if deterministic:  # asking for it, even for "no", imports PyTorch's compiler: a second of start-up
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
         torch.use_deterministic_algorithms(True)
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Whether GPUs may multiply and convolve float32 numbers in TF32, a format of 19 bits."""
+    with warnings.catch_warnings():
+        # PyTorch 2.9 advises newer names, but once they are set, whoever reads these gets an error, its compiler too.
+        warnings.filterwarnings("ignore", "Please use the new API settings to control TF32")
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
 
 
 def keep_memory() -> None:

@@ -24,9 +24,12 @@ LOG_AXES = ("width", "batch_size")
 
 
 def against_what_varies(lines: Lines, rows: pd.DataFrame) -> Lines:
-    """The same lines, against the width if the axis that they should be drawn against has a single value."""
-    single = lines.x in AXES and lines.x != "width" and rows[lines.x].nunique() == 1
-    return replace(lines, x="width", hue="depth") if single else lines
+    """The same lines, against an axis that varies if the one that they should be drawn against has a single value."""
+    varying = [axis for axis in AXES if rows[axis].nunique() > 1]
+    if lines.x not in AXES or lines.x in varying:
+        return lines
+    x = varying[0] if varying else "width"
+    return replace(lines, x=x, hue=lines.hue if lines.hue != x else "depth" if x == "width" else "width")
 
 
 def x_quantity(lines: Lines) -> Quantity | None:

@@ -20,6 +20,8 @@ from isthmus.training.cost import Work, run_time
 CHOICES = ("where", "pairs", "sweeps")
 # What a job requests if its stage has no module `cost`.
 DEFAULT_MB, DEFAULT_MINUTES = 4000, 60
+# Of the node's memory, what a GPU's libraries take beside that: a guess, as no GPU has been seen (docs/gpu.md).
+GPU_MB = 2000
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,12 @@ class Jobs:
 
     def memory_mb(self, wildcards: Any, attempt: int) -> int:
         """A generous estimate of the memory of a job, in MB, multiplied by the number of the attempt."""
-        cost = cost_of(self.stage)
+        cost, settings = cost_of(self.stage), self.graph.settings
+        libraries = GPU_MB if self.gpu and (settings["gpu"] or settings["gpu_resources"]) else 0
         if cost is None:
-            return attempt * DEFAULT_MB
-        size = [] if self.unit == "sweep" else [self.graph.settings["evaluation_batch_size"]]
-        return attempt * cost.memory_mb(*self._priced(wildcards), *size)
+            return attempt * (DEFAULT_MB + libraries)
+        size = [] if self.unit == "sweep" else [settings["evaluation_batch_size"]]
+        return attempt * (cost.memory_mb(*self._priced(wildcards), *size) + libraries)
 
     def minutes(self, wildcards: Any, attempt: int) -> int:
         """A generous estimate of the run time of a job, longer for later attempts, at most `jobs.longest_minutes`."""
