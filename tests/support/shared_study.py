@@ -31,7 +31,7 @@ PLAIN: dict[str, Any] = {
             "planes": {"points": 5},
         },
         "tickets": {
-            "kept_fractions": [0.5, 0.2, 0.1],
+            "kept_fractions": [0.5, 0.1],
             "rewind_step": 10,
             "line_points": 5,
             "curvature": {"images": 50},

@@ -56,7 +56,7 @@ def test_diverged_networks_have_rows_that_say_so(finished: Path, table: str, row
 
 def test_tickets_agree_with_the_tables_of_networks_and_of_robustness(finished: Path) -> None:
     tickets, networks = read(finished, "tickets", "plain"), read(finished, "networks", "plain")
-    assert len(tickets) == 3 * (1 + 3 * 5)
+    assert len(tickets) == 3 * (1 + 2 * 5)
     assert not tickets["diverged"].any()
     dense = tickets[tickets["kind"] == "dense"].merge(networks, on=["cell", "seed"])
     assert (dense["test_loss_x"] == dense["test_loss_y"]).all()
@@ -78,9 +78,9 @@ def test_what_is_kept_of_tickets_is_counted_by_layer_and_stored(finished: Path) 
     assert (both["kept_x"] == both["kept_y"]).all()
     tensors, metadata = load_tensors(finished / f"results/plain/tickets/{CELL}/0.safetensors")
     assert json.loads(metadata["options"])["rewind_step"] == 10
-    chosen = layers.query("seed == 1 and level == 3 and kind == 'ticket' and layer == '1' and kept == kept")
-    assert int(tensors["1/3/mask/1.weight"].sum()) == int(chosen["kept"].iloc[0])
-    assert (tensors["1/3/weights/1.weight"][~tensors["1/3/mask/1.weight"]] == 0).all()
+    chosen = layers.query("seed == 1 and level == 2 and kind == 'ticket' and layer == '1' and kept == kept")
+    assert int(tensors["1/2/mask/1.weight"].sum()) == int(chosen["kept"].iloc[0])
+    assert (tensors["1/2/weights/1.weight"][~tensors["1/2/mask/1.weight"]] == 0).all()
 
 
 def test_tickets_go_on_from_where_they_ended_and_twins_are_those_of_tickets(finished: Path) -> None:

@@ -20,7 +20,7 @@ from isthmus.study.schema import schema
 Path = tuple[str, ...]
 Strategy = st.SearchStrategy[Any]
 
-ORDINARY = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+ORDINARY = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 THOROUGH = settings(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.integers(2**1000, 2**1100),
