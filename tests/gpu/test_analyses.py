@@ -52,7 +52,7 @@ ANALYSES: dict[str, Any] = {
     "local_learning_coefficient": {"images": 50, "chains": 2, "burn_in": 2, "draws": 4, "localizations": [100.0]},
     "robustness": {"corruptions": ["contrast"], "severities": [3]},
 }
-SOUGHT = ("trace", "squared_frobenius", "products", "probes", "residual", "alignment", "seconds", "step_size")
+SOUGHT = ("trace", "frobenius", "products", "probes", "residual", "converged", "alignment", "seconds", "step_size")
 """Parts of names of columns that are estimated to a precision, or as fast as it goes: rounding may change how long."""
 Weights = Mapping[str, Tensors]
 Measured = list[tuple[str, float]]

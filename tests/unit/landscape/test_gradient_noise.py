@@ -61,7 +61,9 @@ def test_noise_and_its_curvature_are_those_of_a_dense_loop(architecture: str, no
         hessian = dense(operator)
         curved, spread = curvature_along_noise(operator, (gradients for _, gradients in pairs))
         mean_loss = losses(network(images[None]).detach(), labels[None], loss)[0]
+        one_by_one = list(example_gradients(network, weights, images, labels, loss, mapped=False))
     torch.testing.assert_close(torch.cat([gradients for _, gradients in pairs]), expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(torch.cat([gradients for _, gradients in one_by_one]), expected, rtol=1e-9, atol=1e-12)
     assert sum(total for total, _ in pairs) / EXAMPLES == pytest.approx(float(mean_loss))
     covariance = expected.T.cov()
     found = gradient_noise((gradients for _, gradients in pairs), EXAMPLES)

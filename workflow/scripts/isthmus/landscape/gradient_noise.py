@@ -70,14 +70,21 @@ class GradientNoise:
 
 
 def example_gradients(
-    network: nn.Module, weights: Tensors, images: Tensor, labels: Tensor, loss: str, block: int = BLOCK
+    network: nn.Module,
+    weights: Tensors,
+    images: Tensor,
+    labels: Tensor,
+    loss: str,
+    block: int = BLOCK,
+    mapped: bool = True,
 ) -> Iterator[tuple[float, Tensor]]:
     """The summed loss of some examples after others, and the gradient of each by all weights, `[B, P]`.
 
     network: a stack of one, in `isthmus.models.evaluation.evaluation_mode` at `weights`, by name `[1, ...]`, so that
     batch-norm statistics are constants. images `[N, C, H, W]` and labels `[N]`: on the device. loss: as in
-    `isthmus.models.evaluation.losses`. block: how many numbers of gradients to hold at once. Gradients have the
-    precision of the weights, in the order of `network.named_parameters()`.
+    `isthmus.models.evaluation.losses`. block: how many numbers of gradients to hold at once. mapped: whether examples
+    go through the network together, by `torch.vmap`, which not every module of a user's can do; otherwise one by one.
+    Gradients have the precision of the weights, in the order of `network.named_parameters()`.
 
     >>> from isthmus.models.stacked import Linear
     >>> network = nn.Sequential(nn.Flatten(2), Linear(1, 2, 1, bias=False)).eval()
@@ -102,8 +109,12 @@ def example_gradients(
         # The derivatives by the outputs are taken of all examples at once, since a loss may not be made for vmap.
         total = losses(outputs.requires_grad_(), their[None], loss)[0] * len(some)
         (signals,) = torch.autograd.grad(total, outputs)
-        with sdpa_kernel(SDPBackend.MATH):  # the only kernel of attention that vmap can batch
-            gradients = vmap(grad(along), in_dims=(None, 0, 0))(weights, some, signals[0])
+        if mapped:
+            with sdpa_kernel(SDPBackend.MATH):  # the only kernel of attention that vmap can batch
+                gradients = vmap(grad(along), in_dims=(None, 0, 0))(weights, some, signals[0])
+        else:
+            each = [grad(along)(weights, *pair) for pair in zip(some, signals[0], strict=True)]
+            gradients = {name: torch.stack([one[name] for one in each]) for name in order}
         yield float(total.detach()), torch.cat([gradients[name].flatten(1) for name in order], dim=1)
 
 

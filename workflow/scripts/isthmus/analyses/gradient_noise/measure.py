@@ -80,4 +80,7 @@ def alignment(evaluator: Evaluator, seed: int, weights: Tensors) -> Row:
 
 def _gradients(evaluator: Evaluator, seed: int, weights: Tensors, chosen: Tensor) -> Iterator[tuple[float, Tensor]]:
     images, labels = evaluator.examples.images[chosen], evaluator.labels(seed)[chosen]
-    return example_gradients(evaluator.single, weights, images, labels, evaluator.recipe.training.loss)
+    recipe = evaluator.recipe
+    return example_gradients(
+        evaluator.single, weights, images, labels, recipe.training.loss, mapped=recipe.network.stacks
+    )
