@@ -112,6 +112,8 @@ def test_the_break_even_lies_between_the_steps_that_a_stack_wins_and_loses() -> 
     assert break_even(rows[:2], ("mlp",)) == 1e6
     assert break_even(rows[2:], ("mlp",)) == 5e7
     assert break_even(rows, ("cnn",)) is None
+    compiled = {"network": "mlp", "size": 1e9, "loop_us": 9.0, "stacked_us": 1.0, "compiled_us": 0.5}
+    assert break_even([*rows, compiled], ("mlp",)) == pytest.approx(1e7)
 
 
 def test_the_packages_are_those_of_the_project() -> None:

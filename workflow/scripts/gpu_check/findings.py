@@ -39,7 +39,8 @@ def break_even(rows: Rows, architectures: tuple[str, ...]) -> float | None:
     """Weights x examples of a step up to which a stack is faster than its networks one by one; None without rows.
 
     It lies between the largest step below which a stack always won and the next one; if a stack always or never won,
-    at the largest or below the smallest that was measured.
+    at the largest or below the smallest that was measured. Rows that did not time both, as of compiled steps, are left
+    out.
 
     >>> row = {"network": "mlp", "stacked_us": 1.0}
     >>> rows = [row | {"size": size, "one_us": seconds} for size, seconds in ((1e4, 4.0), (1e6, 2.0), (1e8, 0.5))]
@@ -49,7 +50,10 @@ def break_even(rows: Rows, architectures: tuple[str, ...]) -> float | None:
     mine = sorted(
         (row["size"], row["one_us"] > row["stacked_us"])
         for row in rows
-        if row["network"] in architectures and row.get("stack", 2) > 1 and row.get("precision", "float32") == "float32"
+        if row["network"] in architectures
+        and {"one_us", "stacked_us"} <= row.keys()
+        and row.get("stack", 2) > 1
+        and row.get("precision", "float32") == "float32"
     )
     if not mine:
         return None
