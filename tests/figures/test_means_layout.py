@@ -85,6 +85,20 @@ def test_other_axes_get_panels_of_their_own(name: str) -> None:
     assert "Throughout: optimizer sgd." in note(figure)
 
 
+@pytest.mark.parametrize(
+    ("given", "label", "at"),
+    [
+        ({"batch_sizes": (16, 32, 64), "depths": (2,)}, "batch size", [16, 32, 64]),
+        ({"depths": (1, 3)}, "depth", [1, 3]),
+    ],
+)
+def test_a_single_width_gives_way_to_an_axis_that_varies(given: dict[str, Any], label: str, at: list[int]) -> None:
+    figure = draw("barriers", paths(**{"widths": (32,), "batch_sizes": (32,), "diverged": [], **given}))
+    assert figure.axes[-1].get_xlabel() == label
+    assert line(figure.axes[0], "train_loss_barrier kind=bezier")[0] == pytest.approx(at, rel=0.2)
+    assert len(figure.axes) == 2
+
+
 def test_an_axis_with_a_single_value_gives_way_to_the_width() -> None:
     made = curvature(widths=(8, 16), depths=(1, 2), batch_sizes=(32,), seeds=2)
     figure = draw("curvature-and-loss", made)

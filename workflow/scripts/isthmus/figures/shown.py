@@ -24,9 +24,11 @@ LOG_AXES = ("width", "batch_size")
 
 
 def against_what_varies(lines: Lines, rows: pd.DataFrame) -> Lines:
-    """The same lines, against the width if the axis that they should be drawn against has a single value."""
-    single = lines.x in AXES and lines.x != "width" and rows[lines.x].nunique() == 1
-    return replace(lines, x="width", hue="depth") if single else lines
+    """The same lines, against another common axis if the one that they should be drawn against has a single value."""
+    if lines.x not in AXES or rows[lines.x].nunique() != 1:
+        return lines
+    x = next((axis for axis in ("width", "batch_size", "depth") if rows[axis].nunique() > 1), "width")
+    return replace(lines, x=x, hue=lines.hue if lines.hue not in AXES else "width" if x == "depth" else "depth")
 
 
 def x_quantity(lines: Lines) -> Quantity | None:

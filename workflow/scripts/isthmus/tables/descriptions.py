@@ -72,9 +72,10 @@ class Lines:
     """A figure of the common kind: means of quantities against one column of `summaries`, with intervals.
 
     rows: quantities, a row of axes each. x: a column, or a quantity, whose mean is then the position. hue: a column; a
-    line is drawn for each of its values. An axis of the grid with a single value is no `x`: the width takes its place,
-    and the depth that of `hue`. split: a column; a quantity has a row of axes for each of its values. panels: columns
-    that have a panel for each of their values, as all axes of the grid have that are not drawn otherwise. level: a
+    line is drawn for each of its values. An axis of the grid with a single value is no `x`: the first of width, batch
+    size and depth that varies takes its place, and if `hue` is an axis, the depth or the width that of `hue`. split: a
+    column; a quantity has a row of axes for each of its values. panels: columns that have a panel for each of their
+    values, as all axes of the grid have that are not drawn otherwise. level: a
     value of `hue` that is a horizontal line through the panel. shared: a value of the only column of `panels`, whose
     points belong to the lines of all panels. bands: intervals are bands and networks thin lines, instead of bars and
     dots. dots: whether networks are dots. zero: the axis of values starts at zero and is logarithmic further up.
