@@ -85,6 +85,20 @@ def test_other_axes_get_panels_of_their_own(name: str) -> None:
     assert "Throughout: optimizer sgd." in note(figure)
 
 
+@pytest.mark.parametrize(
+    ("given", "label", "at"),
+    [
+        ({"batch_sizes": (16, 32, 64), "depths": (2,)}, "batch size", [16, 32, 64]),
+        ({"depths": (1, 3)}, "depth", [1, 3]),
+    ],
+)
+def test_a_single_width_gives_way_to_an_axis_that_varies(given: dict[str, Any], label: str, at: list[int]) -> None:
+    figure = draw("barriers", paths(**{"widths": (32,), "batch_sizes": (32,), "diverged": [], **given}))
+    assert figure.axes[-1].get_xlabel() == label
+    assert line(figure.axes[0], "train_loss_barrier kind=bezier")[0] == pytest.approx(at, rel=0.2)
+    assert len(figure.axes) == 2
+
+
 def test_an_axis_with_a_single_value_gives_way_to_the_width() -> None:
     made = curvature(widths=(8, 16), depths=(1, 2), batch_sizes=(32,), seeds=2)
     figure = draw("curvature-and-loss", made)
@@ -95,14 +109,12 @@ def test_an_axis_with_a_single_value_gives_way_to_the_width() -> None:
 @pytest.mark.parametrize(
     ("name", "depths", "batch_sizes", "x"),
     [
-        ("path-geometry", (1, 2), (32,), "depth"),
-        ("path-geometry", (1,), (32, 64), "batch size"),
         ("path-geometry", (1,), (32,), "width"),
         ("test-accuracy", (1, 2), (32, 64), "depth"),
         ("curvature", (1,), (32, 64), "batch size"),
     ],
 )
-def test_a_single_width_gives_way_to_what_varies(
+def test_of_two_axes_that_vary_the_depth_comes_first_and_of_none_the_width(
     name: str, depths: tuple[int, ...], batch_sizes: tuple[int, ...], x: str
 ) -> None:
     figure = draw(name, MADE[name](widths=(8,), depths=depths, batch_sizes=batch_sizes, seeds=3))
