@@ -33,6 +33,7 @@ from means import (
 from isthmus.core.errors import DataError
 from isthmus.figures import style
 from isthmus.figures.looks import KINDS, Look, looks_of
+from isthmus.figures.marks import draw_band
 from isthmus.statistics.bootstrap import summarize
 from isthmus.statistics.pairs import summarize_pairs
 
@@ -139,6 +140,16 @@ def test_few_networks_or_pairs_are_thin_lines_in_place_of_a_band(name: str) -> N
             np.testing.assert_allclose(drawn, values)
         assert not axes.collections
     assert "are thin lines instead" in note(figure)
+
+
+def test_an_interval_without_a_neighbour_is_a_bar_in_place_of_a_band() -> None:
+    rows = pd.DataFrame(
+        {"at": range(4), "value": 1.0, "low": [0.5, np.nan, 0.25, 0.25], "high": [1.5, np.nan, 2.0, 2.0]}
+    )
+    axes, look = Figure().subplots(), KINDS["linear"]
+    draw_band(axes, rows, look)
+    np.testing.assert_allclose(band(axes, look.colour, np.array([2, 3])), [(2, 0.25, 2), (3, 0.25, 2)])
+    assert [each.tolist() for each in axes.collections[1].get_segments()] == [[[0, 0.5], [0, 1.5]]]
 
 
 @pytest.mark.parametrize("name", AGAINST_WIDTH)

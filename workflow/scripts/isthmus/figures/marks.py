@@ -32,8 +32,12 @@ def draw_bars(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
 
 
 def draw_band(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
-    """Draw the intervals of means as a band."""
+    """Draw the intervals of means as a band; one that has no neighbour, and so no area there, as a bar."""
     axes.fill_between(rows["at"], rows["low"], rows["high"], color=look.colour, alpha=0.18, linewidth=0, zorder=2)
+    known = rows["low"].notna() & rows["high"].notna()
+    alone = known & ~known.shift(1, fill_value=False) & ~known.shift(-1, fill_value=False)
+    if alone.any():
+        draw_bars(axes, rows[alone], look)
 
 
 def draw_each(axes: Axes, dots: pd.DataFrame, look: Look) -> None:
