@@ -55,6 +55,8 @@ def snakemake(
         subprocess.run([*command, "--unlock"], cwd=folder, env=environment, capture_output=True, check=True)
     if profile == "default":
         command += ["--cores", str(max(sharing, 1)), "--resources", f"gpu={sharing}"]
+    else:  # the profile asks for jobs twice a minute at most, too seldom for jobs of seconds
+        command += ["--seconds-between-status-checks", "3", "--slurm-init-seconds-before-status-checks", "3"]
     began, log = time.monotonic(), folder / "printed.log"
     with log.open("w", encoding="utf-8") as printed:
         # A process group of its own, so that its jobs hear the signal as well.
