@@ -127,6 +127,28 @@ def test_intervals_within_cells_cover_no_correlation(method: str) -> None:
     assert np.mean([each.low <= 0 <= each.high for each in found]) == pytest.approx(0.97, abs=0.03)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_intervals_within_cells_that_start_alike_count_seeds(method: str) -> None:
+    """Six cells share most of their variance by seed: the intervals are those of eight networks, not of 48."""
+    cells, start = np.repeat(np.arange(6), 8), np.column_stack([np.zeros(48, dtype=int), np.tile(np.arange(8), 6)])
+    found, apart = [], []
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        x, y = (np.sqrt(0.8) * np.tile(random.normal(size=8), 6) + np.sqrt(0.2) * random.normal(size=48) for _ in "xy")
+        found.append(correlate(x, y, cells, method, "within", start=start, resamples=399))
+        apart.append(correlate(x, y, cells, method, "within", resamples=399))
+    assert np.mean([each.low <= 0 <= each.high for each in found]) >= 0.9
+    assert np.mean([each.low <= 0 <= each.high for each in apart]) <= 0.8
+
+
+def test_a_group_of_its_own_for_each_cell_changes_nothing() -> None:
+    x, y = drawn(7)
+    start = np.column_stack([CELLS, np.tile(np.arange(5), 6)])
+    plain, grouped = (correlate(x, y, CELLS, "kendall", "within", start=each) for each in (None, start))
+    assert grouped.coefficient == plain.coefficient
+    assert (grouped.low, grouped.high) == pytest.approx((plain.low, plain.high), abs=0.05)
+
+
 def test_what_cannot_be_ranked_is_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
         correlate(np.array([1.0, np.nan]), np.ones(2), np.zeros(2), "spearman", "all")

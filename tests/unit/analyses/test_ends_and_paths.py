@@ -11,7 +11,7 @@ from scipy.stats import binom, pearsonr, rankdata, spearmanr
 
 from isthmus.analyses.relations.ends_and_paths import SCOPES, Networks, PathCorrelation, correlate_paths
 
-Drawn = tuple[pd.Series, pd.Series, pd.DataFrame, dict[str, str]]
+Drawn = tuple[pd.Series, pd.Series, pd.DataFrame, dict[str, tuple[str, str]]]
 
 
 def drawn(
@@ -23,16 +23,18 @@ def drawn(
     loss: float = 0.0,
     together: int = 1,
     apart: float = 0.0,
+    common: float = 0.0,
 ) -> Drawn:
-    """Flatness and losses of networks, pairs with a value, and the stratum of each cell; all normal, of losses the log.
+    """Flatness and losses of networks, pairs with a value, stratum and group of each cell; all normal, losses' logs.
 
     A pair's value is the sum of what its ends bring, which correlates with their flatness, and of scatter of its own;
     `share` is the ends' part of its variance. loss: the correlation of both with the loss. together: cells of a
-    stratum; apart: how far cells differ, in flatness and paths independently.
+    stratum; apart: how far cells differ, in flatness and paths independently. common: what networks of one seed, and
+    pairs, have in common in all cells, as a share of their variance; all cells are then one group.
     """
     random = np.random.default_rng(seed)
     index = pd.MultiIndex.from_product([[f"c{cell:02d}" for cell in range(cells)], range(networks)])
-    losses, flat, other = random.normal(size=(3, cells, networks))
+    losses, flat, other = alike(random, common, (3, cells, networks))
     brings = related * flat + np.sqrt(1 - related**2) * other
     flat, brings = (loss * losses + np.sqrt(1 - loss**2) * each for each in (flat, brings))
     shifts = apart * random.normal(size=(2, cells, 1))
@@ -41,19 +43,29 @@ def drawn(
         for cell, (a, b) in product(range(cells), combinations(range(networks), 2))
     ]
     pairs = pd.DataFrame(rows, columns=["cell", "seed_a", "seed_b", "value"])
-    pairs["value"] += np.sqrt(1 - share) * random.normal(size=len(pairs))
-    strata = {f"c{cell:02d}": f"s{cell // together:02d}" for cell in range(cells)}
+    pairs["value"] += np.sqrt(1 - share) * alike(random, common, (1, cells, len(pairs) // cells)).ravel()
+    strata = {
+        f"c{cell:02d}": (f"s{cell // together:02d}", "all" if common else f"c{cell:02d}") for cell in range(cells)
+    }
     index = index.set_names(["cell", "seed"])
     return pd.Series((flat + shifts[0]).ravel(), index), pd.Series(np.exp(losses).ravel(), index), pairs, strata
+
+
+def alike(random: np.random.Generator, common: float, shape: tuple[int, int, int]) -> np.ndarray:
+    """Normal values [kinds, cells, members], of whose variance a share is the same in all cells."""
+    kinds, _, members = shape
+    return np.sqrt(1 - common) * random.normal(size=shape) + np.sqrt(common) * random.normal(size=(kinds, 1, members))
 
 
 def found(scope: str, given: Drawn, **options: Any) -> PathCorrelation:
     flat, loss, pairs, strata = given
     flat = flat.sort_index()
     cells = flat.index.get_level_values("cell")
-    stratum = [strata[cell] for cell in cells]
-    numbers = (np.unique(np.array(names, dtype=str), return_inverse=True)[1] for names in (cells, stratum))
-    networks = Networks(*numbers, flat.to_numpy(), loss.reindex(flat.index).to_numpy())
+    stratum, group = zip(*(strata[cell] for cell in cells), strict=True)
+    named = (np.unique(np.array(names, dtype=str), return_inverse=True)[1] for names in (cells, stratum, group))
+    cell, stratum, group = named
+    start = np.column_stack([group, flat.index.get_level_values("seed")])
+    networks = Networks(cell, stratum, start, flat.to_numpy(), loss.reindex(flat.index).to_numpy())
     pairs = pairs.sort_values(["cell", "seed_a", "seed_b"])
     ends = [flat.index.get_indexer(pd.MultiIndex.from_frame(pairs[["cell", end]])) for end in ("seed_a", "seed_b")]
     values = pairs["value"].to_numpy(float)[:, np.newaxis]
@@ -149,6 +161,8 @@ NOTHING: list[dict[str, Any]] = [
     {"scope": "within"},
     {"scope": "partial", "loss": 0.7},
     {"scope": "partial", "loss": 0.7, "together": 2, "apart": 1.0},
+    {"scope": "within", "common": 0.8},
+    {"scope": "partial", "loss": 0.7, "together": 6, "apart": 1.0, "common": 0.8},
 ]
 
 
@@ -166,10 +180,11 @@ def test_where_nothing_is_related_one_test_in_twenty_says_so(given: dict[str, An
 
 @pytest.mark.parametrize("scope", ["within", "partial"])
 @pytest.mark.parametrize("related", [0.0, 0.8])
+@pytest.mark.parametrize("common", [0.0, 0.8])
 @pytest.mark.parametrize("draws", [60, pytest.param(600, marks=pytest.mark.exhaustive)])
-def test_intervals_cover_what_is_found_on_average(scope: str, related: float, draws: int) -> None:
-    held = 0.6 if scope == "partial" else 0.0
-    each = [found(scope, drawn(s, related=related, share=0.7, loss=held), permutations=1) for s in range(draws)]
+def test_intervals_cover_what_is_found_on_average(scope: str, related: float, common: float, draws: int) -> None:
+    given = {"related": related, "share": 0.7, "loss": 0.6 if scope == "partial" else 0.0, "common": common}
+    each = [found(scope, drawn(seed, **given), permutations=1) for seed in range(draws)]
     truth = np.mean([one.coefficient for one in each])
     covered = sum(one.low <= truth <= one.high for one in each)
     assert covered >= binom.ppf(0.0001, draws, 0.93)

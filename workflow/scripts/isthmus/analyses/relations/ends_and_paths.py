@@ -15,15 +15,17 @@ is correlated with the rank of the path among the pairs. Three scopes answer thr
 Ranks within blocks are Taylor's (1987) answer to blocking variables, partial correlations of ranks Quade's (1974).
 
 **Tests** are by permutation of the *networks'* flatness, which leaves the dependence between pairs as it is: the
-quadratic assignment procedure (Krackhardt 1988). Flatness is permuted among the networks of a cell, and for `partial`,
-cells of one width and depth with equal numbers of networks are also exchanged as wholes, because networks of one cell
-are more alike than others. Held losses are first taken out of the flatness (Dekker, Krackhardt & Snijders 2007).
-`between` permutes cells. With B = 9999 permutations, a p-value is (1 + permutations at least as extreme) / (1 + B)
-(Phipson & Smyth 2010).
+quadratic assignment procedure (Krackhardt 1988). Flatness is permuted among the networks of a cell. Cells that differ
+only in the training recipe start networks of one seed from the same weights, and these end alike: such cells get one
+permutation of their seeds together. For `partial`, they are also exchanged as wholes if they have one width and depth
+and equal numbers of networks, because networks of one cell are more alike than others. Held losses are first taken out
+of the flatness (Dekker, Krackhardt & Snijders 2007). `between` permutes cells. With B = 9999 permutations, a p-value is
+(1 + permutations at least as extreme) / (1 + B) (Phipson & Smyth 2010).
 
 **Intervals** for `between` are bootstrap intervals over cells (`isthmus.analyses.relations.correlations`). The others
-leave out one network at a time (the jackknife, with ranks as they are), on Fisher's scale, with Student's
-distribution.
+leave out one start at a time, that is all networks that started from the same weights (the jackknife, with ranks as
+they are), on Fisher's scale, with Student's distribution; the degrees of freedom are the starts, less one for each
+group of cells that share them.
 
 How often tests of 5 % and nominal 95 % intervals are right, for normal values of networks that correlate with r, over
 all pairs; "share" is the ends' part of a path's variance, and intervals are to hold the coefficient that is found on
@@ -39,18 +41,22 @@ average (300 and 200 draws: one standard deviation is 1.3 and 1.5 %):
     partial, r = 0.9 with the loss         4 to 6   5 to 6   6 to 8   3 to 10  4 to 10 %
     between, cells apart                     0      3 to 5   2 to 4   2 to 3     4    %
 
-    cells x networks                        4 x 4    8 x 3    8 x 5   16 x 5   5 x 10 coverage within       share 10 %
-    99-100   98-100     100      100      100 % 50 %               98-100   98-100    99-100   98-100     98 % 100 %
-    94-97   96-100    96-99    95-100   95-97 % partial      share 10 %                100     98-100    98-100    100
-    100 % 50 %               98-100   99-100    98-100   99-100     98 % 100 %                96-98    96-100    96-98
-    96-99   94-98 % Intervals are too wide where networks matter little, as those of `isthmus.statistics.pairs` are. If
-    both sides depend very strongly on the loss, and there are many networks, holding it constant leaves a little of it:
-    take small p-values of `partial` with care if the scope `within` has none.
+    cells x networks                        4 x 4    8 x 3    8 x 5   16 x 5   5 x 10
+    coverage
+    within       share 10 %               99-100   98-100     100      100      100 %
+                       50 %               98-100   98-100    99-100   98-100     98 %
+                      100 %                94-97   96-100    96-99    95-100   95-97 %
+    partial      share 10 %                100     98-100    98-100    100      100 %
+                       50 %               98-100   99-100    98-100   99-100     98 %
+                      100 %                96-98    96-100    96-98    96-99   94-98 %
+
+Intervals are too wide where networks matter little, as those of `isthmus.statistics.pairs` are. If both sides depend
+very strongly on the loss, and there are many networks, holding it constant leaves a little of it: take small p-values
+of `partial` with care if the scope `within` has none.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 import numpy as np
@@ -85,20 +91,22 @@ class PathCorrelation:
 
 @dataclass(frozen=True)
 class Networks:
-    """Networks of a study and what is known of them, each [networks]; NaN where it is not known.
+    """Networks of a study and what is known of them, NaN where it is not known; each is [networks] but for `start`.
 
     cell, stratum: the numbers of their cell, and of what is held constant of it for `partial`, such as its width and
-    depth. flat: their flatness. loss: their training loss.
+    depth. start: [networks, 2], the number of the group of cells that start alike, and the seed. flat: their flatness.
+    loss: their training loss.
     """
 
     cell: np.ndarray
     stratum: np.ndarray
+    start: np.ndarray
     flat: np.ndarray
     loss: np.ndarray
 
     def chosen(self, kept: np.ndarray) -> "Networks":
         """Some of the networks; kept: [networks], booleans."""
-        return Networks(*(getattr(self, name)[kept] for name in ("cell", "stratum", "flat", "loss")))
+        return Networks(*(getattr(self, each.name)[kept] for each in fields(self)))
 
 
 def correlate_paths(
@@ -167,7 +175,7 @@ def _between(
     if np.isnan(found.coefficient):
         return PathCorrelation()
     first, second = (ranks_within(each, np.zeros(len(cells))) for each in (x, y))
-    order = _orders([(1, len(cells))], seed, permutations)
+    order = generator(seed, STREAM).random((permutations, len(cells))).argsort(axis=1)
     drawn = first[order] @ second / np.sqrt((first @ first) * (second @ second))
     ends_of = (
         (found.low, found.high) if found.high - found.low > SAME else (math.nan, math.nan)
@@ -189,10 +197,13 @@ def _inside(
         block,
     )
     values = ranks.coefficients(np.ones((1, len(paths))))[0]
-    order = _orders_within(tuple(networks.cell.tolist()), tuple(blocks.tolist()), seed, permutations)
-    drawn = ranks.permuted(order)
-    left = (ends[np.newaxis] != np.arange(len(blocks))[:, np.newaxis, np.newaxis]).all(axis=2).astype(float)
-    without, freedom = ranks.coefficients(left), len(blocks) - len(np.unique(networks.cell))
+    starts, start = np.unique(networks.start, axis=0, return_inverse=True)
+    groups, start = starts[:, 0][start.reshape(-1)], start.reshape(-1)
+    drawn = ranks.permuted(
+        _orders_within(*(tuple(each.tolist()) for each in (networks.cell, blocks, groups, start)), seed, permutations)
+    )
+    left = (start[ends][np.newaxis] != np.arange(len(starts))[:, np.newaxis, np.newaxis]).all(axis=2).astype(float)
+    without, freedom = ranks.coefficients(left), len(starts) - len(np.unique(groups))
     return [
         PathCorrelation()
         if np.isnan(value)
@@ -202,33 +213,31 @@ def _inside(
 
 
 @lru_cache(maxsize=4)
-def _orders_within(cells: tuple[int, ...], blocks: tuple[int, ...], seed: int, permutations: int) -> np.ndarray:
-    """Permutations [permutations, networks] within cells, and of cells of one block with equally many networks.
+def _orders_within(
+    cells: tuple[int, ...],
+    blocks: tuple[int, ...],
+    groups: tuple[int, ...],
+    starts: tuple[int, ...],
+    seed: int,
+    permutations: int,
+) -> np.ndarray:
+    """Permutations [permutations, networks] of the starts of each group, and of cells of one block and group.
 
-    cells, blocks: [networks], the numbers of their cell and of its block.
+    cells, blocks, groups, starts: [networks]; a start is the same number in all cells of its group, from 0 on. The
+    networks of a cell are ordered by keys of their starts. Cells change places if they have equally many networks.
     """
-    groups: dict[tuple[int, int], list[np.ndarray]] = {}
+    random = generator(seed, STREAM)
+    own = random.random((permutations, max(starts) + 1))[:, starts]
+    alike: dict[tuple[int, int, int], list[np.ndarray]] = {}
     for cell in sorted(set(cells)):
-        own = np.flatnonzero(np.array(cells) == cell)
-        groups.setdefault((blocks[own[0]], len(own)), []).append(own)
-    listed = np.concatenate([np.concatenate(group) for group in groups.values()])
+        members = np.flatnonzero(np.array(cells) == cell)
+        alike.setdefault((blocks[members[0]], groups[members[0]], len(members)), []).append(members)
     order = np.empty((permutations, len(cells)), dtype=np.int32)
-    order[:, listed] = listed[_orders([(len(group), size) for (_, size), group in groups.items()], seed, permutations)]
+    for group in alike.values():
+        drawn = np.stack([members[own[:, members].argsort(axis=1)] for members in group], axis=1)
+        places = random.random((permutations, len(group))).argsort(axis=1)
+        order[:, np.concatenate(group)] = np.take_along_axis(drawn, places[:, :, np.newaxis], 1).reshape(len(drawn), -1)
     return order
-
-
-def _orders(shapes: Sequence[tuple[int, int]], seed: int, permutations: int) -> np.ndarray:
-    """Permutations [permutations, networks] of groups of (cells, networks) that follow each other.
-
-    Cells of a group change places as wholes, and networks within their cells.
-    """
-    random, parts, start = generator(seed, STREAM), [], 0
-    for cells, networks in shapes:
-        outer = random.random((permutations, cells)).argsort(axis=1)
-        inner = random.random((permutations, cells, networks)).argsort(axis=2)
-        parts.append((start + outer[:, :, np.newaxis] * networks + inner).reshape(permutations, -1).astype(np.int32))
-        start += cells * networks
-    return np.concatenate(parts, axis=1)
 
 
 def _p_values(drawn: np.ndarray, value: float) -> tuple[float, float]:
@@ -238,14 +247,14 @@ def _p_values(drawn: np.ndarray, value: float) -> tuple[float, float]:
 
 
 def _jackknife(value: float, without: np.ndarray, freedom: int) -> tuple[float, float]:
-    """Student's interval on Fisher's scale; without: [networks], the coefficient without each of them."""
+    """Student's interval on Fisher's scale; without: [starts], the coefficient without each of them."""
     from scipy.stats import t
 
     if freedom < 1 or np.isnan(without).any() or abs(value) > 1 - SAME:
         return math.nan, math.nan
-    found, networks = np.arctanh(np.clip(without, -1 + SAME, 1 - SAME)), len(without)
-    error = np.sqrt((networks - 1) / networks * np.sum((found - found.mean()) ** 2))
-    if error < SAME:  # a few networks whose ranks are all alike
+    found, starts = np.arctanh(np.clip(without, -1 + SAME, 1 - SAME)), len(without)
+    error = np.sqrt((starts - 1) / starts * np.sum((found - found.mean()) ** 2))
+    if error < SAME:  # a few starts whose ranks are all alike
         return math.nan, math.nan
     half = float(t.ppf((1 + LEVEL) / 2, freedom)) * error
     return float(np.tanh(np.arctanh(value) - half)), float(np.tanh(np.arctanh(value) + half))

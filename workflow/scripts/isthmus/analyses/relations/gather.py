@@ -39,6 +39,15 @@ class Gathered:
     diverged: int
     not_interpolating: int
 
+    def starts(self) -> np.ndarray:
+        """Numbers of a network's start, [networks, 2]: of the group of cells that start alike, and of the seed.
+
+        Networks with the same numbers started from the same weights.
+        """
+        shapes = [cells.cell_name(cells.network_axes(self.axes[cell])) for cell, _ in self.frame.index]
+        groups = np.unique(np.array(shapes, dtype=str), return_inverse=True)[1]
+        return np.column_stack([groups, self.frame.index.get_level_values("seed")])
+
 
 def gather(
     study: str,

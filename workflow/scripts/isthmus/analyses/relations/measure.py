@@ -74,15 +74,16 @@ def quantity_rows(gathered: Gathered, networks: pd.DataFrame, threshold: float) 
 
 def correlation_rows(gathered: Gathered, fewest: int) -> Iterator[dict[str, Any]]:
     """Rows of `correlations`, without study and selection: each geometric quantity with each outcome."""
-    outcomes = [quantity for quantity in gathered.quantities if quantity.group == OUTCOME]
+    outcomes, starts = [each for each in gathered.quantities if each.group == OUTCOME], gathered.starts()
     for quantity, outcome in product(gathered.quantities, outcomes):
         if quantity.group == OUTCOME:
             continue
         both = gathered.frame[[quantity.name, outcome.name]].dropna()
+        start = starts[gathered.frame.index.get_indexer(both.index)]
         cell = both.index.get_level_values("cell").to_numpy(dtype=str)
         x, y = (both[each.name].to_numpy(dtype=float) for each in (quantity, outcome))
         for method, scope in product(METHODS, SCOPES):
-            found = correlate(x, y, cell, method, scope, fewest)
+            found = correlate(x, y, cell, method, scope, fewest, start=start)
             row: dict[str, Any] = {"quantity": quantity.name, "group": quantity.group, "outcome": outcome.name}
             row |= {"method": method, "scope": scope, "networks": found.networks, "cells": found.cells}
             row |= {name: finite(getattr(found, name)) for name in ("coefficient", "low", "high")}

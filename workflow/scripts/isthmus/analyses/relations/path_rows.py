@@ -45,10 +45,11 @@ def _rows(
     cells = index.get_level_values("cell")
     strata = [cell_name({axis: each for axis, each in gathered.axes[cell].items() if axis in HELD}) for cell in cells]
     cell, stratum = (np.unique(np.array(names, dtype=str), return_inverse=True)[1] for names in (cells, strata))
+    starts = gathered.starts()
     ends, values = _pairs(gathered, paths)
     points = {path: _fewest_points(path, own["connections"]) for path in paths}
     for flat, scope in product(flatness_of_ends(own, index), SCOPES):
-        networks = Networks(cell, stratum, flat.values.reindex(index).to_numpy(dtype=float), loss)
+        networks = Networks(cell, stratum, starts, flat.values.reindex(index).to_numpy(dtype=float), loss)
         for path, found in zip(paths, correlate_paths(networks, ends, values, scope, fewest), strict=True):
             yield {
                 "flatness": flat.name,
