@@ -183,7 +183,9 @@ def test_where_nothing_is_related_one_test_in_twenty_says_so(given: dict[str, An
 @pytest.mark.parametrize("common", [0.0, 0.8])
 @pytest.mark.parametrize("draws", [60, pytest.param(600, marks=pytest.mark.exhaustive)])
 def test_intervals_cover_what_is_found_on_average(scope: str, related: float, common: float, draws: int) -> None:
-    given = {"related": related, "share": 0.7, "loss": 0.6 if scope == "partial" else 0.0, "common": common}
+    given: dict[str, Any] = {"related": related, "share": 0.7, "common": common}
+    if scope == "partial":
+        given |= {"loss": 0.6} | ({"together": 6, "apart": 1.0} if common else {})
     each = [found(scope, drawn(seed, **given), permutations=1) for seed in range(draws)]
     truth = np.mean([one.coefficient for one in each])
     covered = sum(one.low <= truth <= one.high for one in each)

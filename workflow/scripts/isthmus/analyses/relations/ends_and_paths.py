@@ -69,6 +69,7 @@ PERMUTATIONS = 9999
 FEWEST_IN_STRATUM = 3  # networks: the pairs of two networks are one
 SCOPES = ("between", "within", "partial")
 STREAM = "flatness of ends against paths"
+NOWHERE = -1
 
 
 @dataclass(frozen=True)
@@ -202,12 +203,16 @@ def _inside(
     drawn = ranks.permuted(
         _orders_within(*(tuple(each.tolist()) for each in (networks.cell, blocks, groups, start)), seed, permutations)
     )
-    left = (start[ends][np.newaxis] != np.arange(len(starts))[:, np.newaxis, np.newaxis]).all(axis=2).astype(float)
-    without, freedom = ranks.coefficients(left), len(starts) - len(np.unique(groups))
+    variance, freedom = _variance(ranks, start), len(starts) - len(np.unique(groups))
+    several = np.array([len(set(networks.cell[blocks == block])) > 1 for block in blocks])
+    if several.any():  # these cells are exchanged, too
+        cell, single = (np.where(several, each, NOWHERE) for each in (networks.cell, np.arange(len(blocks))))
+        variance = np.maximum(variance, variance + _variance(ranks, cell) - _variance(ranks, single))
+        freedom = min(freedom, len(np.unique(cell[several])) - len(np.unique(blocks[several])))
     return [
         PathCorrelation()
         if np.isnan(value)
-        else PathCorrelation(value, *_jackknife(value, without[:, place], freedom), *_p_values(drawn[:, place], value))
+        else PathCorrelation(value, *_interval(value, variance[place], freedom), *_p_values(drawn[:, place], value))
         for place, value in enumerate(values.tolist())
     ]
 
@@ -246,15 +251,22 @@ def _p_values(drawn: np.ndarray, value: float) -> tuple[float, float]:
     return float(1 + above) / (1 + len(drawn)), float(1 + below) / (1 + len(drawn))
 
 
-def _jackknife(value: float, without: np.ndarray, freedom: int) -> tuple[float, float]:
-    """Student's interval on Fisher's scale; without: [starts], the coefficient without each of them."""
+def _variance(ranks: PairRanks, cluster: np.ndarray) -> np.ndarray:
+    """The jackknife's variance of the coefficients on Fisher's scale, [quantities], leaving out one cluster at a time.
+
+    cluster: [networks], numbers; networks that are `NOWHERE` always stay.
+    """
+    clusters = np.unique(cluster[cluster != NOWHERE])
+    stay = (cluster[ranks.ends][np.newaxis] != clusters[:, np.newaxis, np.newaxis]).all(axis=2).astype(float)
+    found = np.arctanh(np.clip(ranks.coefficients(stay), -1 + SAME, 1 - SAME))
+    return (len(clusters) - 1) / len(clusters) * np.sum((found - found.mean(axis=0)) ** 2, axis=0)
+
+
+def _interval(value: float, variance: float, freedom: int) -> tuple[float, float]:
+    """Student's interval; variance: on Fisher's scale."""
     from scipy.stats import t
 
-    if freedom < 1 or np.isnan(without).any() or abs(value) > 1 - SAME:
+    if freedom < 1 or not variance > SAME**2 or abs(value) > 1 - SAME:  # the variance may be NaN or nothing
         return math.nan, math.nan
-    found, starts = np.arctanh(np.clip(without, -1 + SAME, 1 - SAME)), len(without)
-    error = np.sqrt((starts - 1) / starts * np.sum((found - found.mean()) ** 2))
-    if error < SAME:  # a few starts whose ranks are all alike
-        return math.nan, math.nan
-    half = float(t.ppf((1 + LEVEL) / 2, freedom)) * error
+    half = float(t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(variance)
     return float(np.tanh(np.arctanh(value) - half)), float(np.tanh(np.arctanh(value) + half))
