@@ -25,6 +25,7 @@ from isthmus.recipes.cells import AXES, spell
 Value = TypeVar("Value")
 
 MOST_COLUMNS = 4
+MOST_STACKED = 3
 PANEL_HEIGHT, PAGE = 1.45, 8.2  # inches
 MEAN_OF_ALL = "mean over corruptions"  # a panel that comes last
 
@@ -214,10 +215,13 @@ def lay_out(
 
     The axes of one y label share their scale in all panels; x scales are the panels' own. Each has `panel_height`
     inches, labels included, or less where a stack would be taller than a page. A line has at most so many `columns`.
+    The axes of a panel that is the only one stand in two columns if they are more than `MOST_STACKED`.
     Returns the figure, and each panel with its axes from top to bottom.
     """
     lines = _lines(blocks, columns)
     columns, stack = max(map(len, lines)), len(y_labels)
+    if len(lines) == columns == 1 and stack > MOST_STACKED:
+        return _alone(lines[0][0], y_labels, x_label, panel_height)
     width = {1: SINGLE_COLUMN, 2: 0.75 * DOUBLE_COLUMN}.get(columns, DOUBLE_COLUMN)
     titles = sum(_titled(line[0], width / columns).count("\n") + 1 for line in lines)
     height = len(lines) * stack * min(panel_height, PAGE / stack) + titles * FONT_SIZE * 1.2 / 72
@@ -237,6 +241,24 @@ def lay_out(
                 made[-1].set_xlabel(x_label)
             placed.append((panel, made))
     return figure, placed
+
+
+def _alone(
+    panel: Panel, y_labels: Sequence[str], x_label: str, panel_height: float
+) -> tuple[Figure, list[tuple[Panel, list[Axes]]]]:
+    """What `lay_out` returns for a single panel with many axes: two columns of them."""
+    rows, width = math.ceil(len(y_labels) / 2), 0.75 * DOUBLE_COLUMN
+    figure = new_figure(width, rows * min(panel_height, PAGE / rows) + FONT_SIZE * 1.2 / 72)
+    grid = figure.add_gridspec(rows, 2)
+    made = [figure.add_subplot(grid[divmod(place, 2)]) for place in range(len(y_labels))]
+    made[0].set_title(_titled(panel, width))
+    for axes, label in zip(made, y_labels, strict=True):
+        axes.set(ylabel=label)
+    for axes in made[:-2]:
+        axes.tick_params(labelbottom=False)
+    for axes in made[-2:]:
+        axes.set_xlabel(x_label)
+    return figure, [(panel, made)]
 
 
 def say(axes: Axes, text: str) -> None:
