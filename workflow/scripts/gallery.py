@@ -2,8 +2,8 @@
 
 Without a configuration, every page is written again from what is kept. A page is a folder in docs/gallery, called as
 the preset (`default` for config/config.yaml), with what a person wrote in `page.md.jinja` (`isthmus.overview.gallery`);
-beside it are the claims, the rows that are quoted, its figures and its cost. The templates in docs/gallery itself are
-about several presets: docs/findings.md, and what the README says was found.
+beside it are the claims, the rows that are quoted, its figures and its cost, and all tables if it links them. The
+templates in docs/gallery itself are about several presets: docs/findings.md, and what the README says was found.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -53,7 +54,7 @@ class Page:
     def write(self) -> None:
         """Write the page."""
         template = (self.folder / "page.md.jinja").read_text(encoding="utf-8")
-        about = {"figure": self.figure, "cost": cost_sentence(self.cost)}
+        about = {"figure": self.figure, "tables": self.tables, "cost": cost_sentence(self.cost)}
         text = page(template, self.rows, self.claims, about)
         if self.results is not None:
             for picture in set(self.folder.glob("*.png")) - {self.folder / name for name in shown(text)}:
@@ -77,6 +78,16 @@ class Page:
         elif not kept.exists():
             raise UserError(f"{self.folder.name}: the page shows {kept.name}, which is not kept")
         return f"![{title}]({kept.name})"
+
+    def tables(self) -> str:
+        """A link to the description of all tables, which are kept if a page has it: for studies that take hours."""
+        kept = self.folder / "tables"
+        if self.results is not None:
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.copytree(self.results / "tables", kept)
+        elif not kept.exists():
+            raise UserError(f"{self.folder.name}: the page has all tables, which are not kept")
+        return f"[all tables]({kept.name}/datapackage.json)"
 
 
 def cost(results: Path, commit: str) -> dict[str, Any]:
