@@ -134,3 +134,11 @@ def test_every_page_is_what_its_folder_makes(tmp_path: Path, monkeypatch: pytest
     shown = {path.parent / name for path, text in written.items() for name in gallery.shown(text)}
     assert shown == set(copy.rglob("*.png"))
     assert sum(path.stat().st_size for path in copy.rglob("*")) < 8e6
+
+
+def test_tables_that_are_linked_and_not_kept_are_missed(tmp_path: Path) -> None:
+    folder = shutil.copytree(gallery.GALLERY / "path-geometry-cifar", tmp_path / "path-geometry-cifar")
+    gallery.Page(folder, None).write()
+    shutil.rmtree(folder / "tables")
+    with pytest.raises(UserError, match="all tables, which are not kept"):
+        gallery.Page(folder, None).write()
