@@ -98,8 +98,10 @@ def cost(results: Path, commit: str) -> dict[str, Any]:
     measured = [csv.DictReader(path.open(), delimiter="\t") for path in results.rglob("benchmarks/**/*.tsv")]
     jobs = [row for rows in measured for row in rows]
     minutes = {name: sum(float(job[name]) for job in jobs if job[name] != "NA") / 60 for name in ("s", "cpu_time")}
+    networks = as_frame(read_table(results / "tables" / "networks.parquet"))
     return {
-        "networks": read_table(results / "tables" / "networks.parquet").num_rows,
+        "networks": len(networks),
+        "trained": sorted({f"{row.architecture}, {row.dataset}" for row in networks.itertuples()}),
         "jobs": len(jobs),
         "core_minutes": round(minutes["s"], 1),
         "processor_minutes": round(minutes["cpu_time"], 1),
@@ -122,7 +124,10 @@ def cost_sentence(known: dict[str, Any]) -> str:
 def write_index() -> None:
     """Write the table of verdicts by preset into the gallery's own page."""
     claims = yaml.safe_load((ROOT / "workflow" / "claims.yaml").read_text(encoding="utf-8"))["claims"]
-    kept = {f"[{path.parent.name}]({path.parent.name}/README.md)": pd.read_csv(path) for path in pages("claims.csv")}
+    kept = {}
+    for path in pages("claims.csv"):
+        trained = json.loads((path.parent / "cost.json").read_text(encoding="utf-8"))["trained"]
+        kept[f"[{path.parent.name}]({path.parent.name}/README.md) ({'; '.join(trained)})"] = pd.read_csv(path)
     write_between(GALLERY / "README.md", verdicts_by_preset(kept, [claim["id"] for claim in claims]))
 
 
