@@ -19,8 +19,8 @@ from isthmus.tables.quantities import named
 
 SHOWN = ("test_error", "test_loss", "generalization_gap", "corruption_error")  # outcomes with a column
 TITLES = {"all": "over all networks", "within": "within cells"}
-ROW, CELL, BESIDE = 0.31, 0.92, 2.6  # inches: height and width of a cell, and what stands beside the cells
-FLAT, WRAP = 1.0, 14  # inches: width of a cell of flatness; letters of its label in a line
+ROW, CELL, BESIDE = 0.31, 1.0, 2.6  # inches: height and width of a cell, and what stands beside the cells
+WRAP = 14  # letters of a label of flatness in a line
 COLOURS = "RdBu_r"
 DARK = 0.5  # the coefficient from which its colour is dark
 SCOPES = {
@@ -137,7 +137,7 @@ def draw_path_relations(study: str, tables: dict[str, pd.DataFrame]) -> Figure:
     ]
     rows = rows.assign(quantity=rows["path"], group="paths", beside=labels, clear=rows["p_corrected"] <= LEVEL)
     names, beside = in_order(rows["quantity"]), list(dict.fromkeys(labels))
-    figure = new_figure(BESIDE + len(beside) * FLAT, len(SCOPES) * (ROW * len(names) + 0.25) + 0.5)
+    figure = new_figure(BESIDE + len(beside) * CELL, len(SCOPES) * (ROW * len(names) + 0.25) + 0.5)
     for place, (scope, title) in enumerate(SCOPES.items()):
         axes = figure.add_subplot(len(SCOPES), 1, place + 1)
         _draw_matrix(axes, rows[rows["scope"] == scope], names, beside)
