@@ -68,7 +68,7 @@ def summarize_quantity(quantity: Quantity, table: pd.DataFrame, networks: pd.Dat
     positive, log = found["value"] > 0, quantity.log and not quantity.median
     counted = found.assign(
         value=np.log(found["value"].where(positive)) if log else found["value"],
-        missing=found["value"].isna() & ~quantity.median,
+        missing=found["value"].isna() & (not quantity.median),
         not_positive=log & found["value"].notna() & ~positive,
         not_converged=~found["converged"].astype(bool) & (positive if log else found["value"].notna()),
     )
