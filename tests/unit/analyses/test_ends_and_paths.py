@@ -62,9 +62,8 @@ def found(scope: str, given: Drawn, **options: Any) -> PathCorrelation:
     flat, loss, pairs, strata = given
     flat = flat.sort_index()
     cells = flat.index.get_level_values("cell")
-    stratum, group = zip(*(strata[cell] for cell in cells), strict=True)
-    named = (np.unique(np.array(names, dtype=str), return_inverse=True)[1] for names in (cells, stratum, group))
-    cell, stratum, group = named
+    named = (cells, *zip(*(strata[cell] for cell in cells), strict=True))
+    cell, stratum, group = (np.unique(np.array(names, dtype=str), return_inverse=True)[1] for names in named)
     start = np.column_stack([group, flat.index.get_level_values("seed")])
     networks = Networks(cell, stratum, start, flat.to_numpy(), loss.reindex(flat.index).to_numpy())
     pairs = pairs.sort_values(["cell", "seed_a", "seed_b"])
