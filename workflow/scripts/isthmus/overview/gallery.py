@@ -69,6 +69,15 @@ class Found:
         return Found(100 * self.value, 100 * self.low, 100 * self.high, self.networks)._written(" points")
 
     @property
+    def error(self) -> "Found":
+        """An accuracy as an error.
+
+        >>> Found(0.976, 0.969, 0.981, 4).error.points
+        '2.4 points [1.9, 3.1]'
+        """
+        return Found(1 - self.value, 1 - self.high, 1 - self.low, self.networks)
+
+    @property
     def factor(self) -> "Found":
         """A change of the binary logarithm, as a factor."""
         return Found(2.0**self.value, 2.0**self.low, 2.0**self.high, self.networks)
