@@ -7,9 +7,9 @@ play no part (Simpson 1951); Kendall's tau without ties is then the concordant m
 of all pairs within cells. `between` cells: are the means of cells correlated?
 
 Intervals are percentile intervals over resampled networks (Efron 1979). `within` resamples the networks of each cell
-separately, but of cells whose networks of one seed start from the same weights, and so end alike, it resamples seeds.
-`between` resamples cells. Measured coverage of nominal 95 % intervals, for normal values with
-correlation r and at least 300 draws:
+separately; where cells start networks of one seed from the same weights, so that these end alike, it resamples seeds.
+`between` resamples cells. Measured coverage of nominal 95 % intervals, for normal values with correlation r and at
+least 300 draws:
 
     networks, all              5      8     12     20     50
     Spearman     r = 0       86 %   97 %   96 %   96 %   95 %
@@ -108,11 +108,11 @@ def correlate(
         return Correlation(np.nan, np.nan, np.nan, networks, cells)
     weights = np.array([len(each) * (len(each) - 1) / 2 for each in groups])
     found = [coefficient(x[each], y[each], method) for each in groups]
-    shared = scope == "within"
-    times = _of_starts(groups, start, seed, resamples) if shared else [_multiplicities(points, 0, seed, resamples)]
+    within = scope == "within"
+    times = _of_starts(groups, start, seed, resamples) if within else [_multiplicities(points, 0, seed, resamples)]
     drawn = [resampled(x[each], y[each], method, own) for each, own in zip(groups, times, strict=True)]
     low, high = _interval(np.array(drawn), weights)
-    if scope == "within" and len(np.unique(start[np.concatenate(groups)], axis=0)) < fewest:
+    if within and len(np.unique(start[np.concatenate(groups)], axis=0)) < fewest:
         low = high = np.nan
     return Correlation(float(np.average(found, weights=weights)), low, high, networks, cells)
 

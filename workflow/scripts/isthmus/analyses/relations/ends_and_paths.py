@@ -223,7 +223,7 @@ def _inside(
     )
     variance, freedom = _variance(ranks, start), len(starts) - len(np.unique(groups))
     several = np.array([len(set(networks.cell[blocks == block])) > 1 for block in blocks])
-    if several.any():  # these cells are exchanged, too
+    if several.any():  # cells of one stratum count as draws, too
         cell, single = (np.where(several, each, NOWHERE) for each in (networks.cell, np.arange(len(blocks))))
         variance = np.maximum(variance, variance + _variance(ranks, cell) - _variance(ranks, single))
         freedom = min(freedom, len(np.unique(cell[several])) - len(np.unique(blocks[several])))
