@@ -140,6 +140,8 @@ def test_few_networks_or_pairs_are_thin_lines_in_place_of_a_band(name: str) -> N
             np.testing.assert_allclose(drawn, values)
         assert not axes.collections
     assert "are thin lines instead" in note(figure)
+    more = MADE[name](widths=[8], depths=[1], batch_sizes=[32], seeds=5)
+    assert "thin lines" not in note(draw(name, more))
 
 
 def test_an_interval_without_a_neighbour_is_a_bar_in_place_of_a_band() -> None:

@@ -30,6 +30,7 @@ from isthmus.figures.shown import (
     dots_behind,
     few,
     looks_of_lines,
+    one_by_one,
     panel_axes,
     positions,
     shared,
@@ -41,7 +42,6 @@ from isthmus.tables.descriptions import Lines
 from isthmus.tables.quantities import Quantity, named
 
 LONGEST_BAR = 3.0  # times the mean, or a part of it: the axis cuts off longer bars and wider bands
-FEW_NETWORKS, FEW_PAIRS = 2, 3  # that are drawn one by one in place of a band, which would cover the panel
 LABEL_LETTERS = 20  # in a line of a label beside a panel
 
 
@@ -202,8 +202,7 @@ def _y_axis(axes: Axes, lines: Lines, quantity: Quantity, drawn: list[float]) ->
 def _draw_panel(made: Means, axes: Axes, rows: pd.DataFrame, dots: pd.DataFrame, quantity: Quantity) -> None:
     """Draw the lines of one panel, with what lies behind them."""
     lines = made.lines
-    most = rows["pairs"].fillna(rows["n"]).max()
-    few_of_them = most <= (FEW_PAIRS if quantity.of_pairs else FEW_NETWORKS) or rows["low"].isna().all()
+    few_of_them = one_by_one(rows).all()
     if lines.level:
         draw_level(axes, rows[rows[lines.hue] == lines.level], KINDS[lines.level], gid=f"{quantity.name} {lines.level}")
     for value, look in made.looks.items():

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from isthmus.figures.panels import in_all_panels, rows_of, throughout
-from isthmus.figures.shown import panel_axes
+from isthmus.figures.shown import one_by_one, panel_axes
 from isthmus.figures.style import listed
 from isthmus.statistics.values import with_baselines
 from isthmus.tables.descriptions import Lines
@@ -103,7 +103,8 @@ def _marks(rows: pd.DataFrame, lines: Lines) -> str:
     if not len(intervals):
         return f"{dots}Lines: {means}. {f'No intervals{in_brackets}.' if details else ''}".strip()
     if lines.bands:
-        return f"Lines: {means}. Bands: 95 % {how}{in_brackets}; few {behind} are thin lines instead."
+        few = f"; few {behind} are thin lines instead" if one_by_one(rows).any() else ""
+        return f"Lines: {means}. Bands: 95 % {how}{in_brackets}{few}."
     return f"{dots}Lines: {means}. {'Bars and bands' if lines.level else 'Bars'}: 95 % {how}{in_brackets}."
 
 

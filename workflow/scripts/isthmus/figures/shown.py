@@ -21,6 +21,7 @@ NO_BREAK = "\xa0"  # a space at which labels are not broken
 STATES = {False: "initialization", True: "end of training"}
 MOST_WIDTHS = 4  # side by side
 LOG_AXES = ("width", "batch_size")
+FEW_NETWORKS, FEW_PAIRS = 2, 3  # whose interval is so wide that its band would cover the panel
 
 
 def against_what_varies(lines: Lines, rows: pd.DataFrame) -> Lines:
@@ -30,6 +31,12 @@ def against_what_varies(lines: Lines, rows: pd.DataFrame) -> Lines:
         return lines
     x = varying[0] if varying else "width"
     return replace(lines, x=x, hue=lines.hue if lines.hue != x else "depth" if x == "width" else "width")
+
+
+def one_by_one(rows: pd.DataFrame) -> "pd.Series[bool]":
+    """Behind which means there are too few networks or pairs for a band, so that each is a thin line instead."""
+    of_pairs = rows["pairs"].notna()
+    return rows["pairs"].fillna(rows["n"]).le(of_pairs.map({True: FEW_PAIRS, False: FEW_NETWORKS})) | rows["low"].isna()
 
 
 def x_quantity(lines: Lines) -> Quantity | None:
