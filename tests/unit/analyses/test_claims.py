@@ -174,7 +174,7 @@ def test_steps_and_plateaus_look_at_every_value_of_the_axis() -> None:
         expect={"below": 1},
         published=0.5,
     )
-    assert (never["value"], never["direction"]) == (1.0, "contradicted")
+    assert (never["value"], never["direction"]) == (1.0, "inconclusive")  # wider networks may have a plateau
 
 
 def test_networks_of_the_published_setup_are_taken_where_there_are_any() -> None:

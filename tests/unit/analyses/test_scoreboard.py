@@ -109,8 +109,7 @@ def wrong(row: dict[str, Any], value: float) -> bool:
     """Whether a verdict on the direction is false, given the true value of the measure."""
     above, below = row["expected_above"], row["expected_below"]
     holds = (above is None or value > above + 1e-9) and (below is None or value < below - 1e-9)
-    room = -1e-9 if row["measure"] == "plateau" else 1e-9  # a plateau that begins at the widest level is none
-    fails = (above is not None and value < above - room) or (below is not None and value > below + room)
+    fails = (above is not None and value < above - 1e-9) or (below is not None and value > below + 1e-9)
     return (row["direction"] == REPRODUCED and not holds) or (row["direction"] == CONTRADICTED and not fails)
 
 

@@ -227,7 +227,14 @@ def test_a_plateau_begins_where_all_gains_beyond_are_small() -> None:
     assert found.interval() == (0.25, 0.25)
     assert found.p_below(1) == gains[2].p_below(0.05)
     assert found.p_below(0.5) == max(gains[1].p_below(0.05), gains[2].p_below(0.05))
-    assert found.p_above(1) == gains[2].p_above(0.05)
+    assert found.p_above(0.25) == 3 * gains[0].p_above(0.05)
+
+
+def test_that_there_is_no_plateau_is_never_found() -> None:
+    rising = Plateau([8.0, 16.0, 32.0], [Estimate(gain, 0.01, 30.0) for gain in (0.8, 0.4)], 0.05)
+    assert (rising.value, *rising.interval()) == (1.0, 1.0, 1.0)
+    assert rising.p_above(1) == 1.0
+    assert rising.p_above(0.4) < 1e-10
 
 
 def test_the_error_of_a_published_value_adds_to_ours() -> None:

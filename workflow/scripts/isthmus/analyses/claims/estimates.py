@@ -115,7 +115,8 @@ class Plateau:
 
     levels: rising, the largest included; gains: gain of the largest level over each other level; tolerance: the largest
     gain that still counts as a plateau. The plateau begins below a bound if the gains over the last level below the
-    bound and over all levels above it are at most the tolerance.
+    bound and over all levels above it are at most the tolerance. If it does not begin within the levels, it may begin
+    beyond them, so nothing shows that there is none.
     """
 
     levels: Sequence[float]
@@ -147,7 +148,10 @@ class Plateau:
 
     def p_above(self, bound: float) -> float:
         gains = self._from(bound)
-        return _any([each.p_above(self.tolerance) for each in gains]) if gains else math.nan
+        if not gains:
+            return math.nan
+        p = _any([each.p_above(self.tolerance) for each in gains])
+        return p if bound < 1 or math.isnan(p) else 1.0
 
     def p_below(self, bound: float) -> float:
         gains = self._from(bound)
