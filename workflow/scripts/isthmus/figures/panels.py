@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
@@ -43,8 +44,8 @@ def rows_of(study: str, tables: dict[str, pd.DataFrame], name: str) -> pd.DataFr
 
 def order(value: Any) -> tuple[bool, float, str]:
     """A key that sorts values of an axis: numbers as numbers, before words."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return (False, value, "") if number else (True, 0.0, spell(value))
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    return (False, float(value), "") if number else (True, 0.0, spell(value))
 
 
 def evenly(values: Sequence[Value], most: int) -> list[Value]:

@@ -122,7 +122,7 @@ class CurvatureOperator:
         for number, chunk in enumerate(self._chunks):
             product = self._kept[number] if self._kept is not None else self._chunk_product(*chunk)
             for row, vector in zip(total, vectors, strict=True):
-                row += product(vector)
+                row += product(vector).detach()  # PyTorch 2.7 gives the zeros of a linear loss a graph
         return total
 
     def _bytes_an_example(self, images: Tensor) -> float:
