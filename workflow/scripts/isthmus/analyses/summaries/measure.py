@@ -88,7 +88,7 @@ def summarize_quantity(quantity: Quantity, table: pd.DataFrame, networks: pd.Dat
     lost = _diverged(quantity, table, networks)
     summary = summary.merge(lost, on=[name for name in by if name in lost], how="outer", validate="m:1")
     whole = ["n", "diverged", *COUNTS]
-    summary[whole] = summary[whole].fillna(0).astype(int)
+    summary[whole] = summary[whole].astype(float).fillna(0).astype(int)
     summary["statistic"] = "median" if quantity.median else MEANS[log]
     summary["method"] = "order statistics" if quantity.median else METHODS[of_pairs]
     return summary[[*by, *NUMBERS]]
