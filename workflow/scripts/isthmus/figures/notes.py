@@ -103,7 +103,8 @@ def _marks(rows: pd.DataFrame, lines: Lines) -> str:
     if not len(intervals):
         return f"{dots}Lines: {means}. {f'No intervals{in_brackets}.' if details else ''}".strip()
     if lines.bands:
-        few = f"; few {behind} are thin lines instead" if one_by_one(rows).any() else ""
+        panels = rows.groupby(["axes", *panel_axes(lines)], observed=True)
+        few = f"; few {behind} are thin lines instead" if any(one_by_one(own).all() for _, own in panels) else ""
         return f"Lines: {means}. Bands: 95 % {how}{in_brackets}{few}."
     return f"{dots}Lines: {means}. {'Bars and bands' if lines.level else 'Bars'}: 95 % {how}{in_brackets}."
 
