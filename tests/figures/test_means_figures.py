@@ -144,6 +144,19 @@ def test_few_networks_or_pairs_are_thin_lines_in_place_of_a_band(name: str) -> N
     assert "thin lines" not in note(draw(name, more))
 
 
+@pytest.mark.parametrize(("widths", "depths", "thin"), [([8], [1, 3], True), ([8, 32], [3], False)])
+def test_the_note_names_thin_lines_where_a_whole_panel_has_too_few_networks(
+    widths: list[int], depths: list[int], thin: bool
+) -> None:
+    few = [(8, 3, seed) for seed in range(3)]  # of five networks, these diverged
+    made = MADE["learning-curves"](widths=widths, depths=depths, batch_sizes=[32], seeds=5, diverged=few)
+    figure = draw("learning-curves", made)
+    drawn = [any(each.get_linewidth() < 0.5 for each in axes.lines) for axes in figure.axes]
+    assert any(drawn) == thin
+    assert not all(drawn)
+    assert ("few networks are thin lines instead" in note(figure)) == thin
+
+
 def test_an_interval_without_a_neighbour_is_a_bar_in_place_of_a_band() -> None:
     rows = pd.DataFrame(
         {"at": range(4), "value": 1.0, "low": [0.5, np.nan, 0.25, 0.25], "high": [1.5, np.nan, 2.0, 2.0]}
