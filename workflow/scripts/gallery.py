@@ -122,13 +122,25 @@ def cost_sentence(known: dict[str, Any]) -> str:
 
 
 def write_index() -> None:
-    """Write the table of verdicts by preset into the gallery's own page."""
+    """Write the table of verdicts by preset into the gallery's own page, from the simplest networks and data on."""
     claims = yaml.safe_load((ROOT / "workflow" / "claims.yaml").read_text(encoding="utf-8"))["claims"]
-    kept = {}
-    for path in pages("claims.csv"):
-        trained = json.loads((path.parent / "cost.json").read_text(encoding="utf-8"))["trained"]
-        kept[f"[{path.parent.name}]({path.parent.name}/README.md) ({'; '.join(trained)})"] = pd.read_csv(path)
-    write_between(GALLERY / "README.md", verdicts_by_preset(kept, [claim["id"] for claim in claims]))
+    costs = {path.parent: json.loads(path.read_text(encoding="utf-8")) for path in pages("cost.json")}
+    simplest = sorted(costs, key=lambda folder: ([*map(trained_order, costs[folder]["trained"])], folder.name))
+    titles = {
+        f"[{folder.name}]({folder.name}/README.md) ({'; '.join(costs[folder]['trained'])})": folder / "claims.csv"
+        for folder in simplest
+    }
+    kept = {title: pd.read_csv(path) for title, path in titles.items()}
+    write_between(
+        GALLERY / "README.md", verdicts_by_preset(kept, {claim["id"]: claim["statement"] for claim in claims})
+    )
+
+
+def trained_order(trained: str) -> tuple[int, ...]:
+    """Where a preset's networks and data, such as `cnn, MNIST`, belong among others; what is not known comes last."""
+    network, _, data = trained.rpartition(", ")
+    orders = (("digits", "MNIST", "CIFAR10"), data), (("mlp", "cnn", "resnet"), network)
+    return tuple(order.index(own) if own in order else len(order) for order, own in orders)
 
 
 def write_across(presets: dict[str, Page]) -> None:

@@ -100,13 +100,19 @@ def test_the_scoreboard_has_a_line_for_each_test_with_its_twins() -> None:
 
 def test_verdicts_stand_beside_each_other_without_twins() -> None:
     other = claims({"claim": "B2", "direction": "inconclusive"})
-    table = verdicts_by_preset({"x": kept_claims(TESTED), "y": other}, ["A1", "B2", "C3"])
+    table = verdicts_by_preset({"x": kept_claims(TESTED), "y": other}, {"A1": "falls", "B2": "rises", "C3": "stays"})
     assert table.splitlines() == [
-        "| claim | x | y |",
-        "| --- | --- | --- |",
-        "| A1 | reproduced<br>mixed |  |",
-        "| B2 |  | inconclusive |",
+        "| claim | statement | x | y |",
+        "| --- | --- | --- | --- |",
+        "| A1 | falls | reproduced<br>mixed |  |",
+        "| B2 | rises |  | inconclusive |",
     ]
+
+
+def test_presets_stand_from_the_simplest_networks_and_data_on() -> None:
+    trained = ["ResNet-18, CIFAR10", "cnn, CIFAR10", "mlp, CIFAR10", "mlp, digits", "cnn, MNIST", "mine, digits"]
+    simplest = ["mlp, digits", "mine, digits", "cnn, MNIST", "mlp, CIFAR10", "cnn, CIFAR10", "ResNet-18, CIFAR10"]
+    assert sorted(trained, key=gallery.trained_order) == simplest
 
 
 def test_a_twin_has_its_own_verdict_and_number() -> None:

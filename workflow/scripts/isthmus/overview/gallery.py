@@ -5,7 +5,7 @@ stands for a value and its interval. The rows that a page quotes are kept beside
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -209,18 +209,19 @@ def kept_claims(claims: pd.DataFrame) -> pd.DataFrame:
     return claims.loc[claims["direction"] != NOT_MEASURED, KEPT].reset_index(drop=True)
 
 
-def verdicts_by_preset(presets: Mapping[str, pd.DataFrame], order: Iterable[str]) -> str:
-    """One table: a row for each claim that a preset tested, in this order, a column for each preset.
+def verdicts_by_preset(presets: Mapping[str, pd.DataFrame], statements: Mapping[str, str]) -> str:
+    """One table: a row for each claim that a preset tested, a column for each preset.
 
     presets: what each page kept of `claims`, by the preset's name. Several studies of a preset share a cell.
+    statements: of all claims, in the order of the rows.
     """
     tested = {name: claims[claims["twin"].isna()] for name, claims in presets.items()}
-    lines = [f"| claim | {' | '.join(tested)} |", f"| --- |{' --- |' * len(tested)}"]
-    for claim in order:
+    lines = [f"| claim | statement | {' | '.join(tested)} |", f"| --- | --- |{' --- |' * len(tested)}"]
+    for claim, statement in statements.items():
         cells = []
         for claims in tested.values():
             own = claims[claims["claim"] == claim]
             cells.append("<br>".join(dict.fromkeys(own["direction"].astype(str))))
         if any(cells):
-            lines.append(f"| {claim} | {' | '.join(cells)} |")
+            lines.append(f"| {claim} | {statement} | {' | '.join(cells)} |")
     return "\n".join(lines)
