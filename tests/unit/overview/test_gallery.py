@@ -109,6 +109,13 @@ def test_verdicts_stand_beside_each_other_without_twins() -> None:
     ]
 
 
+def test_verdicts_that_stay_with_all_presets_are_bold() -> None:
+    sure, unsure = ({"claim": "A1", "direction": "reproduced", "p_corrected": p} for p in (0.02, 0.03))
+    mixed = {"claim": "B2", "direction": "mixed", "p_corrected": 0.001}
+    table = verdicts_by_preset({"x": claims(sure, mixed), "y": claims(unsure)}, {"A1": "falls", "B2": "rises"})
+    assert table.splitlines()[2:] == ["| A1 | falls | **reproduced** | reproduced |", "| B2 | rises | mixed |  |"]
+
+
 def test_presets_stand_from_the_simplest_networks_and_data_on() -> None:
     trained = ["ResNet-18, CIFAR10", "cnn, CIFAR10", "mlp, CIFAR10", "mlp, digits", "cnn, MNIST", "mine, digits"]
     simplest = ["mlp, digits", "mine, digits", "cnn, MNIST", "mlp, CIFAR10", "cnn, CIFAR10", "ResNet-18, CIFAR10"]

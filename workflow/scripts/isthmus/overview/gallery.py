@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from isthmus.analyses.claims.verdicts import CONTRADICTED, LEVEL, REPRODUCED
 from isthmus.core.errors import UserError
 from isthmus.overview.numbers import number
 from isthmus.overview.verdicts import VERDICT, measured_claims
@@ -214,14 +215,20 @@ def verdicts_by_preset(presets: Mapping[str, pd.DataFrame], statements: Mapping[
 
     presets: what each page kept of `claims`, by the preset's name. Several studies of a preset share a cell.
     statements: of all claims, in the order of the rows.
+
+    Each verdict is corrected for the claims of its preset. In bold are those that stay if the corrected p-values are
+    multiplied by the number of presets, too (Bonferroni), so that at most 5 % of such tables have a false one in bold.
     """
+    level = LEVEL / len(presets)
     tested = {name: claims[claims["twin"].isna()] for name, claims in presets.items()}
     lines = [f"| claim | statement | {' | '.join(tested)} |", f"| --- | --- |{' --- |' * len(tested)}"]
     for claim, statement in statements.items():
         cells = []
         for claims in tested.values():
             own = claims[claims["claim"] == claim]
-            cells.append("<br>".join(dict.fromkeys(own["direction"].astype(str))))
+            surest = own.groupby("direction", sort=False)["p_corrected"].min()
+            firm = {word for word in (REPRODUCED, CONTRADICTED) if surest.get(word, 1) <= level}
+            cells.append("<br>".join(f"**{word}**" if word in firm else word for word in surest.index))
         if any(cells):
             lines.append(f"| {claim} | {statement} | {' | '.join(cells)} |")
     return "\n".join(lines)
