@@ -74,7 +74,7 @@ class Page:
             drawn = self.results / "figures" / f"{name}.png"
             if not drawn.exists():
                 raise UserError(f"{self.folder.name}: the page shows {drawn}, which was not drawn")
-            Image.open(drawn).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(kept, optimize=True)
+            few_colors(Image.open(drawn)).save(kept, optimize=True)
         elif not kept.exists():
             raise UserError(f"{self.folder.name}: the page shows {kept.name}, which is not kept")
         return f"![{title}]({kept.name})"
@@ -88,6 +88,11 @@ class Page:
         elif not kept.exists():
             raise UserError(f"{self.folder.name}: the page has all tables, which are not kept")
         return f"[all tables]({kept.name}/datapackage.json)"
+
+
+def few_colors(drawn: Image.Image) -> Image.Image:
+    """A figure with few colours, which keeps those of small marks; median cut mixes these, and verdicts look alike."""
+    return drawn.convert("RGB").quantize(COLORS, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
 
 
 def cost(results: Path, commit: str) -> dict[str, Any]:

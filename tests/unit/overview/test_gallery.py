@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import gallery
 from isthmus.core.errors import UserError
@@ -107,6 +108,19 @@ def test_verdicts_stand_beside_each_other_without_twins() -> None:
         "| A1 | falls | reproduced<br>mixed |  |",
         "| B2 | rises |  | inconclusive |",
     ]
+
+
+def test_the_colors_of_single_marks_are_kept() -> None:
+    """Of a figure with more than 128 shades of one colour, as text has, and small marks in two colours of verdicts."""
+    marks = [(213, 94, 0), (222, 143, 5)]
+    figure = Image.new("RGB", (256, 100), "white")
+    for shade in range(256):
+        figure.paste((shade, shade, shade), (shade, 0, shade + 1, 90))
+    for place, color in enumerate(marks):
+        figure.paste(color, (4 * place, 95, 4 * place + 3, 98))
+    kept = gallery.few_colors(figure).convert("RGB")
+    assert [kept.getpixel((4 * place + 1, 96)) for place in range(2)] == marks
+    assert kept.getpixel((200, 99)) == (255, 255, 255)
 
 
 def test_verdicts_that_stay_with_all_presets_are_bold() -> None:
