@@ -131,14 +131,14 @@ def write_index() -> None:
     claims = yaml.safe_load((ROOT / "workflow" / "claims.yaml").read_text(encoding="utf-8"))["claims"]
     costs = {path.parent: json.loads(path.read_text(encoding="utf-8")) for path in pages("cost.json")}
     simplest = sorted(costs, key=lambda folder: ([*map(trained_order, costs[folder]["trained"])], folder.name))
-    titles = {
-        f"[{folder.name}]({folder.name}/README.md) ({'; '.join(costs[folder]['trained'])})": folder / "claims.csv"
+    statements = {claim["id"]: claim["statement"] for claim in claims}
+    kept = {
+        f"[{folder.name}]({folder.name}/README.md) ({'; '.join(costs[folder]['trained'])})": pd.read_csv(
+            folder / "claims.csv"
+        )
         for folder in simplest
     }
-    kept = {title: pd.read_csv(path) for title, path in titles.items()}
-    write_between(
-        GALLERY / "README.md", verdicts_by_preset(kept, {claim["id"]: claim["statement"] for claim in claims})
-    )
+    write_between(GALLERY / "README.md", verdicts_by_preset(kept, statements))
 
 
 def trained_order(trained: str) -> tuple[int, ...]:

@@ -110,7 +110,7 @@ def test_verdicts_stand_beside_each_other_without_twins() -> None:
     ]
 
 
-def test_the_colors_of_single_marks_are_kept() -> None:
+def test_the_colors_of_small_marks_are_kept() -> None:
     """Of a figure with more than 128 shades of one colour, as text has, and small marks in two colours of verdicts."""
     marks = [(213, 94, 0), (222, 143, 5)]
     figure = Image.new("RGB", (256, 100), "white")
