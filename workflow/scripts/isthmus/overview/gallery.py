@@ -135,10 +135,12 @@ class Rows:
 def page(template: str, rows: Rows, claims: pd.DataFrame, about: Mapping[str, Any]) -> str:
     """A page in Markdown.
 
-    template: for Jinja, with `found` (see `Rows`), `verdict(claim)`, `measured(claim)`, `scoreboard`, and the keys of
-    `about`. claims: the kept columns of the table `claims`. Raises UserError if something on the page is not there.
+    template: for Jinja, with `found` (see `Rows`), `verdict(claim)`, `measured(claim)`, `lost(looks)`, `scoreboard`,
+    and the keys of `about`. claims: the kept columns of the table `claims`. Raises UserError if something on the page
+    is not there.
     """
-    own = {"found": rows.found, "verdict": partial(verdict, claims), "measured": partial(measured, claims)}
+    of_claims = {function.__name__: partial(function, claims) for function in (verdict, measured, lost)}
+    own = {"found": rows.found, **of_claims}
     return written(template, {**own, "scoreboard": scoreboard(claims), **about})
 
 
@@ -154,8 +156,8 @@ def written(template: str, names: Mapping[str, Any]) -> str:
 def across(template: str, pages: Mapping[str, tuple[Rows, pd.DataFrame]], names: Mapping[str, Any]) -> str:
     """A text about several presets in Markdown, such as docs/findings.md.
 
-    template: for Jinja, with `found(preset, ...)`, `verdict(preset, claim)`, `measured(preset, claim)` and the keys of
-    `names`. pages: rows and kept claims by preset. Raises UserError if something in it is not there.
+    template: for Jinja, with `found(preset, ...)`, `verdict(preset, claim)`, `measured(preset, claim)`,
+    `lost(preset, looks)` and the keys of `names`. pages: rows and kept claims by preset. Raises UserError if something in it is not there.
     """
 
     def of(preset: str) -> tuple[Rows, pd.DataFrame]:
@@ -167,6 +169,7 @@ def across(template: str, pages: Mapping[str, tuple[Rows, pd.DataFrame]], names:
         "found": lambda preset, table, **where: of(preset)[0].found(table, **where),
         "verdict": lambda preset, *which, **more: verdict(of(preset)[1], *which, **more),
         "measured": lambda preset, *which, **more: measured(of(preset)[1], *which, **more),
+        "lost": lambda preset, looks: lost(of(preset)[1], looks),
     }
     return written(template, {**own, **names})
 
@@ -181,6 +184,17 @@ def measured(claims: pd.DataFrame, claim: str, study: str | None = None, twin: s
     """The number that a claim or its twin was judged by."""
     row = _tested(claims, claim, study, twin)
     return Found(row["value"], row["low"], row["high"], row["networks"])
+
+
+def lost(claims: pd.DataFrame, looks: int) -> list[str]:
+    """The claims whose `reproduced` or `contradicted` goes when corrected p-values are multiplied by a number of looks.
+
+    >>> twice = {"claim": ["A1", "A2"], "twin": None, "direction": "reproduced", "p_corrected": [0.02, 0.03]}
+    >>> lost(pd.DataFrame(twice), looks=2)
+    ['A2']
+    """
+    own = claims[claims["twin"].isna() & claims["direction"].isin([REPRODUCED, CONTRADICTED])]
+    return sorted(set(own.loc[own["p_corrected"] * looks > LEVEL, "claim"]))
 
 
 def _tested(claims: pd.DataFrame, claim: str, study: str | None, twin: str | None) -> pd.Series:
