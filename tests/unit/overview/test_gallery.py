@@ -130,6 +130,18 @@ def test_verdicts_that_stay_with_all_presets_are_bold() -> None:
     assert table.splitlines()[2:] == ["| A1 | falls | **reproduced** | reproduced |", "| B2 | rises | mixed |  |"]
 
 
+def test_a_page_says_which_verdicts_a_second_look_would_lose() -> None:
+    seen = claims(
+        {"claim": "A2", "direction": "reproduced", "p_corrected": 0.026},
+        {"claim": "A1", "direction": "contradicted", "p_corrected": 0.03},
+        {"claim": "A3", "direction": "reproduced", "p_corrected": 0.024},
+        {"claim": "A3", "twin": "over_loss", "direction": "reproduced", "p_corrected": 0.04},
+        {"claim": "A4", "direction": "mixed", "p_corrected": 0.04},
+    )
+    assert page("{{ lost(1) }} {{ lost(2) }}", Rows({}), seen, {}) == "[] ['A1', 'A2']"
+    assert across('{{ lost("x", 2) | join(", ") }}', {"x": (Rows({}), seen)}, {}) == "A1, A2"
+
+
 def test_presets_stand_from_the_simplest_networks_and_data_on() -> None:
     trained = ["ResNet-18, CIFAR10", "cnn, CIFAR10", "mlp, CIFAR10", "mlp, digits", "cnn, MNIST", "mine, digits"]
     simplest = ["mlp, digits", "mine, digits", "cnn, MNIST", "mlp, CIFAR10", "cnn, CIFAR10", "ResNet-18, CIFAR10"]

@@ -157,7 +157,8 @@ def across(template: str, pages: Mapping[str, tuple[Rows, pd.DataFrame]], names:
     """A text about several presets in Markdown, such as docs/findings.md.
 
     template: for Jinja, with `found(preset, ...)`, `verdict(preset, claim)`, `measured(preset, claim)`,
-    `lost(preset, looks)` and the keys of `names`. pages: rows and kept claims by preset. Raises UserError if something in it is not there.
+    `lost(preset, looks)` and the keys of `names`. pages: rows and kept claims by preset. Raises UserError if something
+    in it is not there.
     """
 
     def of(preset: str) -> tuple[Rows, pd.DataFrame]:
