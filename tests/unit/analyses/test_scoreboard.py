@@ -151,6 +151,19 @@ def test_a_scoreboard_without_any_effect_says_nothing_false(without_effects: Boa
     assert binomtest(found, len(without_effects), 0.05, alternative="greater").pvalue > 0.05
 
 
+def test_corrected_for_the_presets_of_a_gallery_too_false_verdicts_are_as_rare(
+    without_effects: Boards, nothing: Truths
+) -> None:
+    """In bold, that is: in at most 5 % of galleries of 18 presets, so in one of 360 scoreboards."""
+    firm = [
+        [row for row in board if row["p_corrected"] is not None and row["p_corrected"] <= 0.05 / 18]
+        for board in without_effects
+    ]
+    found = false_ones(firm, nothing)
+    print(f"{found} of {len(firm)} scoreboards without any effect hold a false verdict in bold")
+    assert binomtest(found, len(firm), 0.05 / 18, alternative="greater").pvalue > 0.05
+
+
 def test_uncorrected_verdicts_would_be_false_much_more_often(without_effects: Boards, nothing: Truths) -> None:
     alone = [[row | {"direction": row["alone"] or row["direction"]} for row in board] for board in without_effects]
     assert false_ones(alone, nothing) / len(alone) > 0.3
