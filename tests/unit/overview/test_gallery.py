@@ -1,6 +1,8 @@
 """Pages of the gallery: every number on them is one of a table, and they can be made from what is kept."""
 
+import re
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,21 @@ def test_a_page_is_the_same_from_what_was_kept_of_its_tables(tmp_path: Path) -> 
 def test_what_is_not_there_cannot_be_quoted(quoted: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         page("{{ " + quoted + " }}", Rows({"effects": EFFECTS}), kept_claims(TESTED), {"cost": ""})
+
+
+@pytest.mark.parametrize(("scale", "units"), [("linear", ["percent", "factor"]), ("log", ["points"])])
+def test_an_effect_cannot_be_shown_in_units_that_are_not_its_own(scale: str, units: list[str]) -> None:
+    """Also from what was kept: a difference in nats once stood as percent on a page."""
+    rows = Rows({"effects": EFFECTS.assign(scale=scale)})
+    rows.found("effects", study="one", term="width")
+    for known in (rows, Rows({}, rows.frame())):
+        for unit in ("percent", "factor", "points"):
+            shown = partial(page, '{{ found("effects", study="one", term="width").' + unit + " }}", known, TESTED, {})
+            if unit in units:
+                with pytest.raises(UserError, match=f"an effect on a {scale} scale"):
+                    shown()
+            else:
+                assert shown()
 
 
 def test_a_text_across_presets_quotes_each_by_its_name() -> None:
@@ -173,6 +190,21 @@ def test_every_page_is_what_its_folder_makes(tmp_path: Path, monkeypatch: pytest
     shown = {path.parent / name for path, text in written.items() for name in gallery.shown(text)}
     assert shown == set(copy.rglob("*.png"))
     assert sum(path.stat().st_size for path in copy.rglob("*")) < 8e6
+
+
+def test_verdicts_in_sentences_are_those_of_the_claims() -> None:
+    """Such as "(B1a, `reproduced`)"; in texts about several presets, of the preset that was quoted last."""
+    said = 0
+    for template in sorted(gallery.GALLERY.glob("**/*.jinja")):
+        text = template.read_text(encoding="utf-8")
+        for match in re.finditer(r"\((\w+), `([a-z ]+)`", text):
+            before = re.findall(r'(?:measured|found)\("([\w-]+)"', text[: match.start()])
+            folder = template.parent if template.name == "page.md.jinja" else gallery.GALLERY / before[-1]
+            kept = pd.read_csv(folder / "claims.csv")
+            verdicts = kept.loc[(kept["claim"] == match[1]) & kept["twin"].isna(), "direction"]
+            assert match[2] in set(verdicts), f"{template.parent.name}: {match[0]}, and not {list(verdicts)}"
+            said += 1
+    assert said > 30
 
 
 def test_tables_that_are_linked_and_not_kept_are_missed(tmp_path: Path) -> None:

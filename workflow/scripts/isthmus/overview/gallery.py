@@ -19,7 +19,7 @@ from isthmus.overview.numbers import number
 from isthmus.overview.verdicts import VERDICT, measured_claims
 from isthmus.tables.claim_words import NOT_MEASURED, verdict_words
 
-COLUMNS = ("asked", "table", "value", "low", "high", "networks")
+COLUMNS = ("asked", "table", "value", "low", "high", "networks", "scale")
 VALUES, COUNTS = ("value", "coefficient", "difference"), ("networks", "n", "cells")
 KEPT = [
     "claim",
@@ -41,6 +41,8 @@ KEPT += ["value", "low", "high", "p_corrected", "networks", "settings", "setting
 class Found:
     """A number of a table with its 95 % interval, NaN without one, and from how many networks it is.
 
+    scale: of an effect, `linear` or `log` (base 2), from which its units follow; "" if the table has none.
+
     >>> print(Found(-0.4546, -0.516, -0.3933, 100))
     −0.45 [−0.52, −0.39]
     >>> print(Found(1.0, 0.5, 2.0, 10).factor, "or", Found(1.0, 0.5, 2.0, 10).percent)
@@ -51,9 +53,16 @@ class Found:
     low: float
     high: float
     networks: int
+    scale: str = ""
 
     def __str__(self) -> str:
         return self._written("")
+
+    def _require(self, scale: str) -> None:
+        if self.scale not in ("", scale):
+            raise UserError(
+                f"a page of the gallery shows {self}, an effect on a {self.scale} scale, as one on a {scale} one"
+            )
 
     def _written(self, unit: str) -> str:
         known = not (math.isnan(self.low) or math.isnan(self.high))
@@ -62,11 +71,12 @@ class Found:
 
     @property
     def points(self) -> str:
-        """A share or a difference of shares, in points.
+        """A share or a difference of shares, in points; raises UserError if it is a logarithm.
 
         >>> Found(0.0046, -0.001, 0.01, 20).points
         '0.46 points [−0.1, 1]'
         """
+        self._require("linear")
         return Found(100 * self.value, 100 * self.low, 100 * self.high, self.networks)._written(" points")
 
     @property
@@ -80,12 +90,14 @@ class Found:
 
     @property
     def factor(self) -> "Found":
-        """A change of the binary logarithm, as a factor."""
+        """A change of the binary logarithm, as a factor; raises UserError if it is none."""
+        self._require("log")
         return Found(2.0**self.value, 2.0**self.low, 2.0**self.high, self.networks)
 
     @property
     def percent(self) -> str:
-        """A change of the binary logarithm, in percent."""
+        """A change of the binary logarithm, in percent; raises UserError if it is none."""
+        self._require("log")
         value, low, high = (100 * (2.0**end - 1) for end in (self.value, self.low, self.high))
         return f"{'+' if value > 0 else ''}{Found(value, low, high, self.networks)._written(' %')}"
 
@@ -111,7 +123,8 @@ class Rows:
         row = self.kept.get(asked) or self._looked_up(asked, table, where)
         self.quoted[asked] = row
         value, low, high = (float(row[name]) for name in ("value", "low", "high"))
-        return Found(value, low, high, int(row["networks"]))
+        scale = row.get("scale", "")
+        return Found(value, low, high, int(row["networks"]), scale if isinstance(scale, str) else "")
 
     def _looked_up(self, asked: str, table: str, where: Mapping[str, Any]) -> dict[str, Any]:
         if table not in self.tables:
@@ -125,7 +138,8 @@ class Rows:
             raise UserError(f"a page of the gallery quotes {asked!r}: there are {len(rows)} such rows, not one")
         row = rows.iloc[0]
         value, count = (next(name for name in names if name in row) for names in (VALUES, COUNTS))
-        return dict(zip(COLUMNS, (asked, table, row[value], row["low"], row["high"], row[count]), strict=True))
+        cells = (asked, table, row[value], row["low"], row["high"], row[count], row.get("scale", ""))
+        return dict(zip(COLUMNS, cells, strict=True))
 
     def frame(self) -> pd.DataFrame:
         """The quoted rows, in the order in which the page quotes them first."""
