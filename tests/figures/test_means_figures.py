@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import Tables, bars, line, lines_called, lines_of, note, segments
+from drawn import Tables, bars, line, lines_called, lines_of, note, segments, shown_in, summarized
 from invented_paths import ALL_KINDS
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection, PolyCollection
@@ -165,6 +165,14 @@ def test_an_interval_without_a_neighbour_is_a_bar_in_place_of_a_band() -> None:
     draw_band(axes, rows, look)
     np.testing.assert_allclose(band(axes, look.colour, np.array([2, 3])), [(2, 0.25, 2), (3, 0.25, 2)])
     assert [each.tolist() for each in axes.collections[1].get_segments()] == [[[0, 0.5], [0, 1.5]]]
+
+
+@pytest.mark.parametrize(("name", "marks"), [("curvature", "Bars"), ("learning-curves", "Bands")])
+def test_the_note_says_if_bars_or_bands_go_on_beyond_a_panel(name: str, marks: str) -> None:
+    made = summarized(MADE[name](widths=[8, 32], seeds=5), shown_in(name))
+    for factor, cut in ((1.0, False), (0.01, True)):
+        rows = made["summaries"].assign(low=made["summaries"]["low"] * factor)
+        assert (f"{marks} that end at the edge of a panel go on" in note(draw(name, made | {"summaries": rows}))) == cut
 
 
 @pytest.mark.parametrize("name", AGAINST_WIDTH)

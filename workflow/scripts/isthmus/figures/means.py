@@ -69,7 +69,17 @@ class Means:
 
     def finish(self) -> Figure:
         """The figure with its legend and its note."""
-        return finish(self.figure, self.keys, note_under(self.tables, self.study, self.rows, self.lines, self.notes))
+        notes = [*self.notes, self._cut_off()]
+        return finish(self.figure, self.keys, note_under(self.tables, self.study, self.rows, self.lines, notes))
+
+    def _cut_off(self) -> str:
+        """A sentence if an axis cuts off bars or bands."""
+        for panel, stack in self.placed:
+            for axes, quantity in zip(stack, self.shown, strict=True):
+                rows, (bottom, top) = self.of(panel, quantity)[0], axes.get_ylim()
+                if ((rows["low"] < bottom) | (rows["high"] > top)).any():
+                    return f"{'Bands' if self.lines.bands else 'Bars'} that end at the edge of a panel go on beyond it."
+        return ""
 
     def of(self, panel: Panel, quantity: Quantity) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The rows and the dots of a quantity in a panel, in the order of lines."""
