@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import assert_laid_out, line, note, said
+from drawn import assert_laid_out, bars, line, note, said
 from invented_cells import keys_of, with_cells
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -199,6 +199,17 @@ def test_the_boundary_shows_means_and_leaves_minima_that_are_no_zeros_out_of_the
     np.testing.assert_allclose(at, np.array([29, 57, 169]) / 20)  # none is a zero at 8 and 15
     _, distances = line(distance, "relative_distance d = 20")
     np.testing.assert_allclose(distances, 20 / np.array([1.0, 2, 4, 8, 24]))
+
+
+def test_the_boundary_shows_bars_to_their_ends() -> None:
+    made = frames(("tanh",))
+    scatter = np.random.default_rng(0).lognormal(sigma=2.0, size=len(made["manifold"]))
+    made["manifold"]["smallest_squared_singular"] *= scatter
+    axes = manifold.draw_manifold_boundary("s", made).axes[0]
+    ends, (bottom, top) = bars(axes)[:, 1:], axes.get_ylim()
+    assert len(ends) > 2
+    assert (ends > bottom).all()
+    assert (ends < top).all()
 
 
 def test_test_errors_are_shown_for_images_only(figures: dict[str, Figure]) -> None:

@@ -205,33 +205,36 @@ def draw_manifold_boundary(study: str, tables: dict[str, pd.DataFrame]) -> Figur
     shown = [column for column in BOUNDARY if rows[column].notna().any()]
     looks = looks_of("line", list(rows.sort_values(["fixed", "size"])["line"].unique()))
     figure, placed = lay_out([panels], [BOUNDARY[column] for column in shown], RATIO)
-    counts: list[int] = []
+    drawn: dict[str, list[pd.DataFrame]] = {column: [] for column in shown}
     for panel, stack in placed:
         for axes, column in zip(stack, shown, strict=True):
-            counts += _draw_lines(axes, panel.rows, column, looks)
+            drawn[column] += _draw_lines(axes, panel.rows, column, looks)
             axes.axvline(1, color=GREY, linewidth=0.7, linestyle=":", zorder=1)
             decade_axis(axes.xaxis, panel.rows["ratio"])
+    means = {column: pd.concat(of_lines) for column, of_lines in drawn.items()}
     for axes, column in zip(placed[0][1], shown, strict=True):
-        axes.set_ylim(0, None) if column == LINEAR else decade_axis(axes.yaxis, rows[column])
+        ends = (*rows[column], *means[column]["low"], *means[column]["high"])
+        axes.set_ylim(0, None) if column == LINEAR else decade_axis(axes.yaxis, ends)
     keys = [*(key_of(line, look) for line, look in looks.items()), key_of("no zero found", NO_ZERO)]
+    counts = pd.concat(means.values())["count"]
     note = f"n = {span(counts, 'network')} per point. Dots: networks. Lines: means over seeds, geometric on log axes. "
     note += "Bars: 95 % bootstrap intervals over networks. Dotted: n = q."
     return finish(figure, keys, note)
 
 
-def _draw_lines(axes: Axes, rows: pd.DataFrame, column: str, looks: dict[str, Look]) -> list[int]:
-    """One column in one panel; returns the numbers of networks behind its points."""
-    known, counts = rows.assign(at=rows["ratio"], value=rows[column]).dropna(subset="value"), []
+def _draw_lines(axes: Axes, rows: pd.DataFrame, column: str, looks: dict[str, Look]) -> list[pd.DataFrame]:
+    """One column in one panel; returns the means of its lines, with their intervals and numbers of networks."""
+    known, drawn = rows.assign(at=rows["ratio"], value=rows[column]).dropna(subset="value"), []
     if known.empty:
         say(axes, "arbitrary targets:\nno test error" if column == LINEAR else "no zero found")
     for line, dots in known.groupby("line", sort=False):
         means, look = _means(dots, log=column != LINEAR), looks[line]
-        counts += means["count"].tolist()
+        drawn.append(means)
         draw_dots(axes, dots, look)
         draw_hollow(axes, dots[~dots["solved"]], look, small=True)
         draw_bars(axes, means, look)
         draw_line(axes, means, look, gid=f"{column} {line}")
-    return counts
+    return drawn
 
 
 def _means(dots: pd.DataFrame, *, log: bool) -> pd.DataFrame:
