@@ -21,6 +21,7 @@ def claims(*rows: dict[str, Any]) -> pd.DataFrame:
         "size": None,
         "alone": None,
         "measure": "mean",
+        "comparison": None,
         "reason": None,
         "measured_by": None,
     }
@@ -31,7 +32,13 @@ ROWS = (
     {"claim": "A1", "direction": "inconclusive"},
     {"claim": "A1", "direction": "reproduced", "study": "t", "size": "smaller"},
     {"claim": "A1", "direction": "contradicted", "twin": "over_loss"},
-    {"claim": "A2", "direction": "contradicted", "published": 0.0123, "as_published": False},
+    {
+        "claim": "A2",
+        "direction": "contradicted",
+        "published": 0.0123,
+        "as_published": False,
+        "comparison": "batch_size 1 - 2",
+    },
     {"claim": "B1", "direction": "not measured", "study": None, "reason": "too few widths"},
 )
 
@@ -68,6 +75,7 @@ def test_tests_come_with_their_verdict_and_numbers_the_clearest_first() -> None:
         ("A1", "inconclusive"),
     ]
     assert [row["measured"] for row in shown] == ["−0.5 (−0.75 to −0.25)"] * 3
+    assert [row["measure"] for row in shown] == ["mean", "mean, batch size 1 - 2", "mean"]
     assert {row["holds"] for row in shown} == {"holds in 3 of 4 settings, the opposite in 1"}
     assert [row["twins"] for row in shown] == [
         [],

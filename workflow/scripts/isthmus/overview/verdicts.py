@@ -46,7 +46,9 @@ def measured_claims(claims: pd.DataFrame) -> Iterator[dict[str, Any]]:
             "verdict": verdict_words(*row[VERDICT]),
             "holds": _holds(row),
             "measured": _measured(row),
-            "measure": str(row["measure"]).replace("_", " "),
+            "measure": ", ".join(str(row[part]) for part in ("measure", "comparison") if pd.notna(row[part])).replace(
+                "_", " "
+            ),
             "published": number(row["published"]) if pd.notna(row["published"]) else "",
             "as_published": bool(row["as_published"]),
             "measured_by": row["measured_by"] if pd.notna(row["measured_by"]) else "",
