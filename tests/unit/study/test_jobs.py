@@ -124,6 +124,14 @@ def test_resources_are_those_of_the_work_of_the_stage(stage: str) -> None:
     assert jobs.memory_mb(FIRST, 1) == cost.memory_mb(*given, 256)
 
 
+def test_paths_take_memory_for_hessians_only_if_they_are_asked_for() -> None:
+    without, some, more = (
+        jobs_of("connect", {"sharpness": {"points": points, "images": images}}).memory_mb(FIRST, 1)
+        for points, images in ((0, 1000), (3, 500), (3, 1000))
+    )
+    assert without < some < more
+
+
 def test_statistics_take_memory_for_as_many_examples_as_there_are() -> None:
     def memory(statistics_size: int) -> int:
         data, training = {"train_size": 1000}, {"statistics_size": statistics_size}

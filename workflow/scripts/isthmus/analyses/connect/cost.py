@@ -70,7 +70,8 @@ def memory_mb(recipe: Recipe, facts: Facts, options: Mapping[str, Any], pairs: i
     """A generous estimate of the memory, in MB, to fit curves, evaluate lines and compute Hessians."""
     shape, classes = facts.shape, facts.classes
     activations = units(recipe.network, shape, classes)
-    kept = min(LIMIT_BYTES, graph_bytes(recipe.network, shape, classes, options["sharpness"]["images"]))
+    images = options["sharpness"]["images"] if options["sharpness"]["points"] else 0
+    kept = min(LIMIT_BYTES, graph_bytes(recipe.network, shape, classes, images))
     points = options["line_points"] * evaluation_batch_size * activations * 8
     weights = parameters(recipe.network, shape, classes) * 4 * (options["line_points"] + 60)
     return training.memory_mb(recipe, facts, {}, pairs, evaluation_batch_size) + round((kept + points + weights) / 1e6)
