@@ -8,6 +8,7 @@ from helpers import recipe
 from running import configuration, small_study
 
 from isthmus.analyses.claims.statements import read_claims
+from isthmus.analyses.connect.cost import memory_mb as connect_memory
 from isthmus.data.facts import BUILTIN
 from isthmus.recipes.recipe import Recipe
 from isthmus.study import costs
@@ -125,11 +126,11 @@ def test_resources_are_those_of_the_work_of_the_stage(stage: str) -> None:
 
 
 def test_paths_take_memory_for_hessians_only_if_they_are_asked_for() -> None:
-    without, some, more = (
-        jobs_of("connect", {"sharpness": {"points": points, "images": images}}).memory_mb(FIRST, 1)
-        for points, images in ((0, 1000), (3, 500), (3, 1000))
-    )
-    assert without < some < more
+    def memory(points: int, images: int) -> int:
+        options = {"line_points": 25, "sharpness": {"points": points, "images": images}}
+        return connect_memory(recipe(512, 2, 16, {"train_size": 1000}, {}, {}), BUILTIN["digits"], options, 1, 1)
+
+    assert memory(0, 500) == memory(0, 1000) < memory(3, 500) < memory(3, 1000)
 
 
 def test_statistics_take_memory_for_as_many_examples_as_there_are() -> None:
