@@ -129,7 +129,8 @@ def check(path: Path, value: Any) -> str:
         lines = [line.removeprefix("  - ") for line in reason.splitlines()[1:]]
         assert lines
         assert all(line.startswith(("studies.", "jobs", "datasets", "the configuration")) for line in lines), reason
-        assert path[-1] in reason or ".".join(path[:3]) in reason or str(value) in reason, reason
+        given = map(str, value.values()) if isinstance(value, dict) else (str(value),)
+        assert any(each in reason for each in (path[-1], ".".join(path[:3]), *given)), reason
     return reason
 
 

@@ -156,6 +156,16 @@ def test_a_grid_beyond_all_bounds_is_refused_at_once() -> None:
     assert "at most 12" in mistake(network={"architecture": "cnn", "blocks": 10**10})
     sweep = {"width": [3], "points": [10**9]}
     assert "at most 100000" in mistake(analyses={"manifold": {"sweeps": {"tiny": sweep}}})
+    line = mistake({"seed": 1000}, analyses={"connect": {}})
+    assert line == "studies.s.analyses.connect: 1,000 seeds make 499,500 pairs; allowed are at most 100,000"
+    line = mistake(training={"epochs": 10**400})
+    assert line.startswith("studies.s.training.epochs: 1000")
+    assert line.endswith("allowed is an integer at least 1, at most 1000000 (this is too large)")
+
+
+def test_own_files_in_a_home_that_does_not_exist_are_refused_with_their_study() -> None:
+    line = mistake(networks={"checkpoints": "~nobody-has-this-name/{seed}.pt"})
+    assert line == "studies.s: ~nobody-has-this-name/{seed}.pt: there is no such home folder"
 
 
 def test_an_empty_axis_of_any_kind_is_refused() -> None:

@@ -8,14 +8,17 @@ from typing import Any
 
 import jsonschema
 
+TOO_LARGE = 2**53
+"""Whole numbers from here on have no exact float."""
+
 
 def _is_integer(_: object, value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < TOO_LARGE
 
 
 def _is_number(_: object, value: object) -> bool:
-    if isinstance(value, int) and abs(value) >= 2**1023:
-        return False  # no float is as large
+    if isinstance(value, int) and abs(value) >= TOO_LARGE:
+        return False
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -89,6 +92,8 @@ def _sentences(error: jsonschema.ValidationError, place: str) -> Iterator[str]:
 
 def _hint(given: Any) -> str:
     """A hint for numbers read as text: YAML does this to 1e-3, and Snakemake to nested values of --config."""
+    if isinstance(given, int) and abs(given) >= TOO_LARGE:
+        return " (this is too large)"
     if not isinstance(given, str):
         return ""
     try:

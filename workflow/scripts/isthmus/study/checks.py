@@ -24,7 +24,7 @@ from isthmus.study.own_networks import argument_errors, module_errors
 from isthmus.study.schema import study_schema
 from isthmus.tables.descriptions import stages
 
-MOST_CELLS = 20_000  # a bound on slips of the pen, far beyond the largest study
+MOST_CELLS, MOST_PAIRS = 20_000, 100_000  # of a study and of a cell: bounds on slips of the pen, far beyond the largest
 
 
 def study_errors(
@@ -155,6 +155,8 @@ def _pair_errors(where: str, study: dict[str, Any]) -> Iterator[str]:
         place = f"{where}.analyses.{analysis}"
         if not possible:
             yield f"{place}: it works on pairs of networks, but {where}.grid.seed gives one network per cell"
+        elif possible > MOST_PAIRS:
+            yield f"{place}: {networks:,} seeds make {possible:,} pairs; allowed are at most {MOST_PAIRS:,}"
         elif options["pairs"] != "all" and options["pairs"] > possible:
             yield f"{place}.pairs: {options['pairs']} was given; {networks} seeds make {possible} pairs"
 

@@ -62,15 +62,16 @@ def load(
     """
     _refuse(stage_errors(), "the descriptions of stages cannot be used:")
     _refuse(file_errors(files))
-    folder = folder_of(files)
+    folder, errors = folder_of(files), list[str]()
     given = _plain(config)
     _refuse(schema_errors(given, schema(), ""))
     _refuse([each for name, study in given["studies"].items() for each in key_errors(f"studies.{name}", study)])
-    for study in given["studies"].values():
-        if is_own({"network": {}} | study):
-            study["network"]["module"] = located(study["network"]["module"], folder)
-        located_loss(study, folder)
-        located_checkpoints(study, folder)
+    for name, study in given["studies"].items():
+        try:
+            _locate(study, folder)
+        except ConfigurationError as error:
+            errors.append(f"studies.{name}: {error}")
+    _refuse(errors)
     complete = with_defaults(given, schema())
     order = list(complete["studies"])
     of_tables = {name: complete["studies"].pop(name) for name in order if is_elsewhere(given["studies"][name])}
@@ -103,6 +104,14 @@ def load(
 def _refuse(errors: Sequence[str], what: str = "the configuration cannot be used:") -> None:
     if errors:
         raise ConfigurationError("\n".join([what, *(f"  - {each}" for each in errors)]))
+
+
+def _locate(study: dict[str, Any], folder: Path) -> None:
+    """Make the user's own files of a study, relative to `folder`, relative to the working directory, in place."""
+    if is_own({"network": {}} | study):
+        study["network"]["module"] = located(study["network"]["module"], folder)
+    located_loss(study, folder)
+    located_checkpoints(study, folder)
 
 
 def _plain(value: Any) -> Any:
