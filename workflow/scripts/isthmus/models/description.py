@@ -130,8 +130,8 @@ def source_of(module: str) -> str:
         except SyntaxError as error:
             raise ConfigurationError(f"{place}, line {error.lineno}, is not Python: {error.msg}") from error
     package = place.split(".")[0]
-    found = find_spec(package)
-    if found is None:
+    found = find_spec(package) if package.isidentifier() else None
+    if found is None or not found.has_location:  # neither are a folder without Python files and what has no files
         raise ConfigurationError(f"{module} was given; no package {package} is installed; a file has to end in .py")
     try:
         return f"{package} {version(package)}"
