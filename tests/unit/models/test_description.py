@@ -159,6 +159,7 @@ def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
         f"{tmp_path}/wrong.py:build": "line 1, is not Python",
         "nowhere.models:build": "no package nowhere is installed",
         "/:build": "no package / is installed",
+        "models\n.py:build": "cannot be printed",
         "builtins:print": "no package builtins is installed",
     }.items():
         with pytest.raises(ConfigurationError, match=said):

@@ -20,6 +20,7 @@ from typing import Any
 from isthmus.core.digest import LIBRARY, digest, digest_beside
 from isthmus.core.errors import ConfigurationError, UserError
 from isthmus.core.files import sha256_of
+from isthmus.core.messages import shown
 from isthmus.core.resume import Record, read_record, write_record
 
 FOLDER = Path("results/models")
@@ -118,6 +119,8 @@ def source_of(module: str) -> str:
 
     Raises ConfigurationError if there is no such file or package, or if the file is not Python.
     """
+    if not module.isprintable():
+        raise ConfigurationError(f"{shown(module)} was given; it has characters that cannot be printed")
     place, colon, name = module.rpartition(":")
     if not colon or not place or not name:
         needed = "a file or a package, and a function in it: `models.py:build` or `torchvision.models:resnet18`"
