@@ -94,6 +94,7 @@ def test_the_doctor_sees_what_is_there(tmp_path: Path) -> None:
     done = doctor(folder=tmp_path)
     missing = re.findall(r"^Missing: (?!Disk space).*$", done.stdout, re.MULTILINE)  # the next test has its own disks
     assert missing == []
+    assert done.returncode == ("Missing: Disk space" in done.stdout), done.stdout
     assert f"torch {metadata.version('torch')}," in done.stdout
     assert f"on the {'GPU' if torch.cuda.is_available() else 'CPU'}, as many" in done.stdout
 

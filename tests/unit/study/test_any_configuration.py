@@ -126,11 +126,10 @@ def check(path: Path, value: Any) -> str:
     """Change one key; where that is refused, every line names a key, and one of them this one or what it touches."""
     reason = refusal(changed(path, value))
     if reason:
-        lines = [line.removeprefix("  - ") for line in reason.split("\n")[1:]]
+        lines = [line.removeprefix("  - ") for line in reason.splitlines()[1:]]
         assert lines
         assert all(line.startswith(("studies.", "jobs", "datasets", "the configuration")) for line in lines), reason
-        given = map(str, value.values()) if isinstance(value, dict) else (str(value),)
-        assert any(each in reason for each in (path[-1], ".".join(path[:3]), *given)), reason
+        assert path[-1] in reason or ".".join(path[:3]) in reason or str(value) in reason, reason
     return reason
 
 
@@ -168,7 +167,7 @@ def test_whole_studies_from_the_schema_are_loaded_or_refused_by_name(study: Any,
     study.get("network", {}).pop("module", None)
     study.get("training", {}).pop("loss", None)
     reason = refusal({"studies": {"all": study}, "jobs": jobs})
-    assert all(line.startswith("  - ") for line in reason.split("\n")[1:])
+    assert all(line.startswith("  - ") for line in reason.splitlines()[1:])
 
 
 @given(ANYTHING)

@@ -108,7 +108,10 @@ def test_every_batch_size_has_a_learning_rate() -> None:
 @pytest.mark.parametrize("depth", [1, 2, 7, 9, 18])
 def test_a_resnet_has_six_n_plus_two_layers(depth: int) -> None:
     line = mistake({"depth": [8, 20, depth]}, network={"architecture": "resnet"})
-    assert line == f"studies.s.grid.depth: {depth} was given; a resnet has 6n + 2 layers: 8, 14, 20, 26, 32, ..."
+    assert (
+        line
+        == f"studies.s.grid.depth: {depth} was given; network.architecture resnet has 6n + 2 layers: 8, 14, 20, ..."
+    )
 
 
 @pytest.mark.parametrize(

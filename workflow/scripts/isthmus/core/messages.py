@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 
 TOO_LARGE = 2**53
-"""Whole numbers from here on have no exact float."""
+"""From here on, not every whole number has an exact float."""
 
 
 def _is_integer(_: object, value: object) -> bool:

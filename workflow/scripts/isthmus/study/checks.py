@@ -185,7 +185,7 @@ def _cell_errors(where: str, sections: dict[str, dict[str, Any]], known: Facts, 
 def _network_errors(where: str, network: dict[str, Any], known: Facts) -> Iterator[str]:
     depth, blocks = network["depth"], network["blocks"]
     if network["architecture"] == "resnet" and (depth < 8 or depth % 6 != 2):
-        yield f"{where}.grid.depth: {depth} was given; a resnet has 6n + 2 layers: 8, 14, 20, 26, 32, ..."
+        yield f"{where}.grid.depth: {depth} was given; network.architecture resnet has 6n + 2 layers: 8, 14, 20, ..."
     if network["architecture"] == "cnn" and min(known.shape[1:]) < 2**blocks:
         size = "x".join(str(side) for side in known.shape[1:])
         yield f"{where}.network.blocks: {blocks} was given; each halves the image, and {size} pixels allow fewer"

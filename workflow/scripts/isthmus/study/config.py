@@ -5,7 +5,7 @@ ranges, defaults and descriptions. `isthmus.study.checks` checks what a schema c
 at once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,16 +62,11 @@ def load(
     """
     _refuse(stage_errors(), "the descriptions of stages cannot be used:")
     _refuse(file_errors(files))
-    folder, errors = folder_of(files), list[str]()
+    folder = folder_of(files)
     given = _plain(config)
     _refuse(schema_errors(given, schema(), ""))
     _refuse([each for name, study in given["studies"].items() for each in key_errors(f"studies.{name}", study)])
-    for name, study in given["studies"].items():
-        try:
-            _locate(study, folder)
-        except ConfigurationError as error:
-            errors.append(f"studies.{name}: {error}")
-    _refuse(errors)
+    _refuse([each for name, study in given["studies"].items() for each in _located(f"studies.{name}", study, folder)])
     complete = with_defaults(given, schema())
     order = list(complete["studies"])
     of_tables = {name: complete["studies"].pop(name) for name in order if is_elsewhere(given["studies"][name])}
@@ -106,12 +101,15 @@ def _refuse(errors: Sequence[str], what: str = "the configuration cannot be used
         raise ConfigurationError("\n".join([what, *(f"  - {each}" for each in errors)]))
 
 
-def _locate(study: dict[str, Any], folder: Path) -> None:
-    """Make the user's own files of a study, relative to `folder`, relative to the working directory, in place."""
-    if is_own({"network": {}} | study):
-        study["network"]["module"] = located(study["network"]["module"], folder)
-    located_loss(study, folder)
-    located_checkpoints(study, folder)
+def _located(where: str, study: dict[str, Any], folder: Path) -> Iterator[str]:
+    """Make the user's own files, relative to `folder`, relative to the working directory, in place. Yields mistakes."""
+    try:
+        if is_own({"network": {}} | study):
+            study["network"]["module"] = located(study["network"]["module"], folder)
+        located_loss(study, folder)
+        located_checkpoints(study, folder)
+    except ConfigurationError as error:
+        yield f"{where}: {error}"
 
 
 def _plain(value: Any) -> Any:
